@@ -1,0 +1,127 @@
+"""Settings of the method and of one training run: frozen, keyword-only, validated."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+VARIANTS = ("mmrl", "mmrl++")
+PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"{name} is {value!r}, but it has to be {allowed}.")
+
+
+def _is_int(value: object, low: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def _is_real(value: object, low: float = 0.0, high: float = float("inf")) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and low <= value <= high and value != float("inf")
+
+
+class _Config:
+    """What both configs share: dict in, dict out, and names checked with near matches."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]):
+        """Build from a mapping; unknown keys are a ValueError that names the nearest field."""
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"{cls.__name__} has no field {key!r}.{hint} Fields: {', '.join(known)}."
+                )
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MMRLConfig(_Config):
+    """The method's settings. Defaults are the paper's where it has one value for all data sets.
+
+    The two variants differ in their maps and in the default of `beta`, nowhere else.
+    """
+
+    variant: str = "mmrl"
+    """"mmrl": a full map per layer; "mmrl++": one shared map per tower, low-rank residuals."""
+    num_rep_tokens: int = 5
+    """K, representation tokens per layer."""
+    rep_dim: int = 512
+    """d_r, width of the representation space."""
+    start_layer: int = 6
+    """J, first layer of the *text* tower with tokens, 1-based. The image tower gets as many
+    token layers, counted from its top, so towers of different depth work."""
+    alpha: float = 0.7
+    """Weight of the class feature against the representation feature, in loss and fusion."""
+    beta: float | None = None
+    """Share of the fresh token against its own output one layer below; 1 replaces it.
+    None means 1 for "mmrl" and 0.9 (the released ImageNet setting) for "mmrl++"."""
+    reg_weight: float = 0.5
+    """lambda, weight of the pull towards frozen CLIP. 0.5 has the best mean over the eleven
+    data sets in the paper's Table 8."""
+    residual_rank: int = 4
+    """r, rank of each layer's residual; used by "mmrl++"."""
+    proj_rank: int = 64
+    """Rank of the residual of the representation feature's projection; used by "mmrl++"."""
+
+    def __post_init__(self) -> None:
+        aliases = {"mmrlpp": "mmrl++"}
+        object.__setattr__(self, "variant", aliases.get(self.variant, self.variant))
+        _require(self.variant in VARIANTS, "variant", self.variant, f"one of {VARIANTS}")
+        if self.beta is None:
+            object.__setattr__(self, "beta", 1.0 if self.variant == "mmrl" else 0.9)
+        for name in ("num_rep_tokens", "rep_dim", "start_layer", "residual_rank", "proj_rank"):
+            value = getattr(self, name)
+            _require(_is_int(value, 1), name, value, "a whole number from 1 up")
+        for name in ("alpha", "beta"):
+            value = getattr(self, name)
+            _require(_is_real(value, 0, 1), name, value, "a number from 0 to 1")
+        _require(_is_real(self.reg_weight), "reg_weight", self.reg_weight, "a number from 0 up")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(_Config):
+    """One few-shot training run: AdamW, a learning rate per epoch, the last model is kept."""
+
+    epochs: int = 10
+    batch_size: int = 4
+    lr: float = 1e-3
+    warmup_lr: float = 1e-5
+    """Learning rate of epoch 0, when there is more than one epoch."""
+    weight_decay: float = 5e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    precision: str = "fp32"
+    """"fp32", or autocast with "amp_bf16" / "amp_fp16"."""
+    flip: bool = True
+    """Random horizontal flips in training. Off for characters, whose mirror image is no sample."""
+    seed: int = 1
+    """Seeds the few-shot subset, the new parameters, the order and the augmentation."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            _require(_is_int(value, 1), name, value, "a whole number from 1 up")
+        for name in ("lr", "warmup_lr", "weight_decay"):
+            value = getattr(self, name)
+            _require(_is_real(value), name, value, "a number from 0 up")
+        _require(
+            len(self.betas) == 2 and all(_is_real(b, 0, 1) and b < 1 for b in self.betas),
+            "betas",
+            self.betas,
+            "two numbers from 0 to below 1",
+        )
+        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
+        _require(isinstance(self.flip, bool), "flip", self.flip, "True or False")
+        _require(_is_int(self.seed, 0), "seed", self.seed, "a whole number from 0 up")

@@ -1,0 +1,77 @@
+"""Import of the authors' checkpoints, under the names of their released code.
+
+Two letters trade places there: the aligner calls our U "A" and our V "B", while the tower's
+projection calls our D "A" and our U "B".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .adapters import _load_learner
+from .model import MMRLCLIP
+
+_PREFIX = "representation_learner."
+# What an official checkpoint holds beside the learner: all of CLIP, and constants of the prompts.
+_FROZEN = ("image_encoder.", "text_encoder.", "prompt_embeddings", "clip_model")
+
+
+def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Tensor]) -> None:
+    """Load the learnable parameters of the authors' MMRL or MMRL++ into a model.
+
+    Args:
+        model: of the same variant and shape; J comes from the model, for the released files do
+            not say it, but the number of layers is checked.
+        state_dict: tensors under the authors' names, as they are or within their checkpoint's
+            "state_dict"; CLIP's own frozen weights among them are passed over.
+
+    Raises:
+        ValueError: names are missing or not known, or shapes differ.
+    """
+    tensors = dict(state_dict.get("state_dict", state_dict))
+    layers = model.learner.image_aligner.bias.shape[0]
+    sources = _official_names(model.config.variant, layers)
+    learned = [n for n in tensors if n.startswith(_PREFIX) and not n.endswith("prompt_embeddings")]
+    wanted = {name for names in sources.values() for name in names}
+    missing = sorted(wanted - set(tensors))
+    unknown = sorted(n for n in learned if n not in wanted) + sorted(
+        n for n in tensors if n not in wanted and not n.startswith((_PREFIX, *_FROZEN))
+    )
+    if missing or unknown:
+        raise ValueError(
+            f"This state dict is not that of {model.config.variant} with {layers} token layers: "
+            f"missing {missing or 'nothing'}, not known {unknown or 'nothing'}. Check variant "
+            "and start_layer."
+        )
+    ours = {"start_layer": model.learner.start_layer}
+    for name, names in sources.items():
+        parts = [torch.as_tensor(tensors[n]) for n in names]
+        stacked = model.learner.get_parameter(name).ndim > parts[0].ndim
+        if len({part.shape for part in parts}) > 1:
+            raise ValueError(f"{names} differ in shape: {[tuple(p.shape) for p in parts]}.")
+        ours[name] = torch.stack(parts) if stacked else parts[0]
+    _load_learner(model, ours, "The official state dict")
+
+
+def _official_names(variant: str, layers: int) -> dict[str, list[str]]:
+    """Our parameter -> the authors' names that make it up, one per layer where it is stacked."""
+    names = {"space": [_PREFIX + "compound_rep_tokens"]}
+    for ours, theirs in (("image_aligner", "r2v"), ("text_aligner", "r2t")):
+        if variant == "mmrl":
+            root = f"{_PREFIX}compound_rep_tokens_{theirs}proj"
+            for part in ("weight", "bias"):
+                names[f"{ours}.{part}"] = [f"{root}.{i}.{part}" for i in range(layers)]
+        else:
+            root = f"{_PREFIX}srra_{theirs}proj"
+            names[f"{ours}.weight"] = [f"{root}.weight"]
+            for part, letter in (("residual_u", "A"), ("residual_v", "B"), ("bias", "bias")):
+                names[f"{ours}.{part}"] = [f"{root}.srra.{i}.{letter}" for i in range(layers)]
+    if variant == "mmrl":
+        names["projection.weight"] = ["image_encoder.proj_rep"]
+    else:
+        names["projection.residual_d"] = ["image_encoder.A"]
+        names["projection.residual_u"] = ["image_encoder.B"]
+    return names

@@ -1,0 +1,142 @@
+"""The method as the paper writes it: slow, literal, and the oracle of the tests.
+
+Every prompt at full context length, every row through every layer, and frozen CLIP as a model
+of its own, through open_clip's own blocks. Nothing here is shared with the model proper but
+the trained parameters. As in the released code the frozen text features are computed once.
+
+Shapes: B images, P patches, C classes, N context length, K representation tokens, E embedding.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .model import MMRLCLIP
+from .text import TextTower
+
+
+class ReferenceTask(nn.Module):
+    """The released code's training step; the same call and the same dict as `MMRLTask`."""
+
+    def __init__(self, model: MMRLCLIP, tokens: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.tokens = tokens
+        self.frozen = copy.deepcopy(model)
+        del self.frozen.learner
+        self.text = TextTower.of(model)
+        with torch.no_grad():
+            self.embeddings = self._embed(tokens)
+            self.frozen_text = F.normalize(self._frozen_text(TextTower.of(self.frozen)), dim=-1)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """[C, N] -> [C, N, D]"""
+        x = self.text.token_embedding(tokens)
+        return x + self.text.positional_embedding[: tokens.shape[1]]
+
+    def _layer_tokens(self, aligner: nn.Module, layer: int) -> Tensor:
+        """R W_i + b_i, [K, D], with W_i = W + U_i V_i for MMRL++."""
+        if hasattr(aligner, "residual_u"):
+            weight = aligner.weight + aligner.residual_u[layer] @ aligner.residual_v[layer]
+        else:
+            weight = aligner.weight[layer]
+        return F.linear(self.model.learner.space, weight, aligner.bias[layer])
+
+    def _run(self, blocks: nn.ModuleList, x: Tensor, aligner: nn.Module, causal: bool) -> Tensor:
+        """All layers over x [B, 1 + P, D]; rows 1..K of the result are the tokens'."""
+        count = self.model.config.num_rep_tokens
+        beta = self.model.config.beta
+        first = len(blocks) - aligner.bias.shape[0]
+        tokens = [self._layer_tokens(aligner, i) for i in range(aligner.bias.shape[0])]
+        for i, block in enumerate(blocks):
+            if i >= first:
+                fresh = tokens[i - first].expand(x.shape[0], -1, -1)
+                if i == first:
+                    x = torch.cat([x[:, :1], fresh, x[:, 1:]], dim=1)
+                else:
+                    before = x[:, 1 : 1 + count]
+                    mixed = beta * fresh + (1 - beta) * before
+                    x = torch.cat([x[:, :1], mixed, x[:, 1 + count :]], dim=1)
+            x = block(x, attn_mask=_mask(x) if causal else None)
+        return x
+
+    def _text(self) -> Tensor:
+        """[C, E]"""
+        x = self._run(
+            self.text.transformer.resblocks,
+            self.embeddings,
+            self.model.learner.text_aligner,
+            causal=True,
+        )
+        end = self.text.end_positions(self.tokens)
+        # The row that is read moves with the tokens, unless it is the first token itself.
+        end = torch.where(end > 0, end + self.model.config.num_rep_tokens, end)
+        return self._read(self.text, x, end)
+
+    def _frozen_text(self, tower: TextTower) -> Tensor:
+        x = self.embeddings
+        for block in tower.transformer.resblocks:
+            x = block(x, attn_mask=_mask(x))
+        return self._read(tower, x, tower.end_positions(self.tokens))
+
+    @staticmethod
+    def _read(tower: TextTower, x: Tensor, end: Tensor) -> Tensor:
+        x = tower.ln_final(x)
+        x = x[torch.arange(x.shape[0], device=x.device), end]
+        if isinstance(tower.text_projection, nn.Linear):
+            return tower.text_projection(x)
+        return x if tower.text_projection is None else x @ tower.text_projection
+
+    def _image(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] -> class feature and representation feature, [B, E] each"""
+        visual, learner = self.model.visual, self.model.learner
+        x = visual._embeds(images)
+        x = self._run(visual.transformer.resblocks, x, learner.image_aligner, causal=False)
+        projection = learner.projection
+        if hasattr(projection, "weight"):
+            matrix = projection.weight
+        else:
+            matrix = visual.proj + projection.residual_d @ projection.residual_u
+        rows = visual.ln_post(x[:, 1 : 1 + self.model.config.num_rep_tokens])
+        return visual.ln_post(x[:, 0]) @ visual.proj, rows.mean(dim=1) @ matrix
+
+    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """images [B, 3, H, W], labels [B] -> the dict of `MMRLTask.forward`."""
+        config = self.model.config
+        with torch.no_grad():
+            image_0 = F.normalize(self.frozen.visual(images), dim=-1)
+        text = F.normalize(self._text(), dim=-1)
+        class_feature, rep_feature = self._image(images)
+        image, image_rep = F.normalize(class_feature, dim=-1), F.normalize(rep_feature, dim=-1)
+        scale = self.model.logit_scale.exp()
+        bias = 0 if self.model.logit_bias is None else self.model.logit_bias
+        logits = scale * image @ text.T + bias
+        logits_rep = scale * image_rep @ text.T + bias
+        loss = (
+            config.alpha * F.cross_entropy(logits, labels)
+            + (1 - config.alpha) * F.cross_entropy(logits_rep, labels)
+            + config.reg_weight * (1 - F.cosine_similarity(image, image_0).mean())
+            + config.reg_weight * (1 - F.cosine_similarity(text, self.frozen_text).mean())
+        )
+        return {
+            "loss": loss,
+            "logits": logits,
+            "logits_rep": logits_rep,
+            "logits_fused": config.alpha * logits + (1 - config.alpha) * logits_rep,
+            "image_features": image,
+            "image_features_rep": image_rep,
+            "text_features": text,
+            "frozen_image_features": image_0,
+            "frozen_text_features": self.frozen_text,
+        }
+
+
+def _mask(x: Tensor) -> Tensor:
+    """Additive causal mask for rows x [B, N, D], [N, N], built per layer as the released code."""
+    return torch.full((x.shape[1], x.shape[1]), float("-inf"), device=x.device, dtype=x.dtype).triu(
+        1
+    )

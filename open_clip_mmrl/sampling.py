@@ -1,0 +1,69 @@
+"""Few-shot subsets and base/novel halves, as the field draws them. Standard library only.
+
+Both decide which numbers can be compared with published ones, so they follow CoOp and the Dassl
+toolbox under it, on which the released code is built: the same seed picks the same images.
+"""
+
+import operator
+import random
+from collections.abc import Sequence
+from numbers import Integral
+
+
+def few_shot_subset(labels: Sequence[int], shots: int, seed: int) -> list[int]:
+    """Indices into `labels` of up to `shots` examples of every class, class after class.
+
+    Classes come in the order in which they first appear in `labels`, and one generator serves them
+    all in that order, so the draw of a class depends on the classes before it: draw from all
+    classes and take the base or novel half afterwards.
+
+    A class with fewer than `shots` examples gives all of them, in their order, and does not touch
+    the generator. That is Dassl's present default (`repeat=False`); its early versions filled such
+    classes up by drawing with replacement.
+
+    Args:
+        labels: one integer per training example; an integer array or tensor will do.
+        shots: examples per class, at least 1.
+        seed: the run's seed, at least 0. The draw equals `random.seed(seed)` followed by one
+            `random.sample(items, shots)` per class.
+
+    Raises:
+        ValueError: `labels` is empty or holds something else than integers, `shots` is below 1,
+            or `seed` is negative.
+    """
+    shots = _whole_number("shots", shots, minimum=1)
+    # random.Random takes the absolute value: -1 would silently repeat the run of seed 1.
+    seed = _whole_number("seed", seed, minimum=0)
+    if hasattr(labels, "tolist"):  # the entries of a tensor are all different as dict keys
+        labels = labels.tolist()
+    if len(labels) == 0:
+        raise ValueError("labels is empty: there is nothing to draw a few-shot subset from")
+
+    by_class: dict[int, list[int]] = {}
+    for index, label in enumerate(labels):
+        if not isinstance(label, Integral):
+            raise ValueError(f"labels[{index}] is {label!r}; labels must be integers")
+        by_class.setdefault(label, []).append(index)
+
+    generator = random.Random(seed)
+    subset: list[int] = []
+    for indices in by_class.values():
+        subset += generator.sample(indices, shots) if len(indices) >= shots else indices
+    return subset
+
+
+def base_novel_split(num_classes: int) -> tuple[list[int], list[int]]:
+    """Labels of the base and of the novel classes: the first ceil(n / 2), and the rest.
+
+    Raises:
+        ValueError: fewer than two classes, so that one half would be empty.
+    """
+    num_classes = _whole_number("num_classes", num_classes, minimum=2)
+    num_base = (num_classes + 1) // 2
+    return list(range(num_base)), list(range(num_base, num_classes))
+
+
+def _whole_number(name: str, value: int, minimum: int) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {minimum}")
+    return operator.index(value)

@@ -1,0 +1,87 @@
+"""One training step as a module.
+
+Shapes: B images, C classes, E embedding width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .losses import MMRLLoss
+from .model import MMRLCLIP
+
+
+def unit(feature: Tensor) -> Tensor:
+    """Unit vectors along the last dimension, in float32 or better whatever the towers ran in."""
+    if feature.dtype in (torch.float16, torch.bfloat16):
+        feature = feature.float()
+    return F.normalize(feature, dim=-1)
+
+
+class MMRLTask(nn.Module):
+    """Images and labels in, loss and everything it was made of out.
+
+    Frozen CLIP is the same towers without tokens: layers below J run once for both branches,
+    and nothing of the frozen branch is differentiated. What the prompts need of frozen CLIP is
+    computed here once; moving the task moves (and recomputes) it.
+
+    Args:
+        model: the model to train.
+        tokens: one prompt per class, [C, context length], as the model's tokenizer gives them.
+    """
+
+    def __init__(self, model: MMRLCLIP, tokens: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("tokens", tokens.to(model.visual.proj.device), persistent=False)
+        self.loss = MMRLLoss(model.config.alpha, model.config.reg_weight)
+        self._prepare()
+
+    @torch.no_grad()
+    def _prepare(self) -> None:
+        with torch.autocast(self.tokens.device.type, enabled=False):
+            self._prompts = self.model.text_tower.lower(self.tokens)
+            self._frozen_text = unit(self.model.frozen_text_features(self._prompts))
+
+    def _apply(self, fn, *args, **kwargs):
+        super()._apply(fn, *args, **kwargs)
+        self._prepare()
+        return self
+
+    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """images [B, 3, H, W], labels [B] in 0..C-1.
+
+        Returns:
+            loss []; logits, logits_rep, logits_fused [B, C]; image_features,
+            image_features_rep, frozen_image_features [B, E] and text_features,
+            frozen_text_features [C, E], all of unit length.
+        """
+        model, alpha = self.model, self.model.config.alpha
+        image_tokens, text_tokens = model.learner()
+        with torch.no_grad():
+            hidden = model.image_tower.lower(images)
+            frozen_image = unit(model.frozen_image_features(hidden))
+        both = model.adapted_image_features(hidden, image_tokens)
+        text = unit(model.adapted_text_features(self._prompts, text_tokens))
+        image, image_rep = unit(both.class_), unit(both.representation)
+        with torch.autocast(images.device.type, enabled=False):
+            scale = model.logit_scale.exp()
+            bias = 0 if model.logit_bias is None else model.logit_bias
+            logits = scale * image @ text.T + bias
+            logits_rep = scale * image_rep @ text.T + bias
+            loss = self.loss(
+                logits, logits_rep, image, text, frozen_image, self._frozen_text, labels
+            )
+        return {
+            "loss": loss,
+            "logits": logits,
+            "logits_rep": logits_rep,
+            "logits_fused": alpha * logits + (1 - alpha) * logits_rep,
+            "image_features": image,
+            "image_features_rep": image_rep,
+            "text_features": text,
+            "frozen_image_features": frozen_image,
+            "frozen_text_features": self._frozen_text,
+        }

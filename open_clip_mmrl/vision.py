@@ -1,0 +1,107 @@
+"""The image tower with representation tokens, in three stages.
+
+    lower(images)           layers 1 .. J-1, frozen, shared by the two branches below
+    with_tokens(hidden, R)  layers J .. L with tokens between class token and patches
+    without_tokens(hidden)  the same layers as frozen CLIP runs them
+    project_*               the head
+
+`ImageTower` is a view: open_clip's VisionTransformer stays what it is, weights and all.
+
+Shapes: B images, P patches, K representation tokens, n layers with tokens, D tower width,
+E embedding width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from .blocks import keys_values, run_block, why_not_supported
+
+
+@dataclass(frozen=True)
+class ImageTower:
+    """open_clip's VisionTransformer, cut where the tokens come in."""
+
+    visual: VisionTransformer
+    token_layers: int
+    """n = L - J + 1, counted from the top."""
+
+    @property
+    def _blocks(self) -> nn.ModuleList:
+        return self.visual.transformer.resblocks
+
+    def lower(self, images: Tensor) -> Tensor:
+        """images [B, 3, H, W] -> rows [B, 1 + P, D] in front of layer J."""
+        x = self.visual._embeds(images)
+        for block in self._blocks[: -self.token_layers]:
+            x = run_block(block, x)
+        return x
+
+    def with_tokens(self, hidden: Tensor, tokens: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+        """Layers J .. L with tokens.
+
+        Args:
+            hidden: [B, 1 + P, D] from `lower`.
+            tokens: [n, K, D], one set per layer.
+            beta: 1 replaces the tokens before every layer; below 1 each layer's tokens are
+                beta * fresh + (1 - beta) * output of the layer before.
+
+        Returns:
+            Class row [B, D] and representation rows [B, K, D] behind layer L.
+        """
+        x, batch, count = hidden, hidden.shape[0], tokens.shape[1]
+        *upper, last = zip(self._blocks[-self.token_layers :], tokens.to(x.dtype), strict=True)
+        carried = None
+        for block, fresh in upper:
+            if beta == 1:
+                # Their outputs are replaced: the tokens only lend keys and values, the same
+                # ones to every image.
+                x = run_block(block, x, shared=keys_values(block, fresh.unsqueeze(0)))
+            else:
+                rows = torch.cat([_compose(fresh, carried, beta, batch), x], dim=1)
+                rows = run_block(block, rows)
+                carried, x = rows[:, :count], rows[:, count:]
+        block, fresh = last
+        rows = torch.cat([_compose(fresh, carried, beta, batch), x], dim=1)
+        rows = run_block(block, rows, asking=rows[:, : count + 1])
+        return rows[:, count], rows[:, :count]
+
+    def without_tokens(self, hidden: Tensor) -> Tensor:
+        """hidden [B, 1 + P, D] -> class row [B, D], as in frozen CLIP."""
+        x = hidden
+        for block in self._blocks[-self.token_layers : -1]:
+            x = run_block(block, x)
+        return run_block(self._blocks[-1], x, asking=x[:, :1])[:, 0]
+
+    def project_class(self, row: Tensor) -> Tensor:
+        """Class row [B, D] -> class feature [B, E] through CLIP's frozen projection."""
+        return self.visual.ln_post(row) @ self.visual.proj
+
+    def project_representation(self, rows: Tensor, projection: Tensor) -> Tensor:
+        """Representation rows [B, K, D] -> feature [B, E]: norm, then mean, then projection.
+
+        The paper's text averages first; the released code, which made its numbers, norms first.
+        """
+        pooled = self.visual.ln_post(rows).mean(dim=1)
+        return pooled @ projection.to(pooled.dtype)
+
+
+def _compose(fresh: Tensor, carried: Tensor | None, beta: float, batch: int) -> Tensor:
+    """Tokens in front of a layer, [B, K, D], from fresh [K, D] and carried [B, K, D]."""
+    fresh = fresh.expand(batch, -1, -1)
+    return fresh if carried is None else beta * fresh + (1 - beta) * carried
+
+
+def why_no_tokens(visual: nn.Module) -> str | None:
+    """The reason this image tower cannot carry tokens, or None."""
+    if not isinstance(visual, VisionTransformer):
+        return f"its image tower is a {type(visual).__name__}, not open_clip's VisionTransformer"
+    if visual.attn_pool is not None or visual.pool_type != "tok":
+        return "its image tower pools by other means than the class token"
+    if visual.proj is None:
+        return "its image tower has no projection"
+    return why_not_supported(visual.transformer.resblocks[0])

@@ -1,0 +1,95 @@
+"""The model proper against the literal reference: features, loss and all gradients, to 1e-9."""
+
+import pytest
+import torch
+from conftest import CONTEXT, START, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from open_clip_mmrl import MMRLTask
+from open_clip_mmrl.reference import ReferenceTask
+
+
+def assert_agree(model, tokens, images, labels):
+    results, gradients = [], []
+    for task in (MMRLTask(model, tokens), ReferenceTask(model, tokens)):
+        model.learner.zero_grad()
+        result = task(images, labels)
+        result["loss"].backward()
+        results.append(result)
+        gradients.append({n: p.grad.clone() for n, p in model.learner.named_parameters()})
+    assert results[0].keys() == results[1].keys()
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], rtol=0, atol=1e-9, msg=name)
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(value, gradients[1][name], rtol=1e-9, atol=1e-9, msg=name)
+
+
+@st.composite
+def cases(draw):
+    image_layers, text_layers = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    lowest = max(1, text_layers - image_layers + 1)
+    return {
+        "custom": draw(st.booleans()),
+        "image_layers": image_layers,
+        "text_layers": text_layers,
+        "variant": draw(st.sampled_from(["mmrl", "mmrl++"])),
+        "start_layer": draw(st.integers(lowest, text_layers)),
+        "num_rep_tokens": draw(st.integers(1, 8)),
+        "alpha": draw(st.sampled_from([0.0, 0.3, 0.7, 1.0])),
+        "beta": draw(st.sampled_from([0.0, 0.4, 1.0])),
+        "reg_weight": draw(st.sampled_from([0.0, 0.5, 7.0])),
+        "lengths": draw(st.lists(st.integers(3, CONTEXT), min_size=1, max_size=12)),
+        "pool": draw(st.sampled_from(["argmax", "eos", "last"])),
+    }
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases())
+def test_agrees_with_the_reference(case):
+    text = {"pool_type": case["pool"], "eos_id": 39}
+    clip = tiny_clip(
+        custom=case["custom"],
+        image_layers=case["image_layers"],
+        text_layers=case["text_layers"],
+        text=text,
+    )
+    names = ("variant", "start_layer", "num_rep_tokens", "alpha", "beta", "reg_weight")
+    model = tiny_mmrl(clip, **{name: case[name] for name in names})
+    tokens = tiny_prompts(case["lengths"])
+    assert_agree(model, tokens, tiny_images(3), torch.tensor([0, 1, 2]) % len(tokens))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"text": {"proj_bias": True}, "custom": True},
+        {"text": {"proj_type": "none", "width": 10}, "custom": True},
+        {"vision": {"ls_init_value": 0.3}, "text": {"ls_init_value": 0.2}},
+        {"vision": {"no_ln_pre": True, "final_ln_after_pool": True}},
+        {"vision": {"qk_norm": True, "scale_heads": True, "scale_attn": True}},
+        {"text": {"scale_attn_inner": True, "scale_fc": True}},
+        {"quick_gelu": True, "init_logit_bias": -2.0},
+        {"vision": {"image_size": 16, "pos_embed_type": "sin_cos_2d", "mlp_ratio": 2.5}},
+    ],
+    ids=lambda s: "-".join(k for v in s.values() if isinstance(v, dict) for k in v) or "gelu-bias",
+)
+@pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
+def test_agrees_on_every_kind_of_tower(settings, variant):
+    model = tiny_mmrl(tiny_clip(**settings), variant=variant)
+    assert_agree(model, tiny_prompts([4, 7, 12]), tiny_images(), torch.tensor([0, 1, 2]))
+
+
+def test_agrees_when_prompts_begin_differently():
+    """Without a BOS token (some multilingual tokenizers) the shared prefix is one per beginning."""
+    tokens = torch.cat([tiny_prompts([5, 9], first=f, seed=f) for f in (3, START, 7)])
+    assert_agree(tiny_mmrl(), tokens, tiny_images(), torch.tensor([0, 3, 5]))
+    assert_agree(tiny_mmrl(beta=0.4), tokens, tiny_images(), torch.tensor([0, 3, 5]))
+
+
+def test_agrees_when_a_prompt_has_no_end():
+    """All-zero token ids, as open_clip's tracing uses: the first row is read, as open_clip does."""
+    tokens = torch.cat([tiny_prompts([6]), torch.zeros(2, CONTEXT, dtype=torch.long)])
+    assert_agree(tiny_mmrl(), tokens, tiny_images(), torch.tensor([0, 1, 2]))
+    only = torch.zeros(2, CONTEXT, dtype=torch.long)
+    assert_agree(tiny_mmrl(beta=0.4), only, tiny_images(2), torch.tensor([0, 1]))
