@@ -1,0 +1,47 @@
+"""One sentence per class: the hand-written template with the class name filled in."""
+
+from collections.abc import Iterable
+
+DEFAULT_TEMPLATE = "a photo of a {}."
+
+
+def parse_template(template: str) -> str:
+    """`template` with its place for the class name written as `{}`.
+
+    Papers print that place as `[CLASS]`, which is accepted too.
+
+    Raises:
+        ValueError: no such place, more than one, or any other brace.
+    """
+    rule = "write {} (or [CLASS]) once, where the class name goes, as in 'a photo of a {}.'"
+    if not isinstance(template, str):
+        raise ValueError(f"template is {template!r}, not a string; {rule}")
+    parsed = template.replace("[CLASS]", "{}")
+    places = parsed.count("{}")
+    if places == 0:
+        raise ValueError(f"template {template!r} has no place for the class name; {rule}")
+    if places > 1:
+        raise ValueError(f"template {template!r} has {places} places for the class name; {rule}")
+    rest = parsed.replace("{}", "")
+    if "{" in rest or "}" in rest:
+        raise ValueError(f"template {template!r} has other braces than {{}}; {rule}")
+    return parsed
+
+
+def readable(class_name: str) -> str:
+    """The class name as it stands in a prompt: `_`, which files use for a space, is one again."""
+    if not isinstance(class_name, str):
+        raise ValueError(f"class name is {class_name!r}; class names must be strings")
+    return class_name.replace("_", " ")
+
+
+def prompts(class_names: Iterable[str], template: str = DEFAULT_TEMPLATE) -> list[str]:
+    """`template` filled in for every class, in order.
+
+    Raises:
+        ValueError: see `parse_template`; or `class_names` is one string instead of several.
+    """
+    if isinstance(class_names, str):
+        raise ValueError(f"class_names is the string {class_names!r}; give a list of names")
+    template = parse_template(template)
+    return [template.replace("{}", readable(name)) for name in class_names]

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from open_clip_mmrl.data import Example, read_image
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.JPG", "a.bmp", "a.gif", "a.tiff", "a.ppm"])
+def test_files_are_read_in_rgb(tmp_path, write_image, name):
+    image = read_image(Example(image=write_image(tmp_path / name), label=0))
+    assert (image.mode, image.size) == ("RGB", (6, 4))
+    assert np.abs(np.asarray(image).astype(int) - (200, 30, 60)).max() <= 6  # lossy formats
+
+
+def test_arrays_are_read_in_rgb():
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    image = read_image(Example(image=grey, label=0))
+    assert (image.mode, image.size) == ("RGB", (4, 3))
+    assert np.array_equal(np.asarray(image), np.stack([grey] * 3, axis=-1))
+    colour = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert np.array_equal(np.asarray(read_image(Example(image=colour, label=0))), colour)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"gone\.png does not exist"):
+        read_image(Example(image=tmp_path / "gone.png", label=0))
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    (tmp_path / "text.png").write_text("not an image")
+    with pytest.raises(ValueError, match=r"text\.png cannot be read .*replace it, or remove it"):
+        read_image(Example(image=tmp_path / "text.png", label=0))
+
+
+@pytest.mark.parametrize("name", ["half.jpg", "half.png", "half.webp"])
+def test_a_file_that_breaks_off_is_named(tmp_path, write_image, name):
+    path = write_image(tmp_path / name, size=(64, 64))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=f"{name} cannot be read"):
+        read_image(Example(image=path, label=0))
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((4, 4), dtype=np.float32), r"array of float32 and shape \(4, 4\); .*uint8"),
+        (np.zeros((3, 4, 4), dtype=np.uint8), r"shape \(3, 4, 4\); .*\[height, width, 3\]"),
+        (np.zeros(4, dtype=np.uint8), r"shape \(4,\)"),
+        ("a.png", "image is of type str; .*pathlib.Path"),
+    ],
+)
+def test_image_errors(image, words):
+    with pytest.raises(ValueError, match=words):
+        Example(image=image, label=0)
+
+
+@pytest.mark.parametrize("label", ["cat", 1.0, None, True])
+def test_label_errors(label):
+    with pytest.raises(ValueError, match=r"label is .*must be an integer"):
+        Example(image=Path("a.png"), label=label)

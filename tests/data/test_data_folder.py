@@ -1,0 +1,111 @@
+import shutil
+
+import pytest
+
+from open_clip_mmrl.data import load_data, read_image
+
+
+@pytest.fixture
+def root(tmp_path, write_image):
+    for part in ("train", "test"):
+        for name in ("cat", "Dog"):
+            write_image(tmp_path / part / name / "b.png")
+            write_image(tmp_path / part / name / "a.JPEG")
+    return tmp_path
+
+
+def names(part):
+    return [(example.image.parent.name, example.image.name, example.label) for example in part]
+
+
+def test_classes_and_files_are_sorted(root):
+    data = load_data(f"folder:{root}")
+    assert data.class_names == ("Dog", "cat")
+    assert (
+        names(data.train)
+        == names(data.test)
+        == [
+            ("Dog", "a.JPEG", 0),
+            ("Dog", "b.png", 0),
+            ("cat", "a.JPEG", 1),
+            ("cat", "b.png", 1),
+        ]
+    )
+    assert data.val == ()
+    assert data.template == "a photo of a {}."
+    assert data.spec == f"folder:{root}"
+    assert read_image(data.train[0]).size == (6, 4)
+
+
+def test_val_is_read_where_there_is_one_and_may_leave_classes_out(root, write_image):
+    write_image(root / "val" / "cat" / "v.webp")
+    assert names(load_data(f"folder:{root}").val) == [("cat", "v.webp", 1)]
+
+
+def test_hidden_files_other_files_and_deeper_folders_are_passed_over(root, write_image):
+    write_image(root / "train" / "cat" / ".hidden.png")
+    write_image(root / "train" / "cat" / "deeper" / "c.png")
+    write_image(root / "train" / ".cache" / "c.png")
+    (root / "train" / "cat" / "notes.txt").write_text("notes")
+    (root / "train" / "README.md").write_text("notes")
+    assert len(load_data(f"folder:{root}").train) == 4
+
+
+def test_home_is_expanded(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert load_data(f"folder:~/{root.name}").num_classes == 2
+
+
+def test_missing_path(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere does not exist; give a folder that holds train"):
+        load_data(f"folder:{tmp_path / 'nowhere'}")
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_missing_part(root, part):
+    shutil.rmtree(root / part)
+    with pytest.raises(ValueError, match=f"no folder .*{part}; the layout is train/<class>"):
+        load_data(f"folder:{root}")
+
+
+def test_no_class_folders(tmp_path, write_image):
+    write_image(tmp_path / "train" / "loose.png")
+    with pytest.raises(ValueError, match="train holds no class folders"):
+        load_data(f"folder:{tmp_path}")
+
+
+def test_empty_class_folder_is_named(root):
+    (root / "train" / "eel").mkdir()
+    (root / "test" / "eel").mkdir()
+    with pytest.raises(ValueError, match=r"class folder .*eel is empty; add images or remove"):
+        load_data(f"folder:{root}")
+
+
+def test_class_folder_without_images_says_so(root):
+    for part in ("train", "test"):
+        (root / part / "eel").mkdir()
+        (root / part / "eel" / "notes.txt").write_text("notes")
+    with pytest.raises(ValueError, match=r"eel has files but none is an image \(.*\.jpg"):
+        load_data(f"folder:{root}")
+
+
+def test_one_class_only(root):
+    shutil.rmtree(root / "train" / "cat")
+    shutil.rmtree(root / "test" / "cat")
+    with pytest.raises(ValueError, match=r"classes: Dog; .*at least two"):
+        load_data(f"folder:{root}")
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("train", "classes in train but not in test: eel, fox; add their folders to test"),
+        ("test", "classes in test but not in train: eel, fox; add their folders to train"),
+        ("val", "classes in val but not in train: eel, fox"),
+    ],
+)
+def test_classes_that_do_not_match_are_named(root, write_image, part, words):
+    write_image(root / part / "fox" / "a.png")
+    write_image(root / part / "eel" / "a.png")
+    with pytest.raises(ValueError, match=words):
+        load_data(f"folder:{root}")
