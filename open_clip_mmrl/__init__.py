@@ -5,12 +5,14 @@ from .config import MMRLConfig, TrainConfig
 from .losses import MMRLLoss
 from .model import MMRLCLIP
 from .official import load_official_state_dict
+from .registry import register, unregister
 from .task import MMRLTask
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: F822 (FewShotClassifier, see __getattr__)
     "MMRLCLIP",
+    "FewShotClassifier",
     "MMRLConfig",
     "MMRLLoss",
     "MMRLTask",
@@ -18,5 +20,18 @@ __all__ = [
     "load_adapter",
     "load_official_state_dict",
     "read_adapter_info",
+    "register",
     "save_adapter",
+    "unregister",
 ]
+
+register()
+
+
+def __getattr__(name: str):
+    """FewShotClassifier on demand: it brings scikit-learn, a second of import time."""
+    if name == "FewShotClassifier":
+        from .classifier import FewShotClassifier
+
+        return FewShotClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

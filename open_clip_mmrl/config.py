@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from .errors import UsageError
+
 VARIANTS = ("mmrl", "mmrl++")
 PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
-        raise ValueError(f"{name} is {value!r}, but it has to be {allowed}.")
+        raise UsageError(f"{name} is {value!r}, but it has to be {allowed}.")
 
 
 def _is_int(value: object, low: int) -> bool:
@@ -30,13 +32,13 @@ class _Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]):
-        """Build from a mapping; unknown keys are a ValueError that names the nearest field."""
+        """Build from a mapping; unknown keys are a UsageError that names the nearest field."""
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise ValueError(
+                raise UsageError(
                     f"{cls.__name__} has no field {key!r}.{hint} Fields: {', '.join(known)}."
                 )
         return cls(**values)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from . import text as text_module
 from . import vision as vision_module
 from .config import MMRLConfig
+from .errors import UsageError
 from .representation import RepresentationLearner
 from .text import ClassPrompts, TextTower
 from .vision import ImageTower
@@ -84,7 +85,7 @@ class MMRLCLIP(nn.Module):
         }
         lowest = max(1, depths["text"] - depths["image"] + 1)
         if not lowest <= config.start_layer <= depths["text"]:
-            raise ValueError(
+            raise UsageError(
                 f"start_layer is {config.start_layer}, but this model has {depths['text']} text "
                 f"and {depths['image']} image layers: allowed are {lowest} to {depths['text']}."
             )

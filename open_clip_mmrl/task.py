@@ -43,7 +43,7 @@ class MMRLTask(nn.Module):
     def _prepare(self) -> None:
         with torch.autocast(self.tokens.device.type, enabled=False):
             self._prompts = self.model.text_tower.lower(self.tokens)
-            self._frozen_text = unit(self.model.frozen_text_features(self._prompts))
+            self.frozen_text_features = unit(self.model.frozen_text_features(self._prompts))
 
     def _apply(self, fn, *args, **kwargs):
         super()._apply(fn, *args, **kwargs)
@@ -72,7 +72,7 @@ class MMRLTask(nn.Module):
             logits = scale * image @ text.T + bias
             logits_rep = scale * image_rep @ text.T + bias
             loss = self.loss(
-                logits, logits_rep, image, text, frozen_image, self._frozen_text, labels
+                logits, logits_rep, image, text, frozen_image, self.frozen_text_features, labels
             )
         return {
             "loss": loss,
@@ -83,5 +83,5 @@ class MMRLTask(nn.Module):
             "image_features_rep": image_rep,
             "text_features": text,
             "frozen_image_features": frozen_image,
-            "frozen_text_features": self._frozen_text,
+            "frozen_text_features": self.frozen_text_features,
         }

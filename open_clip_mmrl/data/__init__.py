@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import UsageError
 from .base import Classes, Example, ImageData, read_image
 from .coop import LAYOUTS, read_coop
 from .digits import read_digits
@@ -71,15 +72,15 @@ def load_data(
     if template is not None:
         template = parse_template(template)  # before a large folder is read
     if not isinstance(spec, str):
-        raise ValueError(f"data is {spec!r}, not a string.{_forms()}")
+        raise UsageError(f"data is {spec!r}, not a string.{_forms()}")
     prefix, colon, argument = spec.partition(":")
     reader = _READERS.get(prefix)
     if reader is None:
-        raise ValueError(f"unknown data {spec!r}.{_suggestion(spec, prefix)}{_forms()}")
+        raise UsageError(f"unknown data {spec!r}.{_suggestion(spec, prefix)}{_forms()}")
     if bool(reader.argument) != bool(argument) or (colon and not reader.argument):
-        raise ValueError(f"data {spec!r} must be written {_form(prefix, reader)}.{_forms()}")
+        raise UsageError(f"data {spec!r} must be written {_form(prefix, reader)}.{_forms()}")
     data = reader.read(argument, data_root)
-    return data if template is None else replace(data, template=template)
+    return data if template is None else data.with_template(template)
 
 
 def _form(prefix: str, reader: _Reader) -> str:

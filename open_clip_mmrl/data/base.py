@@ -119,6 +119,10 @@ class ImageData:
             classes=classes,
         )
 
+    def with_template(self, template: str) -> ImageData:
+        """The same data with another prompt; ValueError if it has no place for the name."""
+        return replace(self, template=template)
+
     def shortfall(self, shots: int) -> dict[str, int]:
         """Training images of each class that has fewer than `shots`, by class name."""
         counts = Counter(example.label for example in self.train)

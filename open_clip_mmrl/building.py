@@ -1,0 +1,137 @@
+"""A model on its device, ready to train or to score, with its tokenizer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import open_clip
+import torch
+from open_clip.pretrained import list_pretrained_tags_by_model
+from torch import Generator
+
+from . import assets
+from .adapters import is_adapter, read_adapter_info
+from .config import VARIANTS, MMRLConfig
+from .data.messages import did_you_mean, listing
+from .errors import UsageError
+from .images import mix_seed
+from .model import MMRLCLIP
+from .registry import model_name, registered_config, split_name
+
+RANDOM = "random"
+
+
+class Built(NamedTuple):
+    """A model and what goes with it."""
+
+    model: MMRLCLIP
+    tokenizer: Callable
+    name: str
+    """The registered name, e.g. "mmrlpp-ViT-B-16"."""
+
+
+def resolve_name(model: str, method: str | None = None) -> str:
+    """The registered name for a model: "ViT-B-16" and a method, or "mmrl-ViT-B-16" as it is."""
+    if method is not None and method not in VARIANTS:
+        raise UsageError(f"method is {method!r}; it has to be one of {VARIANTS}.")
+    named = split_name(model)
+    if named is None:
+        return model_name(model.replace("/", "-"), method or "mmrl")
+    variant, base = named
+    return model_name(base, method or variant)
+
+
+def resolve_pretrained(name: str, pretrained: str | None) -> str | None:
+    """What `pretrained` stands for: checked, and filled in for the model that is shipped.
+
+    Raises:
+        UsageError: the model, tag or file does not exist, or the base cannot carry tokens.
+    """
+    registered_config(name)
+    base = split_name(name)[1]
+    if pretrained is None and base == assets.MODEL_NAME:
+        return assets.TAG
+    tags = list_pretrained_tags_by_model(name)
+    if pretrained is None:
+        raise UsageError(
+            f"{name} needs the weights of its base: give a tag ({listing(tags)}) or a "
+            f"checkpoint file as pretrained, or {RANDOM!r} for untrained weights."
+        )
+    if pretrained == RANDOM:
+        return None
+    is_tag = pretrained.lower().replace("-", "_") in tags
+    if not is_tag and not Path(pretrained).is_file():
+        raise UsageError(
+            f"pretrained is {pretrained!r}, neither a tag of {name} nor a file."
+            f"{did_you_mean(pretrained, tags)} Tags: {listing(tags, 20)}."
+        )
+    return pretrained
+
+
+def build_for_training(
+    model: str,
+    pretrained: str | None,
+    *,
+    method: str | None = None,
+    settings: Mapping[str, Any] | MMRLConfig | None = None,
+    device: torch.device,
+    seed: int,
+) -> Built:
+    """A model whose learner was drawn from `seed` alone.
+
+    Raises:
+        UsageError: a name, tag or file that does not exist, or a base that cannot carry tokens.
+    """
+    name = resolve_name(model, method)
+    with quiet_open_clip():
+        built = open_clip.create_model(
+            name, resolve_pretrained(name, pretrained), mmrl_cfg=settings, device="cpu"
+        )
+        tokenizer = open_clip.get_tokenizer(name)
+    built.learner.reset_parameters(Generator().manual_seed(mix_seed(seed)))
+    return Built(built.to(device).eval(), tokenizer, name)
+
+
+def build_from_adapter(
+    adapter: str | Path,
+    *,
+    base_pretrained: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: torch.device,
+) -> tuple[Built, dict[str, Any]]:
+    """The model an adapter file belongs to, and the file's header."""
+    if not is_adapter(adapter):
+        read_adapter_info(adapter)  # says what is wrong with it
+    info = read_adapter_info(adapter)
+    base = info["base"]["model"]
+    if base is None:
+        raise ValueError(
+            f"{adapter} does not name its base model: load it with load_adapter into a model "
+            "made by MMRLCLIP.from_open_clip."
+        )
+    name = model_name(base, info["config"]["variant"])
+    with quiet_open_clip():
+        model = open_clip.create_model(
+            name,
+            str(adapter),
+            mmrl_cfg=settings,
+            base_pretrained=base_pretrained,
+            device=device,
+        )
+        tokenizer = open_clip.get_tokenizer(name)
+    return Built(model.eval(), tokenizer, name), info
+
+
+@contextmanager
+def quiet_open_clip() -> Iterator[None]:
+    """open_clip warns through the root logger that weights are random where that is wanted."""
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

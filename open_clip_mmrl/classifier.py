@@ -1,0 +1,184 @@
+"""A few-shot image classifier with scikit-learn's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from . import recipes
+from .adapters import save_adapter
+from .building import Built, build_for_training, build_from_adapter
+from .data import DEFAULT_TEMPLATE
+from .data.example import Example
+from .errors import UsageError
+from .evaluate import FUSIONS, build_classifier, predict
+from .images import ImageSet, eval_transform, in_order, loader, train_transform
+from .precision import pick_device
+from .prompting import class_tokens
+from .trainer import Trainer
+
+_BATCH = 100
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):
+    """Adapt an open_clip model to a few labelled images.
+
+    Args:
+        model: an open_clip model, with the method's prefix ("mmrl-ViT-B-16") or without.
+        pretrained: its weights, a tag or a checkpoint file.
+        class_names: one name per class. With them, labels are names or indices; without, the
+            labels themselves have to be names.
+        template: the prompt, {} for the class name.
+        method: "mmrl" or "mmrl++"; None goes by the model's name.
+        settings: fields of MMRLConfig to change, e.g. {"reg_weight": 3.0}.
+        train: fields of TrainConfig to change, e.g. {"epochs": 30}.
+        device: "cpu", "cuda"; None takes the best there is.
+        quiet: no progress bar.
+
+    Attributes:
+        classes_: the labels, in the order of `predict_proba`'s columns.
+        model_: the adapted MMRLCLIP.
+    """
+
+    def __init__(
+        self,
+        model: str = "mmrl-ViT-B-16",
+        pretrained: str | None = None,
+        *,
+        class_names: Sequence[str] | None = None,
+        template: str = DEFAULT_TEMPLATE,
+        method: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        train: Mapping[str, Any] | None = None,
+        device: str | None = None,
+        quiet: bool = True,
+    ) -> None:
+        self.model = model
+        self.pretrained = pretrained
+        self.class_names = class_names
+        self.template = template
+        self.method = method
+        self.settings = settings
+        self.train = train
+        self.device = device
+        self.quiet = quiet
+
+    @classmethod
+    def from_adapter(
+        cls, path: str | Path, *, pretrained: str | None = None, device: str | None = None
+    ) -> FewShotClassifier:
+        """A fitted classifier from an adapter file; its labels are the class names."""
+        built, info = build_from_adapter(
+            path, base_pretrained=pretrained, device=pick_device(device)
+        )
+        names = info["class_names"]
+        if not names:
+            raise ValueError(f"{path} names no classes: it was saved without class_names.")
+        self = cls(
+            built.name, pretrained, class_names=names, template=info["template"], device=device
+        )
+        self._names = list(names)
+        self._adopt(built, np.array(names))
+        return self
+
+    def fit(self, images: Sequence[Any], labels: Sequence[Any]) -> FewShotClassifier:
+        """Train on all images given: paths, PIL images or uint8 arrays [H, W] or [H, W, 3]."""
+        images, labels = list(images), np.asarray(labels)
+        if len(images) != len(labels) or not images:
+            raise ValueError(f"there are {len(images)} images and {len(labels)} labels.")
+        self._names, classes, indices = self._resolve_labels(labels)
+        changes = {"seed": 1, **(self.train or {})}
+        built = build_for_training(
+            self.model,
+            self.pretrained,
+            method=self.method,
+            settings=self.settings,
+            device=pick_device(self.device),
+            seed=changes["seed"],
+        )
+        config = recipes.changed(
+            recipes.recipe(built.model.config.variant, "few-shot").train, **changes
+        )
+        tokens = class_tokens(built.model, built.tokenizer, self._names, self.template)
+        examples = [_example(image, int(i)) for image, i in zip(images, indices, strict=True)]
+        shown = ImageSet(examples, train_transform(built.model, config.flip), seed=config.seed)
+        Trainer(built.model, tokens, shown, config, quiet=self.quiet).fit()
+        self._precision = config.precision
+        self._adopt(built, classes)
+        return self
+
+    def predict_proba(self, images: Sequence[Any], fusion: str = "probabilities") -> np.ndarray:
+        """Probabilities [N, C] from both features.
+
+        fusion: "probabilities" mixes them as the paper writes, "logits" as the released code.
+        """
+        check_is_fitted(self, "model_")
+        if fusion not in FUSIONS:
+            raise UsageError(f"fusion is {fusion!r}; it has to be one of {FUSIONS}.")
+        shown = ImageSet([_example(image, 0) for image in images], eval_transform(self.model_))
+        found = predict(
+            self.model_,
+            self._classifier,
+            loader(shown, in_order(len(shown), _BATCH)),
+            features="fused",
+            fusion=fusion,
+            precision=self._precision,
+        )
+        return found.scores.double().softmax(dim=1).numpy()
+
+    def predict(self, images: Sequence[Any]) -> np.ndarray:
+        """The most probable label of every image, [N]."""
+        return self.classes_[self.predict_proba(images).argmax(axis=1)]
+
+    def save(self, path: str | Path) -> Path:
+        """Write the adapter file, with class names and template."""
+        check_is_fitted(self, "model_")
+        return save_adapter(self.model_, path, class_names=self._names, template=self.template)
+
+    _precision = "fp32"
+
+    def _adopt(self, built: Built, classes: np.ndarray) -> None:
+        tokens = class_tokens(built.model, built.tokenizer, self._names, self.template)
+        self.model_, self.classes_ = built.model, classes
+        self._classifier = build_classifier(built.model, tokens, self._precision)
+
+    def _resolve_labels(self, labels: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Class names, labels of the classes, and the class index of every label."""
+        is_text = labels.dtype.kind in "UO"
+        if self.class_names is None:
+            if not is_text:
+                raise UsageError(
+                    "the labels are numbers and there are no class_names: the text tower needs "
+                    "names. Give class_names=[...], or labels that are names."
+                )
+            classes = np.unique(labels)
+            names = [str(name) for name in classes]
+        else:
+            names = [str(name) for name in self.class_names]
+            classes = np.array(names) if is_text else np.arange(len(names))
+        place = {value: i for i, value in enumerate(classes.tolist())}
+        unknown = sorted({str(v) for v in labels.tolist() if v not in place})
+        if unknown:
+            raise ValueError(
+                f"labels not among the {len(names)} classes: {', '.join(unknown[:5])}."
+            )
+        if len(set(names)) < len(names) or len(names) < 2:
+            raise ValueError(f"class_names has to hold two or more different names: {names}.")
+        return names, classes, np.array([place[v] for v in labels.tolist()])
+
+
+def _example(image: Any, label: int) -> Example:
+    """An example from a path, a PIL image or an array."""
+    if isinstance(image, str | Path):
+        return Example(image=Path(image), label=label)
+    if isinstance(image, torch.Tensor):
+        image = image.numpy()
+    if not isinstance(image, np.ndarray):
+        image = np.asarray(image.convert("RGB"))
+    return Example(image=image, label=label)

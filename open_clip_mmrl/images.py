@@ -1,0 +1,105 @@
+"""From examples to batches: decoding, augmentation, order. Every random choice has its own seed.
+
+Shapes: B images, H x W the model's input size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from open_clip.model import get_model_preprocess_cfg
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
+
+from .data.example import Example, read_image
+
+Transform = Callable[[object], Tensor]
+
+
+def _preprocess(model: nn.Module) -> PreprocessCfg:
+    return PreprocessCfg(**get_model_preprocess_cfg(model))
+
+
+def eval_transform(model: nn.Module) -> Transform:
+    """Resize (bicubic), centre crop, normalise: open_clip's own for this model."""
+    return image_transform_v2(_preprocess(model), is_train=False)
+
+
+def train_transform(model: nn.Module, flip: bool = True) -> Transform:
+    """Random resized crop (scale 0.5 to 1, bicubic), horizontal flip, normalise.
+
+    Source: the released code's configuration files; the paper follows CoOp.
+    """
+    cfg = _preprocess(model)
+    crop = transforms.RandomResizedCrop(
+        cfg.size, scale=(0.5, 1.0), interpolation=InterpolationMode.BICUBIC
+    )
+    steps = [crop, *([transforms.RandomHorizontalFlip()] if flip else [])]
+    return transforms.Compose(
+        [*steps, transforms.ToTensor(), transforms.Normalize(cfg.mean, cfg.std)]
+    )
+
+
+class ImageSet(Dataset):
+    """Examples behind a transform; in training each draw depends on (seed, epoch, index) alone.
+
+    So a run gives the same images with any number of workers, and after a resume.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], transform: Transform, seed: int | None = None
+    ) -> None:
+        self.examples = examples
+        self.transform = transform
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        example = self.examples[index]
+        image = read_image(example)
+        if self.seed is None:
+            return self.transform(image), example.label
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
+            torch.default_generator.manual_seed(mix_seed(self.seed, self.epoch, index))
+            return self.transform(image), example.label
+
+
+def mix_seed(*numbers: int) -> int:
+    """One 63-bit seed from several non-negative numbers; neighbours give unrelated seeds."""
+    state = 0
+    for number in numbers:
+        # The finaliser of the splitmix64 generator (Steele, Lea and Flood, OOPSLA 2014).
+        state = (state + number + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1
+
+
+def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Shuffled batches of indices; the last incomplete one is dropped unless it is the only."""
+    generator = torch.Generator().manual_seed(mix_seed(seed, epoch))
+    order = torch.randperm(count, generator=generator).tolist()
+    batches = [order[i : i + batch_size] for i in range(0, count, batch_size)]
+    if len(batches) > 1 and len(batches[-1]) < batch_size:
+        batches.pop()
+    return batches
+
+
+def loader(images: ImageSet, batches: list[list[int]], workers: int = 0) -> DataLoader:
+    """(images [B, 3, H, W], labels [B]) for the given batches of indices."""
+    return DataLoader(
+        images, batch_sampler=batches, num_workers=workers, pin_memory=torch.cuda.is_available()
+    )
+
+
+def in_order(count: int, batch_size: int) -> list[list[int]]:
+    """All indices in order, in batches; the last may be smaller."""
+    return [list(range(i, min(i + batch_size, count))) for i in range(0, count, batch_size)]

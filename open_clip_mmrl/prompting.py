@@ -1,0 +1,48 @@
+"""From class names to token ids, with the checks that a tokenizer does not make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .data.prompts import prompts
+
+
+def class_tokens(
+    model: nn.Module, tokenizer: Callable, class_names: Sequence[str], template: str
+) -> Tensor:
+    """One prompt per class, [C, context length].
+
+    Raises:
+        ValueError: no names, a template without a place for the name, or a prompt longer than
+            the model's context, which a tokenizer would cut without a word.
+    """
+    if not class_names:
+        raise ValueError("there are no class names; give at least one.")
+    texts, context = prompts(class_names, template), model.context_length
+    # Four times the room: whatever differs from the padding behind the context was cut.
+    roomy = tokenizer(texts, context_length=4 * context)
+    cut = (roomy[:, context:] != roomy[:, -1:]).any(dim=1)
+    if cut.any():
+        first = texts[int(cut.int().argmax())]
+        raise ValueError(
+            f"{int(cut.sum())} of {len(texts)} prompts are longer than the model's context of "
+            f"{context} tokens, the first is {first!r}: shorten the class names or the template."
+        )
+    return tokenizer(texts, context_length=context)
+
+
+def look_alikes(
+    class_names: Sequence[str], text_features: Tensor, limit: int = 2000
+) -> list[tuple[str, str]]:
+    """Pairs of classes whose text features [C, E] (unit length) are the same to the model.
+
+    Such classes can never be told apart: names that differ in capitals only, or words that a
+    small text tower has never seen. Not looked for beyond `limit` classes.
+    """
+    if len(class_names) > limit:
+        return []
+    same = (text_features @ text_features.T > 1 - 1e-5).triu(1)
+    return [(class_names[i], class_names[j]) for i, j in torch.nonzero(same).tolist()]

@@ -1,0 +1,255 @@
+"""The seam into open_clip: everything that touches its registry stands here.
+
+`register()` does three things, all of which `unregister()` undoes:
+
+1. a config `mmrl-<base>` and `mmrlpp-<base>` for every base that can carry tokens, with the
+   base's pretrained tags, and the tiny CLIP that this package ships;
+2. in `open_clip.factory`, the names CLIP and CustomTextCLIP build our class when a config has
+   the key `mmrl_cfg`, and open_clip's own otherwise;
+3. a thin wrapper around `create_model`, for what only it can see: the `pretrained` argument (an
+   adapter file? a tag that wants QuickGELU?) and names that cannot carry tokens.
+
+Written against open_clip 3.3; a factory without these names is refused with a clear message.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from open_clip import factory, pretrained
+
+from . import assets
+from .adapters import FREE_FIELDS, is_adapter, load_adapter, read_adapter_info
+from .config import MMRLConfig
+from .errors import UsageError
+from .model import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP, as_config
+
+PREFIXES = {"mmrl-": "mmrl", "mmrlpp-": "mmrl++"}
+_OURS = {"CLIP": MMRLPlainCLIP, "CustomTextCLIP": MMRLCustomTextCLIP}
+_HOOKED = ("CLIP", "CustomTextCLIP", "create_model")
+_replaced: dict[str, tuple[Any, Any]] = {}
+"""What stands in open_clip.factory: name -> (open_clip's own, ours)."""
+
+
+def register() -> None:
+    """Make the models known to open_clip. Idempotent; bases added since are picked up."""
+    missing = [name for name in (*_HOOKED, "_MODEL_CONFIGS") if not hasattr(factory, name)]
+    if missing:
+        raise RuntimeError(
+            f"open_clip {open_clip.__version__} has no open_clip.factory.{missing[0]}, where "
+            "open_clip_mmrl joins it: install open_clip_torch 3.3 or a later version that has it."
+        )
+    if assets.MODEL_NAME not in factory._MODEL_CONFIGS:
+        factory._MODEL_CONFIGS[assets.MODEL_NAME] = assets.model_config()
+        pretrained._PRETRAINED[assets.MODEL_NAME] = {assets.TAG: assets.pretrained_config()}
+    for base in list(factory._MODEL_CONFIGS):
+        if split_name(base) is None and why_not(factory._MODEL_CONFIGS[base]) is None:
+            _register_base(base)
+    if not _replaced:
+        for name in _HOOKED:
+            original = getattr(factory, name)
+            ours = _dispatcher(original, _OURS[name]) if name in _OURS else _wrapper(original)
+            _replaced[name] = (original, ours)
+            setattr(factory, name, ours)
+        open_clip.create_model = factory.create_model
+
+
+def unregister() -> None:
+    """Leave open_clip as it was before `register()`. Idempotent."""
+    for name, (original, ours) in _replaced.items():
+        for module in (factory, open_clip):
+            if getattr(module, name) is ours:  # not where somebody wrapped it again
+                setattr(module, name, original)
+    _replaced.clear()
+    for registry in (factory._MODEL_CONFIGS, pretrained._PRETRAINED):
+        for name in list(registry):
+            if split_name(name) or name == assets.MODEL_NAME:
+                del registry[name]
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """ "mmrlpp-ViT-B-16" -> ("mmrl++", "ViT-B-16"); None for a name that is not ours."""
+    for prefix, variant in PREFIXES.items():
+        if name.startswith(prefix):
+            return variant, name[len(prefix) :].replace("/", "-")
+    return None
+
+
+def model_name(base: str, variant: str) -> str:
+    """("ViT-B-16", "mmrl++") -> "mmrlpp-ViT-B-16"."""
+    return next(prefix for prefix, v in PREFIXES.items() if v == variant) + base
+
+
+def why_not(config: Mapping[str, Any]) -> str | None:
+    """The reason a base with this open_clip config cannot carry tokens, or None."""
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if "multimodal_cfg" in config:
+        return "it is a CoCa model, whose towers pool by other means than class token and EOT"
+    if "timm_model_name" in vision:
+        return (
+            f"its image tower is timm's {vision['timm_model_name']}, not open_clip's "
+            "VisionTransformer with a class token"
+        )
+    if isinstance(vision.get("layers", 12), list | tuple):
+        return "its image tower is a ResNet, which has no tokens"
+    if vision.get("attentional_pool") or vision.get("pool_type", "tok") != "tok":
+        return "its image tower does not pool by a class token"
+    if "hf_model_name" in text:
+        return f"its text tower is {text['hf_model_name']}, not open_clip's TextTransformer"
+    if text.get("no_causal_mask"):
+        return "its text tower is not causal"
+    if text.get("embed_cls") or text.get("pool_type", "argmax") not in ("argmax", "eos", "last"):
+        return "its text tower does not pool at the end of the prompt"
+    return None
+
+
+def default_config(base: Mapping[str, Any], variant: str) -> MMRLConfig:
+    """The paper's settings; J is 6 of 12 text layers, and half-way up where depth differs."""
+    text_layers = base["text_cfg"].get("layers", 12)
+    image_layers = base["vision_cfg"].get("layers", 12)
+    lowest = max(1, text_layers - image_layers + 1)
+    return MMRLConfig(variant=variant, start_layer=max(lowest, text_layers // 2))
+
+
+def _register_base(base: str) -> None:
+    config = factory._MODEL_CONFIGS[base]
+    for prefix, variant in PREFIXES.items():
+        ours = deepcopy(config)
+        ours["mmrl_cfg"] = default_config(config, variant).to_dict()
+        factory._MODEL_CONFIGS[prefix + base] = ours
+        if base in pretrained._PRETRAINED:
+            pretrained._PRETRAINED[prefix + base] = pretrained._PRETRAINED[base]
+
+
+def _dispatcher(original: type, ours: type[MMRLCLIP]):
+    @functools.wraps(original, updated=())
+    def build(*args: Any, **kwargs: Any):
+        return (ours if "mmrl_cfg" in kwargs else original)(*args, **kwargs)
+
+    return build
+
+
+def _wrapper(original):
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def create_model(model_name: str, pretrained: str | None = None, *args: Any, **kwargs: Any):
+        named = split_name(model_name)
+        if named is None:
+            if is_adapter(pretrained):
+                base = read_adapter_info(pretrained)["base"]["model"]
+                raise ValueError(
+                    f"{pretrained} is an adapter, which {model_name!r} cannot hold: create "
+                    f"'mmrl-{base}' or 'mmrlpp-{base}'."
+                )
+            return original(model_name, pretrained, *args, **kwargs)
+        # Later positional arguments by name, so that some of them can be set below.
+        later = list(signature.parameters)[2 : 2 + len(args)]
+        kwargs.update(zip(later, args, strict=True))
+        return _create(original, *named, model_name, pretrained, kwargs)
+
+    return create_model
+
+
+def _create(original, variant: str, base: str, name: str, source: Any, kwargs: dict[str, Any]):
+    """Create `name` = tokens on `base` from a tag, a checkpoint or an adapter file."""
+    name = name.replace("/", "-")
+    registered = registered_config(name)
+    override = kwargs.pop("mmrl_cfg", None) or {}
+    base_pretrained = kwargs.pop("base_pretrained", None)
+    if isinstance(override, MMRLConfig):
+        override = override.to_dict()
+    adapter = None
+    if is_adapter(source):
+        adapter, info = source, read_adapter_info(source)
+        settings = _adapter_settings(adapter, info, name, variant, base, override)
+        source = base_pretrained or _find_base(adapter, info)
+        kwargs["force_quick_gelu"] = kwargs.get("force_quick_gelu") or info["base"]["quick_gelu"]
+    else:
+        if base_pretrained:
+            raise ValueError("base_pretrained goes with an adapter file as pretrained=.")
+        settings = {**registered, **override}
+        if override.get("variant", variant) != variant and "beta" not in override:
+            settings["beta"] = None
+    tag = pretrained.get_pretrained_cfg(name, source) if isinstance(source, str) else {}
+    if tag.get("quick_gelu"):
+        kwargs["force_quick_gelu"] = True
+    model = original(name, source, mmrl_cfg=as_config(settings).to_dict(), **kwargs)
+    model.base_origin = {"model": base, "pretrained": None if source is None else str(source)}
+    if adapter is not None and kwargs.get("load_weights", True):
+        load_adapter(model, adapter)
+    return model
+
+
+def registered_config(name: str) -> dict[str, Any]:
+    """The method's settings registered under one of our names.
+
+    A base added since `register()` is registered on the way.
+
+    Raises:
+        UsageError: open_clip does not know the base, or it cannot carry tokens.
+    """
+    _, base = split_name(name)
+    if name not in factory._MODEL_CONFIGS:
+        if base not in factory._MODEL_CONFIGS:
+            known = [n for n in factory._MODEL_CONFIGS if split_name(n)]
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise UsageError(
+                f"open_clip knows no model {base!r}, so there is no {name!r}.{hint} "
+                "open_clip.list_models() lists all."
+            )
+        reason = why_not(factory._MODEL_CONFIGS[base])
+        if reason:
+            raise UsageError(f"{base} cannot carry representation tokens: {reason}.")
+        _register_base(base)
+    return factory._MODEL_CONFIGS[name]["mmrl_cfg"]
+
+
+def _adapter_settings(
+    path: Any, info: Mapping[str, Any], name: str, variant: str, base: str, override: Mapping
+) -> dict[str, Any]:
+    """The adapter's own config, with what may be chosen again from `override`."""
+    stored = info["config"]
+    trained_on = info["base"]["model"]
+    if stored["variant"] != variant:
+        right = model_name(base, stored["variant"])
+        raise ValueError(f"{path} holds {stored['variant']}, not {variant}: create {right!r}.")
+    if trained_on not in (None, base):
+        raise ValueError(
+            f"{path} belongs to the base {trained_on}, not {base}: create "
+            f"{model_name(trained_on, variant)!r}."
+        )
+    for key, value in override.items():
+        if key not in FREE_FIELDS and stored.get(key) != value:
+            raise ValueError(
+                f"{path} was trained with {key}={stored.get(key)!r}; mmrl_cfg cannot make it "
+                f"{value!r}. With an adapter it can set {', '.join(FREE_FIELDS)}."
+            )
+    return {**stored, **override}
+
+
+def _find_base(adapter: Any, info: Mapping[str, Any]) -> str:
+    """The base weights an adapter names: a tag, a file, or a file that moved along with it."""
+    source = info["base"]["pretrained"]
+    if source is None:
+        raise ValueError(
+            f"{adapter} does not say which base weights it was trained on: give their tag or "
+            "file with base_pretrained=..."
+        )
+    if pretrained.is_pretrained_cfg(info["base"]["model"] or "", source):
+        return source
+    for path in (Path(source), Path(adapter).parent / Path(source).name):
+        if path.is_file():
+            return str(path)
+    raise ValueError(
+        f"{adapter} was trained on the base weights {source}, which are neither a tag nor a file "
+        "here: give their place with base_pretrained=..."
+    )

@@ -1,0 +1,118 @@
+"""From results.json files to tables and figures. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, pstdev
+from typing import Any
+
+FROZEN = "frozen CLIP"
+_LABELS = {"mmrl": "MMRL", "mmrl++": "MMRL++"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method over its seeds: accuracies in percent, mean and standard deviation."""
+
+    method: str
+    base: float
+    novel: float
+    base_std: float
+    novel_std: float
+    parameters: int
+    train_ms: float | None
+    eval_ms: float | None
+    seeds: int
+
+    @property
+    def hm(self) -> float:
+        """Harmonic mean of the mean accuracies."""
+        total = self.base + self.novel
+        return 2 * self.base * self.novel / total if total else 0.0
+
+
+def read_results(folder: str | Path) -> list[dict[str, Any]]:
+    """All results.json files at or below a folder, in the order of their paths."""
+    found = sorted(Path(folder).glob("**/results.json"))
+    if not found:
+        raise ValueError(f"There is no results.json at or below {folder}.")
+    return [json.loads(path.read_text(encoding="utf-8")) for path in found]
+
+
+def base_to_novel_rows(results: Sequence[dict[str, Any]]) -> list[Row]:
+    """The frozen model first, then every method in order of appearance, over its seeds."""
+    results = [r for r in results if r["protocol"] == "base-to-novel"]
+    if not results:
+        raise ValueError("None of the results is of the base-to-novel protocol.")
+    rows = [_row(FROZEN, [r["zero_shot"] for r in results[:1]], 0, None, None)]
+    for method in dict.fromkeys(r["method"] for r in results):
+        runs = [r for r in results if r["method"] == method]
+        rows.append(
+            _row(
+                _LABELS.get(method, method),
+                [r["metrics"] for r in runs],
+                runs[0]["trainable_parameters"],
+                mean(r["train_ms_per_image"] for r in runs),
+                mean(1000 / r["eval_images_per_second"] for r in runs),
+            )
+        )
+    return rows
+
+
+def _row(method, metrics, parameters, train_ms, eval_ms) -> Row:
+    base, novel = [m["base"] for m in metrics], [m["novel"] for m in metrics]
+    return Row(
+        method=method,
+        base=mean(base),
+        novel=mean(novel),
+        base_std=pstdev(base),
+        novel_std=pstdev(novel),
+        parameters=parameters,
+        train_ms=train_ms,
+        eval_ms=eval_ms,
+        seeds=len(metrics),
+    )
+
+
+def comparison_figure(rows: Sequence[Row], title: str, path: str | Path) -> Path:
+    """Bars of base, novel and harmonic mean, one group for each, one colour per method."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    groups = ("base classes\n(seen in training)", "novel classes\n(new names)", "harmonic mean")
+    colours = ("#9aa0a6", "#1a73e8", "#e8710a", "#188038")
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    width = 0.8 / len(rows)
+    for i, row in enumerate(rows):
+        values = (row.base, row.novel, row.hm)
+        errors = (row.base_std, row.novel_std, 0)
+        places = [g + (i - (len(rows) - 1) / 2) * width for g in range(len(groups))]
+        bars = axes.bar(
+            places, values, width * 0.94, label=row.method, color=colours[i % len(colours)]
+        )
+        axes.bar_label(bars, [f"{v:.1f}" for v in values], padding=5, fontsize=9)
+        if row.seeds > 1:
+            axes.errorbar(
+                places[:2], values[:2], errors[:2], fmt="none", ecolor="#333333", capsize=3, lw=1
+            )
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set_ylim(0, 108)
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_ylabel("accuracy, %")
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(
+        frameon=False, ncols=len(rows), loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9
+    )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return path
