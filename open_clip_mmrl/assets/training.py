@@ -1,0 +1,133 @@
+"""The loss and the loop that train the small CLIP on printed characters.
+
+In every step each picture is matched with one caption of every class (contrastive cross-entropy in
+both directions).  That loss alone stays on a plateau for thousands of steps when both towers start
+from noise, so a linear classifier on the image features, thrown away afterwards, is trained along.
+Only the few token rows that the captions use are trained; the others end as zeros, which a zip
+archive packs to nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+if __package__:
+    from . import characters, glyphs, reading
+else:  # train_tiny_clip.py was run by its path
+    import characters
+    import glyphs
+    import reading
+
+
+def contrastive_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """CLIP's two-way loss for captions that may fit several pictures of the batch.
+
+    Args:
+        logits: (pictures, classes) scaled cosine similarities.
+        labels: (pictures,) class of each picture.
+
+    Returns:
+        Scalar: mean of picture-to-caption and caption-to-picture cross-entropy, nats.
+    """
+    to_caption = F.cross_entropy(logits, labels)
+    fits = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    # For a caption the target is spread evenly over the pictures that it fits.
+    per_caption = -(logits.log_softmax(0) * fits).sum(0) / fits.sum(0).clamp(min=1)
+    to_picture = per_caption[fits.sum(0) > 0].mean()
+    return (to_caption + to_picture) / 2
+
+
+def learning_rate(step: int, warmup: int, steps: int) -> float:
+    """Share of the peak rate at a step (from 0): linear warm-up, then a cosine down to zero."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+
+
+def train(args: argparse.Namespace) -> open_clip.CLIP:
+    """Train the model.
+
+    Args:
+        args: options of the command line, see ``train_tiny_clip.py``.
+
+    Returns:
+        The model with its full token table, in evaluation mode, on the CPU.
+    """
+    torch.manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(args.seed)
+    bank = glyphs.GlyphBank(characters.TRAIN_FONTS, args.device)
+    captions = [t.format(name) for t in characters.TEMPLATES for name in characters.CLASSES]
+    tokens = reading.tokenize(captions)
+    # Renumber the tokens in use; the order is kept, so the end token stays the largest id, which
+    # is how CLIP finds where to read the caption's feature.
+    used, tokens = tokens.unique(return_inverse=True)
+    width, count = reading.MODEL["embed_dim"], len(characters.CLASSES)
+    text_cfg = reading.MODEL["text_cfg"] | {"vocab_size": len(used)}
+    model = open_clip.CLIP(width, reading.MODEL["vision_cfg"], text_cfg).to(args.device)
+    head = nn.Linear(width, count).to(args.device)
+    tokens = tokens.view(len(characters.TEMPLATES), count, -1).to(args.device)
+
+    parameters = [*model.parameters(), *head.parameters()]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": args.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.98))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate(step, args.warmup, args.steps)
+    )
+    classes = torch.arange(count, device=args.device)
+    model.train()
+    with progress_bar() as bar:
+        task = bar.add_task("training", total=args.steps, loss=math.nan, speed=0.0)
+        started = time.monotonic()
+        for step in range(1, args.steps + 1):
+            pictures, labels = bank.sample(args.batch_size, generator)
+            # One caption per class is enough: all pictures of a class share it.
+            template = torch.randint(len(tokens), (count,), generator=generator)
+            text = model.encode_text(tokens[template.to(args.device), classes], normalize=True)
+            image = model.encode_image(reading.normalize(pictures))
+            logits = model.logit_scale.exp() * F.normalize(image, dim=-1) @ text.T
+            aid = F.cross_entropy(head(image), labels, label_smoothing=0.1)
+            loss = contrastive_loss(logits, labels) + aid
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            scheduler.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(0, math.log(100))  # as CLIP does
+            if step % 10 == 0 or step == args.steps:
+                speed = step * args.batch_size / (time.monotonic() - started)
+                bar.update(task, completed=step, loss=loss.item(), speed=speed)
+            if args.log_every and step % args.log_every == 0:
+                right = (logits.argmax(1) == labels).float().mean().item()
+                bar.console.print(f"step {step}: loss {loss.item():.3f}, batch read {right:.1%}")
+
+    state = model.cpu().state_dict()
+    full = open_clip.CLIP(**reading.MODEL)
+    table = torch.zeros_like(full.token_embedding.weight)
+    table[used] = state["token_embedding.weight"]
+    full.load_state_dict(state | {"token_embedding.weight": table})
+    return full.eval()
+
+
+def progress_bar():
+    """Rich progress display: bar, steps, loss, pictures per second, time left."""
+    from rich import progress
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("loss {task.fields[loss]:.3f}"),
+        progress.TextColumn("{task.fields[speed]:.0f} images/s"),
+        progress.TimeRemainingColumn(),
+    )
