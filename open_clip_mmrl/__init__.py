@@ -10,7 +10,7 @@ from .task import MMRLTask
 
 __version__ = "0.1.0"
 
-__all__ = [  # noqa: F822 (FewShotClassifier, see __getattr__)
+__all__ = [
     "MMRLCLIP",
     "FewShotClassifier",
     "MMRLConfig",

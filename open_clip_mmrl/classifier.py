@@ -134,7 +134,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, images: Sequence[Any]) -> np.ndarray:
         """The most probable label of every image, [N]."""
-        return self.classes_[self.predict_proba(images).argmax(axis=1)]
+        best = self.predict_proba(images).argmax(axis=1)
+        return self.classes_[best]
 
     def save(self, path: str | Path) -> Path:
         """Write the adapter file, with class names and template."""

@@ -1,4 +1,4 @@
-"""The command line: `open-clip-mmrl train | eval | predict | demo`.
+"""The command line: `open-clip-mmrl train | eval | predict | demo | speed`.
 
 Exit code 2 for what was asked wrongly, 1 for what went wrong.
 """
@@ -147,6 +147,9 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Default: the paper's.")] = None,
     flip: Annotated[bool, typer.Option(help="Mirror training images at random.")] = True,
     precision: PrecisionOption = Precision.fp32,
+    text_chunk_size: Annotated[
+        int | None, typer.Option(help="Classes at a time: less memory, more time.")
+    ] = None,
     reg_weight: Annotated[float | None, typer.Option(help="lambda.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the class feature.")] = None,
     beta: Annotated[float | None, typer.Option(help="Share of the fresh tokens.")] = None,
@@ -169,6 +172,7 @@ def train(
     name = resolve_name(model or assets.MODEL_NAME, method and method.value)
     protocol = "base-to-novel" if classes is Classes.base else "few-shot"
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    changes["text_chunk_size"] = text_chunk_size
     run = FewShotRun(
         model=name,
         pretrained=pretrained,
@@ -322,6 +326,71 @@ def demo(
     rows = run_demo(output, Runtime(device=device, quiet=quiet, say=_say))
     out.print(comparison_table(rows))
     _say(f"runs and adapters: {output}   picture: {output / FIGURE}")
+
+
+@app.command()
+@_command
+def speed(
+    model: Annotated[str, typer.Option(help="An open_clip model; its weights are random.")] = (
+        "ViT-B-16"
+    ),
+    method: Annotated[Method, typer.Option()] = Method.mmrl,
+    classes: Annotated[int, typer.Option(min=1)] = 100,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 4,
+    eval_batch_size: Annotated[int, typer.Option(min=1, help="Images per scoring step.")] = 32,
+    precision: PrecisionOption = Precision.fp32,
+    text_chunk_size: Annotated[
+        int | None, typer.Option(min=1, help="Classes at a time: less memory, more time.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Medians are taken over these.")] = 5,
+    reference: Annotated[bool, typer.Option(help="Run the reference too.")] = True,
+    memory: Annotated[bool, typer.Option(help="Measure memory, in child processes.")] = True,
+    sweep: Annotated[bool, typer.Option(help="10 to 1000 classes, and a figure.")] = False,
+    largest_reference: Annotated[
+        int, typer.Option(min=0, help="Classes up to which a sweep runs the reference.")
+    ] = 250,
+    output: Annotated[Path, typer.Option(help="Where a sweep's figure and figures go.")] = Path(
+        "mmrl-speed"
+    ),
+    device: DeviceOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Time ours, the paper-literal reference and plain open_clip, in one run."""
+    from . import speed as bench
+    from .adapters import write_atomically
+    from .report import speed_figure
+    from .tables import speed_table
+
+    settings = bench.SpeedSettings(
+        model=model,
+        method=method.value,
+        classes=classes,
+        batch_size=batch_size,
+        eval_batch_size=eval_batch_size,
+        precision=precision.value,
+        text_chunk_size=text_chunk_size,
+        repeats=repeats,
+        reference=reference,
+        memory=memory,
+        device=device,
+    )
+
+    def say(text: str) -> None:
+        err.print(text, highlight=False, markup=False)
+
+    if not sweep:
+        result = bench.measure(settings, say)
+        _say(json.dumps(result)) if as_json else out.print(speed_table(result))
+        return
+    results = bench.sweep(settings, largest_reference=largest_reference, say=say)
+    write_atomically(output / "speed.json", (json.dumps(results, indent=2) + "\n").encode())
+    speed_figure(results, output / "speed.png")
+    if as_json:
+        _say(json.dumps(results))
+        return
+    for result in results:
+        out.print(speed_table(result))
+    _say(f"figure: {output / 'speed.png'}   numbers: {output / 'speed.json'}")
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class _Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +105,8 @@ class TrainConfig(_Config):
     betas: tuple[float, float] = (0.9, 0.999)
     precision: str = "fp32"
     """"fp32", or autocast with "amp_bf16" / "amp_fp16"."""
+    text_chunk_size: int | None = None
+    """Prompts at a time, computed again in the backward pass; bounds memory, costs time."""
     flip: bool = True
     """Random horizontal flips in training. Off for characters, whose mirror image is no sample."""
     seed: int = 1
@@ -115,6 +117,13 @@ class TrainConfig(_Config):
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
             _require(_is_int(value, 1), name, value, "a whole number from 1 up")
+        chunk = self.text_chunk_size
+        _require(
+            chunk is None or _is_int(chunk, 1),
+            "text_chunk_size",
+            chunk,
+            "a whole number from 1 up, or None",
+        )
         for name in ("lr", "warmup_lr", "weight_decay"):
             value = getattr(self, name)
             _require(_is_real(value), name, value, "a number from 0 up")

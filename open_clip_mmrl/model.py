@@ -131,10 +131,15 @@ class MMRLCLIP(nn.Module):
             tower.project_representation(rows, self.learner.projection(self.visual.proj)),
         )
 
-    def adapted_text_features(self, prompts: ClassPrompts, tokens: Tensor) -> Tensor:
-        """Prompts of `text_tower.lower` and text tokens -> w [C, E], not normalised."""
+    def adapted_text_features(
+        self, prompts: ClassPrompts, tokens: Tensor, chunk_size: int | None = None
+    ) -> Tensor:
+        """Prompts of `text_tower.lower` and text tokens -> w [C, E], not normalised.
+
+        `chunk_size` prompts at a time bound the memory of training; see `TextTower.with_tokens`.
+        """
         tower = self.text_tower
-        return tower.project(tower.with_tokens(prompts, tokens, self.config.beta))
+        return tower.project(tower.with_tokens(prompts, tokens, self.config.beta, chunk_size))
 
     def frozen_image_features(self, hidden: Tensor) -> Tensor:
         """Rows [B, 1 + P, D] of `image_tower.lower` -> f_0 [B, E], not normalised."""

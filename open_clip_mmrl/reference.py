@@ -91,7 +91,7 @@ class ReferenceTask(nn.Module):
             return tower.text_projection(x)
         return x if tower.text_projection is None else x @ tower.text_projection
 
-    def _image(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """[B, 3, H, W] -> class feature and representation feature, [B, E] each"""
         visual, learner = self.model.visual, self.model.learner
         x = visual._embeds(images)
@@ -110,7 +110,7 @@ class ReferenceTask(nn.Module):
         with torch.no_grad():
             image_0 = F.normalize(self.frozen.visual(images), dim=-1)
         text = F.normalize(self._text(), dim=-1)
-        class_feature, rep_feature = self._image(images)
+        class_feature, rep_feature = self.encode_image(images)
         image, image_rep = F.normalize(class_feature, dim=-1), F.normalize(rep_feature, dim=-1)
         scale = self.model.logit_scale.exp()
         bias = 0 if self.model.logit_bias is None else self.model.logit_bias

@@ -77,6 +77,41 @@ def _row(method, metrics, parameters, train_ms, eval_ms) -> Row:
     )
 
 
+def speed_figure(results: Sequence[dict[str, Any]], path: str | Path) -> Path:
+    """Time and memory of a training step against the number of classes, log axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    settings = results[0]["settings"]
+    measured = {"seconds": ("seconds per step", 1), "peak_bytes": ("peak memory, MB", 1e6)}
+    measured = {k: v for k, v in measured.items() if results[0]["train_step"][k]}
+    compared = {"ours": ("", "#1a73e8"), "reference": ("reference_", "#9aa0a6")}
+    figure = Figure(figsize=(4.5 * len(measured), 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(measured), squeeze=False)[0]
+    for axes, (key, (label, unit)) in zip(panels, measured.items(), strict=True):
+        for name, (prefix, colour) in compared.items():
+            points = [
+                (r["settings"]["classes"], r["train_step"][prefix + key] / unit)
+                for r in results
+                if r["train_step"][prefix + key]
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), "o-", label=name, color=colour)
+        axes.set(xscale="log", yscale="log", xlabel="classes", ylabel=label)
+        axes.grid(which="both", color="#e4e4e4", linewidth=0.6)
+        axes.legend(frameon=False)
+    figure.suptitle(
+        f"{settings['model']}, {settings['method']}, batch {settings['batch_size']}, "
+        f"{settings['precision']}, {settings['device_name']}",
+        fontsize=11,
+    )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return path
+
+
 def comparison_figure(rows: Sequence[Row], title: str, path: str | Path) -> Path:
     """Bars of base, novel and harmonic mean, one group for each, one colour per method."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -30,12 +30,15 @@ class MMRLTask(nn.Module):
     Args:
         model: the model to train.
         tokens: one prompt per class, [C, context length], as the model's tokenizer gives them.
+        text_chunk_size: prompts at a time, computed again in the backward pass: bounds the
+            memory where there are many classes. None takes all at once, which is faster.
     """
 
-    def __init__(self, model: MMRLCLIP, tokens: Tensor) -> None:
+    def __init__(self, model: MMRLCLIP, tokens: Tensor, text_chunk_size: int | None = None) -> None:
         super().__init__()
         self.model = model
         self.register_buffer("tokens", tokens.to(model.visual.proj.device), persistent=False)
+        self.text_chunk_size = text_chunk_size
         self.loss = MMRLLoss(model.config.alpha, model.config.reg_weight)
         self._prepare()
 
@@ -64,7 +67,7 @@ class MMRLTask(nn.Module):
             hidden = model.image_tower.lower(images)
             frozen_image = unit(model.frozen_image_features(hidden))
         both = model.adapted_image_features(hidden, image_tokens)
-        text = unit(model.adapted_text_features(self._prompts, text_tokens))
+        text = unit(model.adapted_text_features(self._prompts, text_tokens, self.text_chunk_size))
         image, image_rep = unit(both.class_), unit(both.representation)
         with torch.autocast(images.device.type, enabled=False):
             scale = model.logit_scale.exp()

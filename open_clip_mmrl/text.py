@@ -2,44 +2,65 @@
 
 Tokens stand behind the first token (BOS) and in front of the rest. The tower is causal, so
 
-- what stands behind the last prompt's end is never read and is cropped;
-- the rows [BOS, tokens] see nothing of the prompt: one copy serves all prompts that begin with
-  the same token, which for CLIP's own tokenizer is all of them;
-- layers 1 .. J-1 have constant input, so `ClassPrompts` keeps their output;
+- the rows [BOS, tokens], the *prefix*, see nothing of the prompt: one copy serves all prompts
+  that begin with the same token, which for CLIP's own tokenizer is all of them. It is run once,
+  and the rest of the prompts asks its keys and values;
+- what stands behind a prompt's end is never read. Prompts are cropped, in groups of similar
+  length, so that one long name does not make all the others long;
+- layers 1 .. J-1 have constant input: `ClassPrompts` keeps their output;
 - in the last layer only the row that is read (EOT) asks.
 
-Shapes: C prompts, T tokens of the longest one, K representation tokens, n layers with tokens,
-D tower width, E embedding width, U different first tokens (1 as a rule).
+Shapes: C prompts, c of them in a group, T rows of the group's longest behind its first token,
+U different first tokens (1 as a rule), K representation tokens, n layers with tokens,
+P = 1 + K rows of a prefix (1 without tokens), D tower width, E embedding width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .blocks import KeysValues, keys_values, run_block, why_not_supported
+from .grouping import length_groups
 
 POOL_TYPES = ("argmax", "eos", "last")
+
+
+@dataclass(frozen=True)
+class PromptGroup:
+    """Prompts of similar length, behind some layers."""
+
+    rest: Tensor
+    """Rows behind the first token, cropped, [c, T, D]."""
+    end: Tensor
+    """Position of the row that is read (EOT), counted with the first token, [c]."""
+    begin: Tensor
+    """Which of the U first tokens a prompt begins with, [c]."""
+
+    def split(self, size: int | None) -> list[PromptGroup]:
+        """Parts of at most `size` prompts."""
+        size = size or max(1, len(self.end))
+        fields = (self.rest, self.end, self.begin)
+        return [PromptGroup(*part) for part in zip(*(f.split(size) for f in fields), strict=True)]
 
 
 @dataclass(frozen=True)
 class ClassPrompts:
     """A set of prompts behind the frozen layers 1 .. J-1: computed once, passed as a value."""
 
-    hidden: Tensor
-    """Rows in front of layer J, [C, T, D]."""
-    end: Tensor
-    """Position of the row that is read (EOT), [C]."""
-    first: Tensor
-    """One prompt for every different first token, [U]: its index among the C."""
-    group: Tensor
-    """Which of the U first tokens a prompt begins with, [C]."""
+    groups: tuple[PromptGroup, ...]
+    bos: Tensor
+    """The U first tokens' rows, [U, 1, D]."""
+    place: Tensor
+    """Where each prompt stands when the groups are put end to end, [C]."""
 
     def __len__(self) -> int:
-        return self.hidden.shape[0]
+        return len(self.place)
 
 
 @dataclass(frozen=True)
@@ -74,8 +95,12 @@ class TextTower:
         )
 
     @property
-    def _blocks(self) -> nn.ModuleList:
-        return self.transformer.resblocks
+    def _lower(self) -> Sequence[nn.Module]:
+        return self.transformer.resblocks[: -self.token_layers]
+
+    @property
+    def _upper(self) -> Sequence[nn.Module]:
+        return self.transformer.resblocks[-self.token_layers :]
 
     def end_positions(self, tokens: Tensor) -> Tensor:
         """tokens [C, N] -> position of the row that is read, [C], by the tower's own rule."""
@@ -94,48 +119,33 @@ class TextTower:
                 f"[prompts, up to {context}], as the model's tokenizer gives them."
             )
         end = self.end_positions(tokens)
-        tokens = tokens[:, : int(end.max()) + 1] if len(tokens) else tokens
-        dtype = self.transformer.get_cast_dtype()
-        x = self.token_embedding(tokens).to(dtype)
-        x = x + self.positional_embedding[: tokens.shape[1]].to(dtype)
-        mask = _causal(x.shape[1], x.device)
-        for block in self._blocks[: -self.token_layers]:
-            x = run_block(block, x, mask=mask)
-        ids, group = tokens[:, 0].unique(return_inverse=True)
-        first = (group == torch.arange(len(ids), device=group.device)[:, None]).int().argmax(dim=1)
-        return ClassPrompts(hidden=x, end=end, first=first, group=group)
+        ids, begin = tokens[:, 0].unique(return_inverse=True)
+        prefixes, bos = self._run_prefix(self._lower, self._embed(ids[:, None], 0))
+        groups, members = [], length_groups(end)
+        for index in members:
+            rows = tokens[index, 1 : int(end[index].max()) + 1]
+            group = PromptGroup(self._embed(rows, 1), end[index], begin[index])
+            rest = _run_rest(self._lower, group, prefixes)
+            groups.append(PromptGroup(rest, group.end, group.begin))
+        place = torch.cat([end.new_zeros(0), *members]).argsort()
+        return ClassPrompts(groups=tuple(groups), bos=bos, place=place)
 
-    def with_tokens(self, prompts: ClassPrompts, tokens: Tensor, beta: float) -> Tensor:
+    def with_tokens(
+        self, prompts: ClassPrompts, tokens: Tensor, beta: float, chunk_size: int | None = None
+    ) -> Tensor:
         """Layers J .. L with tokens [n, K, D] -> the row that is read, [C, D].
 
-        `beta` composes tokens as in the image tower.
+        Args:
+            beta: composes tokens as in the image tower.
+            chunk_size: prompts at a time, computed again in the backward pass, which bounds the
+                memory; None takes all at once.
         """
-        count, rest = tokens.shape[1], prompts.hidden[:, 1:]
-        bos, carried = prompts.hidden[prompts.first, :1], None
-        prefix_mask = _causal(1 + count, rest.device)
-        mask = _causal(1 + count + rest.shape[1], rest.device)[1 + count :]
-        *upper, last = zip(self._blocks[-self.token_layers :], tokens.to(rest.dtype), strict=True)
-        for block, fresh in upper:
-            prefix = self._prefix(bos, fresh, carried, beta)
-            rest = run_block(
-                block, rest, shared=_per_prompt(keys_values(block, prefix), prompts), mask=mask
-            )
-            prefix = run_block(block, prefix, mask=prefix_mask)
-            bos, carried = prefix[:, :1], prefix[:, 1:]
-        block, fresh = last
-        prefix = self._prefix(bos, fresh, carried, beta)
-        shared = _per_prompt(keys_values(block, prefix), prompts)
-        return self._read(block, prompts, rest, count, bos, shared)
+        prefixes, bos = self._run_prefix(self._upper, prompts.bos, tokens, beta)
+        return self._read(prompts, prefixes, bos, chunk_size)
 
-    def without_tokens(self, prompts: ClassPrompts) -> Tensor:
+    def without_tokens(self, prompts: ClassPrompts, chunk_size: int | None = None) -> Tensor:
         """The same layers as frozen CLIP runs them -> the row that is read, [C, D]."""
-        x = prompts.hidden
-        mask = _causal(x.shape[1], x.device)
-        for block in self._blocks[-self.token_layers : -1]:
-            x = run_block(block, x, mask=mask)
-        bos = x[prompts.first, :1]
-        shared = _per_prompt(keys_values(self._blocks[-1], bos), prompts)
-        return self._read(self._blocks[-1], prompts, x[:, 1:], 0, bos, shared)
+        return self._read(prompts, *self._run_prefix(self._upper, prompts.bos), chunk_size)
 
     def project(self, row: Tensor) -> Tensor:
         """Read row [C, D] -> text feature [C, E]."""
@@ -146,48 +156,100 @@ class TextTower:
             return self.text_projection(row)
         return row @ self.text_projection
 
-    @staticmethod
-    def _prefix(bos: Tensor, fresh: Tensor, carried: Tensor | None, beta: float) -> Tensor:
-        """[BOS, tokens] in front of a layer, [U, 1 + K, D]."""
-        fresh = fresh.expand(bos.shape[0], -1, -1)
-        if carried is not None:
-            fresh = beta * fresh + (1 - beta) * carried
-        return torch.cat([bos, fresh], dim=1)
+    def _embed(self, ids: Tensor, start: int) -> Tensor:
+        """Token ids [c, T] that stand from position `start` on -> rows [c, T, D]."""
+        dtype = self.transformer.get_cast_dtype()
+        positions = self.positional_embedding[start : start + ids.shape[1]]
+        return self.token_embedding(ids).to(dtype) + positions.to(dtype)
 
     @staticmethod
-    def _read(
-        block: nn.Module,
-        prompts: ClassPrompts,
-        rest: Tensor,
-        count: int,
-        bos: Tensor,
-        shared: KeysValues,
-    ) -> Tensor:
-        """Last layer: only the row that is read asks, and it sees what stands up to itself.
+    def _run_prefix(
+        blocks: Sequence[nn.Module], bos: Tensor, tokens: Tensor | None = None, beta: float = 1.0
+    ) -> tuple[list[KeysValues], Tensor]:
+        """Run [BOS, tokens] alone: what it lends to the rest in every block, and BOS behind all.
 
-        rest [C, T - 1, D] are the rows behind the shared prefix of 1 + `count` rows. A prompt
-        may end at its first token (no end token in it): then BOS is read, as open_clip does.
+        bos [U, 1, D]; tokens [n, K, D], one set per block, or None.
         """
-        end, at_bos = prompts.end, prompts.end == 0
-        row = bos[prompts.group, 0]
-        if rest.shape[1]:
-            index = torch.arange(len(prompts), device=end.device)
-            row = torch.where(at_bos[:, None], row, rest[index, (end - 1).clamp(min=0)])
-        position = torch.where(at_bos, 0, end + count)
-        keys = torch.arange(1 + count + rest.shape[1], device=end.device)
-        mask = (keys <= position[:, None])[:, None, None]
-        return run_block(block, rest, asking=row.unsqueeze(1), shared=shared, mask=mask)[:, 0]
+        carried, lent = None, []
+        for i, block in enumerate(blocks):
+            prefix = bos
+            if tokens is not None:
+                fresh = tokens[i].to(bos.dtype).expand(bos.shape[0], -1, -1)
+                if carried is not None:
+                    fresh = beta * fresh + (1 - beta) * carried
+                prefix = torch.cat([bos, fresh], dim=1)
+            lent.append(keys_values(block, prefix))
+            prefix = run_block(block, prefix, mask=_causal(prefix.shape[1], 0, bos.device))
+            bos, carried = prefix[:, :1], prefix[:, 1:]
+        return lent, bos
+
+    def _read(
+        self,
+        prompts: ClassPrompts,
+        prefixes: list[KeysValues],
+        bos: Tensor,
+        chunk_size: int | None,
+    ) -> Tensor:
+        """Layers J .. L of all groups behind their prefixes -> [C, D] in the prompts' order."""
+
+        def run(group: PromptGroup) -> Tensor:
+            return _read_rest(self._upper, group, prefixes, bos)
+
+        rows = [prompts.bos.new_zeros(0, prompts.bos.shape[-1])]
+        for part in (part for group in prompts.groups for part in group.split(chunk_size)):
+            if chunk_size is not None and torch.is_grad_enabled():
+                rows.append(checkpoint(run, part, use_reentrant=False, preserve_rng_state=False))
+            else:
+                rows.append(run(part))
+        return torch.cat(rows)[prompts.place]
 
 
-def _causal(rows: int, device: torch.device) -> Tensor:
-    return torch.ones(rows, rows, dtype=torch.bool, device=device).tril()
+def _run_rest(
+    blocks: Sequence[nn.Module], group: PromptGroup, prefixes: Sequence[KeysValues]
+) -> Tensor:
+    """Rows behind the prefix through some blocks, [c, T, D]."""
+    x = group.rest
+    for block, prefix in zip(blocks, prefixes, strict=True):
+        mask = _causal(x.shape[1], prefix.keys.shape[2], x.device)
+        x = run_block(block, x, shared=_per_prompt(prefix, group.begin), mask=mask)
+    return x
 
 
-def _per_prompt(shared: KeysValues, prompts: ClassPrompts) -> KeysValues:
+def _read_rest(
+    blocks: Sequence[nn.Module], group: PromptGroup, prefixes: Sequence[KeysValues], bos: Tensor
+) -> Tensor:
+    """The row that is read, [c, D]: in the last block it alone asks, up to its own position.
+
+    A prompt may end at its first token (no end token in it): then BOS, [U, 1, D] behind all
+    blocks, is read, as open_clip does.
+    """
+    *upper, last = zip(blocks, prefixes, strict=True)
+    at_bos = bos[group.begin, 0]
+    if not group.rest.shape[1]:
+        return at_bos
+    x = _run_rest([b for b, _ in upper], group, [p for _, p in upper])
+    block, prefix = last
+    index = (group.end - 1).clamp(min=0)
+    row = x[torch.arange(len(x), device=x.device), index].unsqueeze(1)
+    count = prefix.keys.shape[2]
+    keys = torch.arange(count + x.shape[1], device=x.device)
+    mask = (keys < count + group.end[:, None])[:, None, None]
+    shared = _per_prompt(prefix, group.begin)
+    row = run_block(block, x, asking=row, shared=shared, mask=mask)[:, 0]
+    return torch.where(group.end[:, None] > 0, row, at_bos)
+
+
+def _causal(rows: int, prefix: int, device: torch.device) -> Tensor:
+    """Every row sees the whole prefix, itself and what stands before it: [rows, prefix + rows]."""
+    mask = torch.ones(rows, prefix + rows, dtype=torch.bool, device=device)
+    return mask.tril(diagonal=prefix)
+
+
+def _per_prompt(prefix: KeysValues, begin: Tensor) -> KeysValues:
     """Keys and values of the U prefixes, one for every prompt; a single one is broadcast."""
-    if shared.keys.shape[0] == 1:
-        return shared
-    return KeysValues(shared.keys[prompts.group], shared.values[prompts.group])
+    if prefix.keys.shape[0] == 1:
+        return prefix
+    return KeysValues(prefix.keys[begin], prefix.values[begin])
 
 
 def why_no_tokens(model: nn.Module) -> str | None:

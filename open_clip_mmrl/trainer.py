@@ -79,7 +79,7 @@ class Trainer:
     ) -> None:
         if not len(images):
             raise ValueError("there are no training images.")
-        self.task = MMRLTask(model, tokens)
+        self.task = MMRLTask(model, tokens, config.text_chunk_size)
         self.model, self.images, self.config = model, images, config
         self.folder, self.workers, self.quiet = folder, workers, quiet
         self.device = model.visual.proj.device

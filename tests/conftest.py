@@ -7,10 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import open_clip
 import pytest
 import torch
+from open_clip import factory, pretrained
 from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_dict
+from safetensors.torch import save_file
 
+import open_clip_mmrl
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
 
 # Tiny tensors: a second thread only waits, and one thread sums in one order on every machine.
@@ -131,3 +135,57 @@ def golden_model(case: SimpleNamespace, custom: bool) -> MMRLCLIP:
 @pytest.fixture(params=["mmrl_small", "mmrlpp_small"])
 def golden_case(request):
     return golden(request.param)
+
+
+# A tiny base in open_clip's registry, for everything that goes through open_clip.create_model.
+
+BASE = "Tiny-8-test"
+
+
+def tiny_model_config(**kwargs) -> dict:
+    """The open_clip config of a tiny base; `kwargs` replaces or adds top-level keys."""
+    vision = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 3}
+    text = {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": 12, "heads": 2}
+    return {
+        "embed_dim": 10,
+        "vision_cfg": vision,
+        "text_cfg": {**text, "layers": 3},
+        **kwargs,
+    }
+
+
+def shake(model: torch.nn.Module, seed: int = 0, std: float = 0.2) -> torch.nn.Module:
+    """Noise on every parameter with dimensions, in place, so that all of them show."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim:
+                parameter.add_(std * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+@pytest.fixture
+def registries():
+    """open_clip's registries of models and tags, put back afterwards."""
+    models, tags = dict(factory._MODEL_CONFIGS), dict(pretrained._PRETRAINED)
+    paths = list(factory._MODEL_CONFIG_PATHS)
+    yield
+    factory._MODEL_CONFIGS = models
+    factory._MODEL_CONFIG_PATHS[:] = paths
+    pretrained._PRETRAINED.clear()
+    pretrained._PRETRAINED.update(tags)
+    open_clip_mmrl.register()
+
+
+@pytest.fixture
+def base(registries, tmp_path) -> SimpleNamespace:
+    """A registered base with weights: `name`, `tag`, `path` of its weights, and the `model`."""
+    factory._MODEL_CONFIGS[BASE] = tiny_model_config()
+    torch.manual_seed(0)
+    model = shake(open_clip.create_model(BASE)).eval()
+    path = tmp_path / "base" / "weights.safetensors"
+    path.parent.mkdir()
+    save_file(model.state_dict(), path)
+    pretrained._PRETRAINED[BASE] = {"tiny": {"file": str(path)}}
+    open_clip_mmrl.register()
+    return SimpleNamespace(name=BASE, tag="tiny", path=path, model=model)

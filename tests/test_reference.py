@@ -1,5 +1,7 @@
 """The model proper against the literal reference: features, loss and all gradients, to 1e-9."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from conftest import CONTEXT, START, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
@@ -7,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from open_clip_mmrl import MMRLTask
+from open_clip_mmrl.grouping import length_groups
 from open_clip_mmrl.reference import ReferenceTask
 
 
-def assert_agree(model, tokens, images, labels):
+def assert_agree(model, tokens, images, labels, chunk=None):
     results, gradients = [], []
-    for task in (MMRLTask(model, tokens), ReferenceTask(model, tokens)):
+    for task in (MMRLTask(model, tokens, chunk), ReferenceTask(model, tokens)):
         model.learner.zero_grad()
         result = task(images, labels)
         result["loss"].backward()
@@ -39,8 +42,10 @@ def cases(draw):
         "alpha": draw(st.sampled_from([0.0, 0.3, 0.7, 1.0])),
         "beta": draw(st.sampled_from([0.0, 0.4, 1.0])),
         "reg_weight": draw(st.sampled_from([0.0, 0.5, 7.0])),
-        "lengths": draw(st.lists(st.integers(3, CONTEXT), min_size=1, max_size=12)),
+        "lengths": draw(st.lists(st.integers(3, CONTEXT), min_size=1, max_size=40)),
         "pool": draw(st.sampled_from(["argmax", "eos", "last"])),
+        "chunk": draw(st.sampled_from([None, 1, 3, 50])),
+        "group_cost": draw(st.sampled_from([0, 4, 256])),
     }
 
 
@@ -56,8 +61,9 @@ def test_agrees_with_the_reference(case):
     )
     names = ("variant", "start_layer", "num_rep_tokens", "alpha", "beta", "reg_weight")
     model = tiny_mmrl(clip, **{name: case[name] for name in names})
-    tokens = tiny_prompts(case["lengths"])
-    assert_agree(model, tokens, tiny_images(3), torch.tensor([0, 1, 2]) % len(tokens))
+    tokens, labels = tiny_prompts(case["lengths"]), torch.tensor([0, 1, 2]) % len(case["lengths"])
+    with patch.object(length_groups, "__defaults__", (case["group_cost"],)):
+        assert_agree(model, tokens, tiny_images(3), labels, case["chunk"])
 
 
 @pytest.mark.parametrize(

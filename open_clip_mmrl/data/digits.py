@@ -6,11 +6,11 @@ from .base import Example, ImageData
 
 CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEMPLATE = "a photo of the digit {}."
-NUM_TRAIN, NUM_VAL = 800, 200
+NUM_TRAIN, NUM_VAL = 500, 500
 
 
 def read_digits() -> ImageData:
-    """Ten classes, 8 x 8 grey pixels (bright strokes on black): 800 train, 200 val, 797 test.
+    """Ten classes, 8 x 8 grey pixels (bright strokes on black): 500 train, 500 val, 797 test.
 
     The parts are consecutive pieces of the file, not drawn at random: it holds the digits of 13
     people, one person's after another's, so the test digits come from other hands than the

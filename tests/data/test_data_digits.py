@@ -13,7 +13,7 @@ def digits():
 
 
 def test_counts_and_names(digits):
-    assert (len(digits.train), len(digits.val), len(digits.test)) == (800, 200, 797)
+    assert (len(digits.train), len(digits.val), len(digits.test)) == (500, 500, 797)
     assert digits.class_names == CLASS_NAMES and len(CLASS_NAMES) == 10
     assert digits.template == "a photo of the digit {}."
     assert digits.shortfall(16) == {}

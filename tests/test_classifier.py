@@ -1,0 +1,124 @@
+"""The scikit-learn face, on the shipped tiny CLIP and real digits."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import open_clip_mmrl
+from open_clip_mmrl import FewShotClassifier
+from open_clip_mmrl.assets import MODEL_NAME, TAG
+from open_clip_mmrl.data import load_data
+
+NAMES = ["zero", "one", "two"]
+SHORT = {"settings": {"rep_dim": 8, "start_layer": 5}, "train": {"epochs": 3, "batch_size": 6}}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load_data("digits").few_shot(4, seed=1)
+    chosen = [e for e in data.train if e.label < 3]
+    test = [e for e in data.test if e.label < 3][:30]
+    return ([e.image for e in chosen], [e.label for e in chosen]), (
+        [e.image for e in test],
+        [e.label for e in test],
+    )
+
+
+def classifier(**changes):
+    values = {"class_names": NAMES, "template": "a photo of the digit {}.", "device": "cpu"}
+    return FewShotClassifier(f"mmrl-{MODEL_NAME}", TAG, **{**values, **SHORT, **changes})
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    return classifier().fit(*digits[0])
+
+
+def test_fit_predict_score(fitted, digits):
+    images, labels = digits[1]
+    probabilities = fitted.predict_proba(images)
+    assert probabilities.shape == (30, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    predicted = fitted.predict(images)
+    np.testing.assert_array_equal(predicted, probabilities.argmax(axis=1))
+    assert fitted.score(images, labels) == np.mean(predicted == labels)
+    np.testing.assert_array_equal(fitted.classes_, [0, 1, 2])
+
+
+def test_fusions_differ_and_mix_as_they_say(fitted, digits):
+    images = digits[1][0][:4]
+    shown = torch.stack([open_clip_mmrl.images.eval_transform(fitted.model_)(
+        Image.fromarray(i).convert("RGB")) for i in images])  # fmt: skip
+    model, text = fitted.model_, fitted._classifier.text
+    with torch.no_grad():
+        parts = [
+            model.logit_scale.exp() * model.encode_image(shown, True, features=kind) @ text.T
+            for kind in ("class", "representation")
+        ]
+    alpha = model.config.alpha
+    mixed = alpha * parts[0].softmax(1) + (1 - alpha) * parts[1].softmax(1)
+    logits = (alpha * parts[0] + (1 - alpha) * parts[1]).softmax(1)
+    np.testing.assert_allclose(fitted.predict_proba(images), mixed, atol=1e-5)
+    np.testing.assert_allclose(fitted.predict_proba(images, fusion="logits"), logits, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_probabilities(fitted, digits):
+    again = classifier().fit(*digits[0])
+    images = digits[1][0]
+    np.testing.assert_array_equal(again.predict_proba(images), fitted.predict_proba(images))
+
+
+def test_labels_may_be_names(digits):
+    (images, labels), (unseen, _) = digits
+    names = [NAMES[i] for i in labels]
+    by_name = classifier(class_names=None).fit(images, names)
+    assert list(by_name.classes_) == sorted(NAMES)
+    assert set(by_name.predict(unseen)) <= set(NAMES)
+    ordered = classifier().fit(images, names)
+    assert list(ordered.classes_) == NAMES
+
+
+def test_images_may_be_files_pictures_and_arrays(fitted, digits, tmp_path):
+    array = digits[1][0][0]
+    path = tmp_path / "digit.png"
+    Image.fromarray(array).save(path)
+    kinds = [array, np.stack([array] * 3, axis=-1), Image.fromarray(array), path, str(path)]
+    rows = fitted.predict_proba([*kinds, torch.from_numpy(array)])
+    assert np.ptp(rows, axis=0).max() < 1e-6
+
+
+def test_scikit_learn_can_clone_it_and_sees_its_parameters():
+    copy = clone(classifier(method="mmrl++"))
+    assert copy.get_params()["method"] == "mmrl++" and copy.class_names == NAMES
+    assert copy.set_params(quiet=False).quiet is False
+
+
+def test_save_and_load_give_the_same_answers(fitted, digits, tmp_path):
+    path = fitted.save(tmp_path / "a.safetensors")
+    loaded = FewShotClassifier.from_adapter(path, device="cpu")
+    assert list(loaded.classes_) == NAMES
+    images = digits[1][0]
+    np.testing.assert_array_equal(loaded.predict_proba(images), fitted.predict_proba(images))
+
+
+def test_bad_input_is_said(digits, fitted):
+    (images, labels), _ = digits
+    with pytest.raises(NotFittedError):
+        classifier().predict(images)
+    with pytest.raises(ValueError, match="12 images and 11 labels"):
+        classifier().fit(images, labels[:-1])
+    with pytest.raises(ValueError, match=r"labels are numbers.*class_names"):
+        classifier(class_names=None).fit(images, labels)
+    with pytest.raises(ValueError, match="labels not among the 2 classes: 2"):
+        classifier(class_names=NAMES[:2]).fit(images, labels)
+    with pytest.raises(ValueError, match="two or more different names"):
+        classifier(class_names=["a", "a", "b"]).fit(images, labels)
+    with pytest.raises(ValueError, match="fusion is 'mean'"):
+        fitted.predict_proba(images, fusion="mean")
+    with pytest.raises(ValueError, match="float64"):
+        classifier().fit([i / 16.0 for i in images], labels)
+    with pytest.raises(ValueError, match=r"no field 'epoch'.*Did you mean 'epochs'"):
+        classifier(train={"epoch": 1}).fit(images, labels)

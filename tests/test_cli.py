@@ -1,0 +1,151 @@
+"""The shell's commands, in process: output, files and exit codes."""
+
+import json
+import re
+
+import pytest
+from test_protocols import write_folder
+from typer.testing import CliRunner
+
+from open_clip_mmrl import __version__, cli
+from open_clip_mmrl.assets import MODEL_NAME
+
+
+def run(*args):
+    result = CliRunner().invoke(cli.app, [str(a) for a in args])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", result.output)
+    return result.exit_code, " ".join(text.split()), result
+
+
+TRAIN = ["--data", "digits", "--shots", 2, "--epochs", 1, "--batch-size", 8, "--quiet"]
+TRAIN += ["--device", "cpu", "--test-split", "val", "--rep-dim", 8]
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    """An adapter for zero .. four on the shipped model."""
+    folder = tmp_path_factory.mktemp("run")
+    code, text, _ = run("train", *TRAIN, "--classes", "base", "--output", folder)
+    assert code == 0, text
+    assert "frozen CLIP" in text and "base" in text and "novel" in text and "HM" in text
+    assert "trained parameters" in text and "adapter.safetensors" in text
+    return folder / "adapter.safetensors"
+
+
+def test_train_writes_the_run(adapter):
+    results = json.loads((adapter.parent / "results.json").read_text())
+    assert results["model"] == f"mmrl-{MODEL_NAME}"
+    assert results["train"]["batch_size"] == 8 and results["config"]["rep_dim"] == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "variant"),
+    [
+        (["--model", f"mmrlpp-{MODEL_NAME}"], f"mmrlpp-{MODEL_NAME}", "mmrl++"),
+        (["--model", MODEL_NAME, "--method", "mmrl++"], f"mmrlpp-{MODEL_NAME}", "mmrl++"),
+        (["--precision", "amp_bf16", "--no-flip"], f"mmrl-{MODEL_NAME}", "mmrl"),
+    ],
+)
+def test_train_takes_names_methods_and_settings(tmp_path, options, model, variant):
+    code, text, _ = run("train", *TRAIN, *options, "--output", tmp_path)
+    assert code == 0, text
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert (results["model"], results["method"]) == (model, variant)
+    assert results["metrics"].keys() == {"accuracy"}
+
+
+def test_eval_auto_takes_both_features_for_seen_classes(adapter):
+    command = ["eval", "--adapter", adapter, "--data", "digits", "--split", "val", "--quiet"]
+    code, text, _ = run(*command, "--classes", "base")
+    assert code == 0 and "both features: all 5 classes were seen in training" in text
+    code, text, _ = run(*command, "--classes", "novel")
+    assert code == 0 and "class feature: none of the 5 classes was seen" in text
+
+
+def test_eval_agrees_with_the_run_that_trained(adapter):
+    trained = json.loads((adapter.parent / "results.json").read_text())
+    command = ["eval", "--adapter", adapter, "--data", "digits", "--split", "val", "--json"]
+    for half in ("base", "novel"):
+        code, _, result = run(*command, "--classes", half, "--quiet")
+        assert code == 0
+        found = json.loads(result.stdout)
+        assert found["accuracy"] == trained["metrics"][half]
+        assert found["zero_shot"] == trained["zero_shot"][half]
+
+
+def test_eval_of_seen_and_new_classes_at_once_asks_the_user(adapter):
+    command = ["eval", "--adapter", adapter, "--data", "digits", "--split", "val", "--quiet"]
+    code, text, _ = run(*command)
+    assert code == 2
+    assert "5 of the 10 classes were seen" in text and "--features fused" in text
+    for choice in ("fused", "class"):
+        code, text, _ = run(*command, "--features", choice)
+        assert code == 0 and "accuracy" in text
+
+
+def test_eval_uses_the_adapters_template_where_the_data_has_none(tmp_path):
+    spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
+    template = ["--template", "a printed digit {}."]
+    base = ["--data", spec, "--shots", 2, "--epochs", 1, "--quiet", "--rep-dim", 8]
+    assert run("train", *base, *template, "--output", tmp_path / "run")[0] == 0
+    command = ["eval", "--adapter", tmp_path / "run" / "adapter.safetensors", "--data", spec]
+    code, _, result = run(*command, "--quiet", "--json")
+    assert code == 0 and json.loads(result.stdout)["template"] == "a printed digit {}."
+
+
+def test_predict_names_images(adapter, tmp_path):
+    write_folder(tmp_path, {"one": 1, "two": 1})
+    images = [tmp_path / "test" / name / "0.png" for name in ("one", "two")]
+    code, text, _ = run("predict", "--adapter", adapter, *images, "--top", 2)
+    assert code == 0 and text.count("%") == 4 and "two/0.png" in text
+    code, _, result = run("predict", "--adapter", adapter, *images, "--json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [len(row["classes"]) for row in rows] == [3, 3]
+    assert set(rows[0]["classes"]) < {"zero", "one", "two", "three", "four"}
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["train", *TRAIN, "--model", "ViT-B-61"], 2, "no model 'ViT-B-61'"),
+        (["train", *TRAIN, "--model", "RN50"], 2, "RN50 cannot carry"),
+        (["train", *TRAIN, "--model", "ViT-B-16"], 2, "needs the weights"),
+        (["train", *TRAIN, "--data", "digit"], 2, "Did you mean digits"),
+        (["train", *TRAIN, "--data", "folder:/nowhere"], 1, "/nowhere"),
+        (["train", *TRAIN, "--shots", "0"], 2, "--shots"),
+        (["train", *TRAIN, "--epochs", "0"], 2, "epochs is 0"),
+        (["train", *TRAIN, "--alpha", "2"], 2, "alpha is 2"),
+        (["train", *TRAIN, "--start-layer", "9"], 2, "start_layer is 9"),
+        (["train", *TRAIN, "--precision", "fp8"], 2, "--precision"),
+        (["train", *TRAIN, "--classes", "novel"], 2, "classes is 'novel'"),
+        (["train", *TRAIN, "--device", "tpu"], 2, "device is 'tpu'"),
+        (["train", "--data", "digits"], 2, "--output"),
+        (["eval", "--adapter", "none.safetensors", "--data", "digits"], 1, "no adapter file"),
+        (["predict", "--adapter", "none.safetensors", "a.png"], 1, "no adapter file"),
+        (["fly"], 2, "No such command"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_an_exit_code(tmp_path, args, code, message):
+    if args[0] == "train" and message != "--output":
+        args = [*args, "--output", tmp_path / "run"]
+    found, text, _ = run(*args)
+    assert found == code, text
+    assert message in text and "Traceback" not in text
+
+
+def test_a_truncated_adapter_is_named(adapter, tmp_path):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(adapter.read_bytes()[:500])
+    code, text, _ = run("eval", "--adapter", broken, "--data", "digits")
+    assert code == 1 and "broken.safetensors" in text and "truncated" in text
+
+
+def test_a_folder_in_use_is_refused(adapter):
+    code, text, _ = run("train", *TRAIN, "--output", adapter.parent)
+    assert code == 2 and "other settings" in text and "classes: 'base' there, 'all' now" in text
+
+
+def test_version_and_help():
+    assert run("--version")[1] == f"open_clip_mmrl {__version__}"
+    code, text, _ = run("--help")
+    assert code == 0 and all(name in text for name in ("train", "eval", "predict", "demo"))

@@ -1,0 +1,213 @@
+"""Whole runs on real parts: the shipped tiny CLIP, scikit-learn's digits, folders of pictures."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from open_clip_mmrl import TrainConfig, read_adapter_info
+from open_clip_mmrl.assets import MODEL_NAME, TAG
+from open_clip_mmrl.data import load_data
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.protocols import FewShotRun, Runtime, execute
+from open_clip_mmrl.trainer import Trainer
+
+KEYS = {
+    "method", "model", "pretrained", "data", "protocol", "shots", "seed", "metrics", "zero_shot",
+    "trainable_parameters", "train_seconds", "train_ms_per_image", "eval_images_per_second",
+    "environment",
+}  # fmt: skip
+
+
+def make_run(**changes) -> FewShotRun:
+    values = {
+        "model": MODEL_NAME,
+        "pretrained": TAG,
+        "data": "digits",
+        "method": "mmrl",
+        "classes": "base",
+        "shots": 2,
+        "test_split": "val",
+        "settings": {"start_layer": 5, "rep_dim": 16},
+        "train": TrainConfig(epochs=2, batch_size=5),
+    }
+    return FewShotRun(**{**values, **changes})
+
+
+def go(folder, notes=None, **changes):
+    say = (notes if notes is not None else []).append
+    return execute(make_run(**changes), folder, Runtime(device="cpu", quiet=True, say=say))
+
+
+def write_folder(root: Path, train: dict[str, int], test: int = 3) -> str:
+    """Handwritten digits as PNG files, `train[name]` of a class."""
+    digits = load_data("digits")
+    for part, source in (("train", digits.train), ("test", digits.test)):
+        for label, name in enumerate(digits.class_names):
+            if name not in train:
+                continue
+            pixels = [e.image for e in source if e.label == label]
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for i, array in enumerate(pixels[: train[name] if part == "train" else test]):
+                Image.fromarray(array).save(folder / f"{i}.png")
+    return f"folder:{root}"
+
+
+def test_base_to_novel_run_leaves_adapter_results_and_log(tmp_path):
+    results = go(tmp_path)
+    assert results.keys() >= KEYS
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert results["protocol"] == "base-to-novel"
+    for scores in (results["metrics"], results["zero_shot"]):
+        assert scores.keys() == {"base", "novel", "hm"}
+        base, novel = scores["base"], scores["novel"]
+        assert scores["hm"] == pytest.approx(2 * base * novel / (base + novel), abs=1e-3)
+    assert results["train_images"] == 10
+    info = read_adapter_info(tmp_path / "adapter.safetensors")
+    assert info["class_names"] == ["zero", "one", "two", "three", "four"]
+    assert info["template"] == "a photo of the digit {}."
+    assert info["base"]["model"] == MODEL_NAME and info["base"]["pretrained"] == TAG
+    assert info["scores"]["metrics"] == results["metrics"]
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_few_shot_run_scores_all_classes(tmp_path):
+    results = go(tmp_path, classes="all", method="mmrl++", fusion="probabilities")
+    assert results["protocol"] == "few-shot" and results["method"] == "mmrl++"
+    assert results["metrics"].keys() == results["zero_shot"].keys() == {"accuracy"}
+    assert results["train_images"] == 20
+
+
+def test_the_same_seed_gives_the_same_adapter_file_and_scores(tmp_path):
+    first, second = go(tmp_path / "a"), go(tmp_path / "b")
+    assert first["metrics"] == second["metrics"]
+    files = [(tmp_path / x / "adapter.safetensors").read_bytes() for x in "ab"]
+    assert files[0] == files[1]
+
+
+def test_a_finished_run_is_read_not_repeated(tmp_path, monkeypatch):
+    results, notes = go(tmp_path), []
+    monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
+    assert go(tmp_path, notes) == results
+    assert "finished already" in notes[0]
+
+
+def test_a_broken_run_goes_on_and_ends_the_same(tmp_path, monkeypatch):
+    whole = go(tmp_path / "whole", train=TrainConfig(epochs=3, batch_size=5))
+    end_of_epoch = Trainer._end_of_epoch
+
+    def stop(self, epoch, *args):
+        end_of_epoch(self, epoch, *args)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_end_of_epoch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "broken", train=TrainConfig(epochs=3, batch_size=5))
+    monkeypatch.undo()
+    assert (tmp_path / "broken" / "checkpoint.pt").is_file()
+    resumed = go(tmp_path / "broken", train=TrainConfig(epochs=3, batch_size=5))
+    assert resumed["metrics"] == whole["metrics"]
+    files = [(tmp_path / x / "adapter.safetensors").read_bytes() for x in ("whole", "broken")]
+    assert files[0] == files[1]
+
+
+def test_a_folder_of_another_run_is_refused_and_kept(tmp_path):
+    go(tmp_path)
+    before = (tmp_path / "results.json").read_bytes()
+    with pytest.raises(UsageError, match=r"other settings.*train\.seed: 1 there, 4 now.*another"):
+        go(tmp_path, train=TrainConfig(epochs=2, batch_size=5, seed=4))
+    assert (tmp_path / "results.json").read_bytes() == before
+
+
+def test_a_folder_with_results_of_unknown_origin_is_refused(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"results\.json of unknown origin.*another folder"):
+        go(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file; give a folder"):
+        go(tmp_path / "file")
+
+
+def test_fewer_images_than_shots_are_used_and_said(tmp_path):
+    spec = write_folder(tmp_path / "data", {"one": 2, "two": 5, "three": 5, "four": 5})
+    notes = []
+    results = go(tmp_path / "run", notes, data=spec, classes="all", shots=4, test_split="test")
+    assert results["train_images"] == 2 + 3 * 4
+    assert "1 of 4 classes have fewer than 4" in notes[0] and "one (2)" in notes[0]
+
+
+def test_names_the_text_tower_cannot_tell_apart_are_noted(tmp_path):
+    spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
+    for part in ("train", "test"):
+        (tmp_path / "data" / part / "two").rename(tmp_path / "data" / part / "One")
+    notes = []
+    go(tmp_path / "run", notes, data=spec, classes="all", test_split="test")
+    assert any("'One' and 'one' read the same" in note for note in notes)
+
+
+def test_an_unreadable_image_is_named_and_the_run_can_go_on(tmp_path):
+    spec = write_folder(tmp_path / "data", {"one": 3, "two": 3})
+    broken = tmp_path / "data" / "train" / "two" / "0.png"
+    good = broken.read_bytes()
+    broken.write_bytes(good[:40])
+    changes = {"data": spec, "classes": "all", "shots": 3, "test_split": "test"}
+    with pytest.raises(ValueError, match=str(broken)):
+        go(tmp_path / "run", **changes)
+    broken.write_bytes(good)
+    assert math.isfinite(go(tmp_path / "run", **changes)["metrics"]["accuracy"])
+
+
+def test_long_class_names_are_refused_before_training(tmp_path):
+    spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
+    name = "a_very_long_class_name_" * 8
+    for part in ("train", "test"):
+        (tmp_path / "data" / part / "two").rename(tmp_path / "data" / part / name)
+    with pytest.raises(ValueError, match=r"longer than the model's context.*shorten"):
+        go(tmp_path / "run", data=spec, classes="all", test_split="test")
+
+
+def test_no_validation_images_is_said(tmp_path):
+    spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
+    with pytest.raises(ValueError, match="no val images"):
+        go(tmp_path / "run", data=spec, classes="all")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "ViT-B-61"}, "no model 'ViT-B-61'.*Did you mean"),
+        ({"model": "RN50"}, "RN50 cannot carry.*ResNet"),
+        ({"model": "ViT-B-16", "pretrained": None}, "needs the weights.*openai.*random"),
+        ({"model": "ViT-B-16", "pretrained": "opanai"}, "neither a tag.*Did you mean openai"),
+        ({"data": "digit"}, "unknown data 'digit'.*digits"),
+        ({"method": "mrl"}, "method is 'mrl'"),
+        ({"classes": "novel"}, "classes is 'novel'"),
+        ({"test_split": "train"}, "test_split is 'train'"),
+        ({"settings": {"rep_dims": 3}}, "no field 'rep_dims'.*rep_dim"),
+        ({"settings": {"start_layer": 9}}, "start_layer is 9.*1 to 6"),
+    ],
+)
+def test_wrong_names_and_settings_are_usage_errors(tmp_path, changes, message):
+    with pytest.raises(UsageError, match=f"(?s){message}"):
+        go(tmp_path / "run", **changes)
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_the_demo_recipe_is_run_for_every_seed_and_drawn(tmp_path, monkeypatch):
+    from open_clip_mmrl import demo, recipes
+
+    short = recipes.Recipe({"start_layer": 5, "rep_dim": 8}, TrainConfig(epochs=1, batch_size=16))
+    monkeypatch.setattr(recipes, "demo", lambda variant: short)
+    runtime = Runtime(device="cpu", quiet=True, say=lambda text: None)
+    rows = demo.run_demo(tmp_path, runtime, seeds=(1, 2))
+    assert [row.method for row in rows] == ["frozen CLIP", "MMRL", "MMRL++"]
+    assert [row.seeds for row in rows] == [1, 2, 2]
+    assert len(list(tmp_path.glob("*/results.json"))) == 4
+    with Image.open(tmp_path / demo.FIGURE) as image:
+        assert np.asarray(image).std() > 5
