@@ -53,20 +53,22 @@ def base_fingerprint(model: MMRLCLIP) -> dict[str, Any]:
 
     `sha256` is over up to 4,096 evenly spaced values of every frozen tensor, exact for weights
     stored in the same dtype; `means` are their mean magnitudes, for a base loaded in another
-    precision. Position embeddings are left out: open_clip resizes them to the input.
+    precision. Position embeddings are left out: open_clip resizes them to the input. Names are
+    those of the plain CLIP layout, whichever of open_clip's two layouts the model has.
     """
-    digest, means = hashlib.sha256(), []
-    for name, tensor in sorted(model.named_parameters()):
+    digest, means, dtypes = hashlib.sha256(), [], set()
+    named = ((name.removeprefix("text."), p) for name, p in model.named_parameters())
+    for name, tensor in sorted(named, key=lambda pair: pair[0]):
         if name.startswith("learner.") or name.endswith("positional_embedding"):
             continue
+        dtypes.add(str(tensor.dtype).removeprefix("torch."))
         flat = tensor.detach().reshape(-1)
         step = max(1, flat.numel() // _SAMPLES)
         sample = flat[::step].to("cpu", torch.float32)
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(sample.numpy().tobytes())
         means.append(float(f"{sample.abs().mean().item():.4g}"))
-    dtype = str(model.visual.conv1.weight.dtype).removeprefix("torch.")
-    return {"sha256": digest.hexdigest(), "dtype": dtype, "means": means}
+    return {"sha256": digest.hexdigest(), "dtype": "+".join(sorted(dtypes)), "means": means}
 
 
 def save_adapter(
@@ -116,23 +118,18 @@ def save_adapter(
 
 def read_adapter_info(path: str | Path) -> dict[str, Any]:
     """The header of an adapter file as a dict, without reading its tensors."""
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"There is no adapter file {path}.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a safetensors file ({error}): it is truncated, damaged or "
-            "of another kind. Copy it again, or train again."
-        ) from error
+    header = read_metadata(path).get(HEADER)
     if header is None:
         raise ValueError(
             f"{path} is a safetensors file, but not an adapter: its header has no {HEADER!r}. "
             "Give a file written by save_adapter."
         )
-    info = json.loads(header)
+    try:
+        info = json.loads(header)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} has a header that is no JSON ({error}): train again.") from error
+    if not isinstance(info, dict):
+        raise ValueError(f"{path} has a header that is no JSON object: train again.")
     if info.get("format_version") != FORMAT_VERSION:
         raise ValueError(
             f"{path} has adapter format {info.get('format_version')}, this version of "
@@ -143,13 +140,24 @@ def read_adapter_info(path: str | Path) -> dict[str, Any]:
 
 def is_adapter(path: object) -> bool:
     """Whether this is the path of an existing safetensors file with an adapter's header."""
-    if not isinstance(path, str | Path) or not Path(path).is_file():
+    try:
+        return isinstance(path, str | Path) and HEADER in read_metadata(path)
+    except ValueError:
         return False
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The texts in a safetensors file's header; ValueError where it is missing or damaged."""
+    if not Path(path).is_file():
+        raise ValueError(f"There is no adapter file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
-            return HEADER in (file.metadata() or {})
-    except (SafetensorError, OSError):
-        return False
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a safetensors file ({error}): it is truncated, damaged or "
+            "of another kind. Copy it again, or train again."
+        ) from error
 
 
 def load_adapter(model: MMRLCLIP, path: str | Path) -> dict[str, Any]:
@@ -180,16 +188,18 @@ def _load_learner(model: MMRLCLIP, tensors: Mapping[str, Tensor], source: object
     missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing or extra:
         raise ValueError(f"{source} does not fit: missing {missing}, not known {extra}.")
+    layer, ours = int(tensors["start_layer"]), int(wanted["start_layer"])
+    if layer != ours:
+        raise ValueError(
+            f"{source} does not fit: its tokens begin at layer {layer}, this model's at {ours}."
+        )
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape:
             raise ValueError(
                 f"{source} does not fit: {name} is {tuple(tensor.shape)}, this model has "
                 f"{tuple(wanted[name].shape)}."
             )
-    try:
-        model.learner.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(f"{source} does not fit: {error}") from error
+    model.learner.load_state_dict(tensors)
 
 
 def _base_shape(model: MMRLCLIP) -> dict[str, int]:

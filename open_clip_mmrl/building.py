@@ -20,7 +20,7 @@ from .data.messages import did_you_mean, listing
 from .errors import UsageError
 from .images import mix_seed
 from .model import MMRLCLIP
-from .registry import model_name, registered_config, split_name
+from .registry import name_for, registered_config, split_name
 
 RANDOM = "random"
 
@@ -40,9 +40,9 @@ def resolve_name(model: str, method: str | None = None) -> str:
         raise UsageError(f"method is {method!r}; it has to be one of {VARIANTS}.")
     named = split_name(model)
     if named is None:
-        return model_name(model.replace("/", "-"), method or "mmrl")
+        return name_for(model.replace("/", "-"), method or "mmrl")
     variant, base = named
-    return model_name(base, method or variant)
+    return name_for(base, method or variant)
 
 
 def resolve_pretrained(name: str, pretrained: str | None) -> str | None:
@@ -113,7 +113,7 @@ def build_from_adapter(
             f"{adapter} does not name its base model: load it with load_adapter into a model "
             "made by MMRLCLIP.from_open_clip."
         )
-    name = model_name(base, info["config"]["variant"])
+    name = name_for(base, info["config"]["variant"])
     with quiet_open_clip():
         model = open_clip.create_model(
             name,

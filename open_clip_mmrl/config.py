@@ -113,7 +113,9 @@ class TrainConfig(_Config):
     """Seeds the few-shot subset, the new parameters, the order and the augmentation."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
+        is_pair = isinstance(self.betas, list | tuple) and len(self.betas) == 2
+        if is_pair:
+            object.__setattr__(self, "betas", tuple(self.betas))
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
             _require(_is_int(value, 1), name, value, "a whole number from 1 up")
@@ -128,7 +130,7 @@ class TrainConfig(_Config):
             value = getattr(self, name)
             _require(_is_real(value), name, value, "a number from 0 up")
         _require(
-            len(self.betas) == 2 and all(_is_real(b, 0, 1) and b < 1 for b in self.betas),
+            is_pair and all(_is_real(b, 0, 1) and b < 1 for b in self.betas),
             "betas",
             self.betas,
             "two numbers from 0 to below 1",

@@ -39,7 +39,7 @@ def demo(variant: str) -> Recipe:
 
     One setting for all seeds of a method, chosen on the validation part of the digits.
     """
-    shared = {"start_layer": 4, "rep_dim": 64, "reg_weight": 1.0}
+    shared = {"start_layer": 2, "rep_dim": 64, "reg_weight": 3.0}
     train = TrainConfig(lr=1e-3, batch_size=16, epochs=30, flip=False)
     return Recipe(shared, train)
 

@@ -26,7 +26,7 @@ import open_clip
 from open_clip import factory, pretrained
 
 from . import assets
-from .adapters import FREE_FIELDS, is_adapter, load_adapter, read_adapter_info
+from .adapters import FREE_FIELDS, is_adapter, load_adapter, read_adapter_info, read_metadata
 from .config import MMRLConfig
 from .errors import UsageError
 from .model import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP, as_config
@@ -82,7 +82,7 @@ def split_name(name: str) -> tuple[str, str] | None:
     return None
 
 
-def model_name(base: str, variant: str) -> str:
+def name_for(base: str, variant: str) -> str:
     """("ViT-B-16", "mmrl++") -> "mmrlpp-ViT-B-16"."""
     return next(prefix for prefix, v in PREFIXES.items() if v == variant) + base
 
@@ -144,10 +144,11 @@ def _wrapper(original):
         named = split_name(model_name)
         if named is None:
             if is_adapter(pretrained):
-                base = read_adapter_info(pretrained)["base"]["model"]
+                info = read_adapter_info(pretrained)
+                base = info["base"]["model"] or model_name
                 raise ValueError(
                     f"{pretrained} is an adapter, which {model_name!r} cannot hold: create "
-                    f"'mmrl-{base}' or 'mmrlpp-{base}'."
+                    f"{name_for(base, info['config']['variant'])!r}."
                 )
             return original(model_name, pretrained, *args, **kwargs)
         # Later positional arguments by name, so that some of them can be set below.
@@ -167,6 +168,8 @@ def _create(original, variant: str, base: str, name: str, source: Any, kwargs: d
     if isinstance(override, MMRLConfig):
         override = override.to_dict()
     adapter = None
+    if Path(source or "").suffix == ".safetensors" and Path(source).is_file():
+        read_metadata(source)  # a damaged file is named here, not deep inside open_clip
     if is_adapter(source):
         adapter, info = source, read_adapter_info(source)
         settings = _adapter_settings(adapter, info, name, variant, base, override)
@@ -197,6 +200,10 @@ def registered_config(name: str) -> dict[str, Any]:
         UsageError: open_clip does not know the base, or it cannot carry tokens.
     """
     _, base = split_name(name)
+    if split_name(base):
+        raise UsageError(
+            f"{name!r} would put tokens on tokens: {base} carries them already: ask for {base!r}."
+        )
     if name not in factory._MODEL_CONFIGS:
         if base not in factory._MODEL_CONFIGS:
             known = [n for n in factory._MODEL_CONFIGS if split_name(n)]
@@ -220,12 +227,12 @@ def _adapter_settings(
     stored = info["config"]
     trained_on = info["base"]["model"]
     if stored["variant"] != variant:
-        right = model_name(base, stored["variant"])
+        right = name_for(base, stored["variant"])
         raise ValueError(f"{path} holds {stored['variant']}, not {variant}: create {right!r}.")
     if trained_on not in (None, base):
         raise ValueError(
             f"{path} belongs to the base {trained_on}, not {base}: create "
-            f"{model_name(trained_on, variant)!r}."
+            f"{name_for(trained_on, variant)!r}."
         )
     for key, value in override.items():
         if key not in FREE_FIELDS and stored.get(key) != value:

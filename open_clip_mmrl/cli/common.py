@@ -1,0 +1,100 @@
+"""What all commands share: options, messages, exit codes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..errors import UsageError
+
+out = Console()
+err = Console(stderr=True)
+
+
+class Classes(str, Enum):
+    all = "all"
+    base = "base"
+    novel = "novel"
+
+
+class Features(str, Enum):
+    auto = "auto"
+    class_ = "class"
+    fused = "fused"
+
+
+class Fusion(str, Enum):
+    logits = "logits"
+    probabilities = "probabilities"
+
+
+class Method(str, Enum):
+    mmrl = "mmrl"
+    mmrlpp = "mmrl++"
+
+
+class Precision(str, Enum):
+    fp32 = "fp32"
+    amp_bf16 = "amp_bf16"
+    amp_fp16 = "amp_fp16"
+
+
+class Split(str, Enum):
+    test = "test"
+    val = "val"
+
+
+def command(function: Callable) -> Callable:
+    """Turn our errors into one line and an exit code."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except (ValueError, RuntimeError, OSError) as error:
+            err.print(f"[bold red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
+            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+
+    return wrapped
+
+
+def _plain(error: Exception) -> str:
+    return str(error).replace("[", r"\[")
+
+
+def say(text: str) -> None:
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+DataOption = Annotated[
+    str,
+    typer.Option(
+        help="digits | folder:PATH (PATH/train/<class>/*, PATH/test/<class>/*) | coop:NAME"
+    ),
+]
+RootOption = Annotated[Path | None, typer.Option(help="Folder of the coop: data sets.")]
+TemplateOption = Annotated[
+    str | None, typer.Option(help='Prompt, {} for the class name: "a photo of a {}."')
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N; default: the best.")]
+WorkersOption = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
+PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the towers.")]
+FusionOption = Annotated[
+    Fusion,
+    typer.Option(help="How both features are mixed: as the released code, or as the paper writes."),
+]
+AdapterOption = Annotated[Path, typer.Option(help="An adapter.safetensors file.")]
+BaseOption = Annotated[
+    str | None, typer.Option(help="Base weights, where the adapter's own are not found.")
+]
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,116 @@
+"""`open-clip-mmrl train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import (
+    Classes,
+    DataOption,
+    DeviceOption,
+    Fusion,
+    FusionOption,
+    Method,
+    Precision,
+    PrecisionOption,
+    RootOption,
+    Split,
+    TemplateOption,
+    WorkersOption,
+    command,
+    given,
+    out,
+    say,
+)
+
+
+@command
+def train(
+    data: DataOption,
+    output: Annotated[Path, typer.Option(help="Folder of this run.")],
+    model: Annotated[
+        str | None, typer.Option(help="An open_clip model; default: the tiny one shipped.")
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="Its weights: a tag, a checkpoint file, or 'random'.")
+    ] = None,
+    method: Annotated[
+        Method | None, typer.Option(help="Default: by the model's name, else mmrl.")
+    ] = None,
+    classes: Annotated[
+        Classes, typer.Option(help="Train on all classes, or on the base half.")
+    ] = Classes.all,
+    shots: Annotated[int, typer.Option(min=1, help="Images per class.")] = 16,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    template: TemplateOption = None,
+    data_root: RootOption = None,
+    epochs: Annotated[int | None, typer.Option(help="Default: the paper's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: the paper's.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Default: the paper's.")] = None,
+    flip: Annotated[bool, typer.Option(help="Mirror training images at random.")] = True,
+    precision: PrecisionOption = Precision.fp32,
+    text_chunk_size: Annotated[
+        int | None, typer.Option(help="Classes at a time: less memory, more time.")
+    ] = None,
+    reg_weight: Annotated[float | None, typer.Option(help="lambda.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Weight of the class feature.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Share of the fresh tokens.")] = None,
+    num_rep_tokens: Annotated[int | None, typer.Option(help="K.")] = None,
+    rep_dim: Annotated[int | None, typer.Option(help="d_r.")] = None,
+    start_layer: Annotated[int | None, typer.Option(help="J, of the text tower.")] = None,
+    fusion: FusionOption = Fusion.logits,
+    test_split: Annotated[Split, typer.Option(help="val: for choosing settings.")] = Split.test,
+    device: DeviceOption = None,
+    workers: WorkersOption = 0,
+    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+) -> None:
+    """Train an adapter from a few images per class, test it, save it."""
+    from .. import assets, recipes
+    from ..building import resolve_name
+    from ..protocols import ADAPTER, FewShotRun, Runtime, execute
+    from ..registry import split_name
+    from ..tables import scores_table
+
+    name = resolve_name(model or assets.MODEL_NAME, method and method.value)
+    protocol = "base-to-novel" if classes is Classes.base else "few-shot"
+    changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    changes["text_chunk_size"] = text_chunk_size
+    run = FewShotRun(
+        model=name,
+        pretrained=pretrained,
+        data=data,
+        method=split_name(name)[0],
+        classes=classes.value,
+        shots=shots,
+        test_split=test_split.value,
+        fusion=fusion.value,
+        data_root=str(data_root) if data_root else None,
+        template=template,
+        settings=given(
+            reg_weight=reg_weight,
+            alpha=alpha,
+            beta=beta,
+            num_rep_tokens=num_rep_tokens,
+            rep_dim=rep_dim,
+            start_layer=start_layer,
+        ),
+        train=recipes.changed(
+            recipes.recipe(split_name(name)[0], protocol).train,
+            **given(**changes),
+            seed=seed,
+            flip=flip,
+            precision=precision.value,
+        ),
+    )
+    runtime = Runtime(device=device, workers=workers, quiet=quiet, say=say)
+    results = execute(run, output, runtime)
+    title = f"{data}, {shots} shots, seed {seed}, {test_split.value} images, accuracy in %"
+    lines = {"frozen CLIP": results["zero_shot"], results["method"]: results["metrics"]}
+    out.print(scores_table(title, lines))
+    say(
+        f"{results['trainable_parameters']:,} trained parameters, {results['train_seconds']:.1f} s "
+        f"({results['train_ms_per_image']:.2f} ms per image)\nadapter: {output / ADAPTER}"
+    )
