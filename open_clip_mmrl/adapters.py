@@ -112,7 +112,13 @@ def save_adapter(
         "scores": dict(scores or {}),
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.learner.state_dict().items()}
-    write_atomically(path, save_tensors(tensors, metadata={HEADER: json.dumps(header)}))
+    try:
+        text = json.dumps(header, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"settings or scores hold what JSON cannot ({error}): {settings!r}, {scores!r}."
+        ) from error
+    write_atomically(path, save_tensors(tensors, metadata={HEADER: text}))
     return Path(path)
 
 
@@ -188,17 +194,17 @@ def _load_learner(model: MMRLCLIP, tensors: Mapping[str, Tensor], source: object
     missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing or extra:
         raise ValueError(f"{source} does not fit: missing {missing}, not known {extra}.")
-    layer, ours = int(tensors["start_layer"]), int(wanted["start_layer"])
-    if layer != ours:
-        raise ValueError(
-            f"{source} does not fit: its tokens begin at layer {layer}, this model's at {ours}."
-        )
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape:
             raise ValueError(
                 f"{source} does not fit: {name} is {tuple(tensor.shape)}, this model has "
                 f"{tuple(wanted[name].shape)}."
             )
+    layer, ours = int(tensors["start_layer"]), int(wanted["start_layer"])
+    if layer != ours:
+        raise ValueError(
+            f"{source} does not fit: its tokens begin at layer {layer}, this model's at {ours}."
+        )
     model.learner.load_state_dict(tensors)
 
 

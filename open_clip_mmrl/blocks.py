@@ -13,11 +13,13 @@ Shapes: B batch (1 where all samples share the rows), N rows, D width, H heads, 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 class KeysValues(NamedTuple):
@@ -51,6 +53,7 @@ def run_block(
     asking: Tensor | None = None,
     shared: KeysValues | None = None,
     mask: Tensor | None = None,
+    recompute: bool = False,
 ) -> Tensor:
     """New values of the asking rows.
 
@@ -60,10 +63,15 @@ def run_block(
         asking: rows that ask, [B, M, D]; None means all of x.
         shared: further rows that are asked, N' of them, in front of x; batch B or 1.
         mask: bool, broadcastable to [B, H, M, N' + N], True where a row may look.
+        recompute: keep nothing for the backward pass but compute the block again there
+            (open_clip's gradient checkpointing).
 
     Returns:
         [B, M, D].
     """
+    if recompute and torch.is_grad_enabled():
+        run = partial(run_block, block, asking=asking, shared=shared, mask=mask)
+        return checkpoint(run, x, use_reentrant=False, preserve_rng_state=False)
     attention = block.attn
     normed = block.ln_1(x)
     if asking is None:

@@ -38,6 +38,11 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise UsageError(f"device is {device!r}; give cpu, cuda or cuda:N.") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device is 'cuda', but PyTorch finds no CUDA device here; use cpu.")
+    count = torch.cuda.device_count()
+    if chosen.type == "cuda" and not count:
+        raise UsageError(f"device is '{chosen}', but PyTorch finds no CUDA device here; use cpu.")
+    if chosen.type == "cuda" and (chosen.index or 0) >= count:
+        raise UsageError(
+            f"device is '{chosen}', but there are {count} CUDA devices: 0 .. {count - 1}."
+        )
     return chosen

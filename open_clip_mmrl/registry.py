@@ -70,8 +70,14 @@ def unregister() -> None:
     _replaced.clear()
     for registry in (factory._MODEL_CONFIGS, pretrained._PRETRAINED):
         for name in list(registry):
-            if split_name(name) or name == assets.MODEL_NAME:
+            if _is_ours(name):
                 del registry[name]
+
+
+def _is_ours(name: str) -> bool:
+    """Whether `register()` made this name, rather than a user's own config file."""
+    config = factory._MODEL_CONFIGS.get(name, {"mmrl_cfg": {}})
+    return name == assets.MODEL_NAME or (split_name(name) is not None and "mmrl_cfg" in config)
 
 
 def split_name(name: str) -> tuple[str, str] | None:
@@ -167,6 +173,8 @@ def _create(original, variant: str, base: str, name: str, source: Any, kwargs: d
     base_pretrained = kwargs.pop("base_pretrained", None)
     if isinstance(override, MMRLConfig):
         override = override.to_dict()
+    if not isinstance(override, Mapping):
+        raise UsageError(f"mmrl_cfg is {override!r}; give an MMRLConfig or a dict of its fields.")
     adapter = None
     if Path(source or "").suffix == ".safetensors" and Path(source).is_file():
         read_metadata(source)  # a damaged file is named here, not deep inside open_clip
@@ -217,6 +225,11 @@ def registered_config(name: str) -> dict[str, Any]:
         if reason:
             raise UsageError(f"{base} cannot carry representation tokens: {reason}.")
         _register_base(base)
+    if "mmrl_cfg" not in factory._MODEL_CONFIGS[name]:
+        raise UsageError(
+            f"the config registered with open_clip as {name!r} has no 'mmrl_cfg': give it that "
+            "key, or another name."
+        )
     return factory._MODEL_CONFIGS[name]["mmrl_cfg"]
 
 

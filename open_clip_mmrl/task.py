@@ -25,7 +25,8 @@ class MMRLTask(nn.Module):
 
     Frozen CLIP is the same towers without tokens: layers below J run once for both branches,
     and nothing of the frozen branch is differentiated. What the prompts need of frozen CLIP is
-    computed here once; moving the task moves (and recomputes) it.
+    computed here once; moving the task or loading a state dict into it computes that anew. Call
+    `prepare()` where the base is changed behind the task's back.
 
     Args:
         model: the model to train.
@@ -40,17 +41,19 @@ class MMRLTask(nn.Module):
         self.register_buffer("tokens", tokens.to(model.visual.proj.device), persistent=False)
         self.text_chunk_size = text_chunk_size
         self.loss = MMRLLoss(model.config.alpha, model.config.reg_weight)
-        self._prepare()
+        self.register_load_state_dict_post_hook(_prepare_again)
+        self.prepare()
 
     @torch.no_grad()
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Compute what only frozen CLIP and the prompts decide."""
         with torch.autocast(self.tokens.device.type, enabled=False):
             self._prompts = self.model.text_tower.lower(self.tokens)
             self.frozen_text_features = unit(self.model.frozen_text_features(self._prompts))
 
     def _apply(self, fn, *args, **kwargs):
         super()._apply(fn, *args, **kwargs)
-        self._prepare()
+        self.prepare()
         return self
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -88,3 +91,7 @@ class MMRLTask(nn.Module):
             "frozen_image_features": frozen_image,
             "frozen_text_features": self.frozen_text_features,
         }
+
+
+def _prepare_again(task: MMRLTask, _: object) -> None:
+    task.prepare()

@@ -192,8 +192,10 @@ class TextTower:
     ) -> Tensor:
         """Layers J .. L of all groups behind their prefixes -> [C, D] in the prompts' order."""
 
+        recompute = self.transformer.grad_checkpointing
+
         def run(group: PromptGroup) -> Tensor:
-            return _read_rest(self._upper, group, prefixes, bos)
+            return _read_rest(self._upper, group, prefixes, bos, recompute)
 
         rows = [prompts.bos.new_zeros(0, prompts.bos.shape[-1])]
         for part in (part for group in prompts.groups for part in group.split(chunk_size)):
@@ -205,18 +207,26 @@ class TextTower:
 
 
 def _run_rest(
-    blocks: Sequence[nn.Module], group: PromptGroup, prefixes: Sequence[KeysValues]
+    blocks: Sequence[nn.Module],
+    group: PromptGroup,
+    prefixes: Sequence[KeysValues],
+    recompute: bool = False,
 ) -> Tensor:
     """Rows behind the prefix through some blocks, [c, T, D]."""
     x = group.rest
     for block, prefix in zip(blocks, prefixes, strict=True):
         mask = _causal(x.shape[1], prefix.keys.shape[2], x.device)
-        x = run_block(block, x, shared=_per_prompt(prefix, group.begin), mask=mask)
+        shared = _per_prompt(prefix, group.begin)
+        x = run_block(block, x, shared=shared, mask=mask, recompute=recompute)
     return x
 
 
 def _read_rest(
-    blocks: Sequence[nn.Module], group: PromptGroup, prefixes: Sequence[KeysValues], bos: Tensor
+    blocks: Sequence[nn.Module],
+    group: PromptGroup,
+    prefixes: Sequence[KeysValues],
+    bos: Tensor,
+    recompute: bool,
 ) -> Tensor:
     """The row that is read, [c, D]: in the last block it alone asks, up to its own position.
 
@@ -227,7 +237,7 @@ def _read_rest(
     at_bos = bos[group.begin, 0]
     if not group.rest.shape[1]:
         return at_bos
-    x = _run_rest([b for b, _ in upper], group, [p for _, p in upper])
+    x = _run_rest([b for b, _ in upper], group, [p for _, p in upper], recompute)
     block, prefix = last
     index = (group.end - 1).clamp(min=0)
     row = x[torch.arange(len(x), device=x.device), index].unsqueeze(1)

@@ -23,7 +23,7 @@ from .task import MMRLTask
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
-_READ_EVERY = 10  # steps between two looks at the loss: reading it waits for the device
+_READ_EVERY = 10  # steps between two looks at the loss on a GPU: reading it waits for the device
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:
@@ -119,9 +119,10 @@ class Trainer:
         self.images.epoch = epoch
         batches = epoch_batches(len(self.images), self._batch, self.config.seed, epoch)
         start, losses, waiting = time.perf_counter(), [], []
+        every = _READ_EVERY if self.device.type == "cuda" else 1
         for step, (images, labels) in enumerate(loader(self.images, batches, self.workers), 1):
             waiting.append(self._step(images, labels))
-            if step % _READ_EVERY == 0 or step == len(batches):
+            if step % every == 0 or step == len(batches):
                 losses += torch.stack(waiting).tolist()
                 progress.advance(len(waiting), images=len(waiting) * len(images), loss=losses[-1])
                 waiting.clear()

@@ -34,6 +34,10 @@ class ImageTower:
     def _blocks(self) -> nn.ModuleList:
         return self.visual.transformer.resblocks
 
+    @property
+    def _recompute(self) -> bool:
+        return self.visual.transformer.grad_checkpointing
+
     def lower(self, images: Tensor) -> Tensor:
         """images [B, 3, H, W] -> rows [B, 1 + P, D] in front of layer J."""
         x = self.visual._embeds(images)
@@ -60,10 +64,11 @@ class ImageTower:
             if beta == 1:
                 # Their outputs are replaced: the tokens only lend keys and values, the same
                 # ones to every image.
-                x = run_block(block, x, shared=keys_values(block, fresh.unsqueeze(0)))
+                shared = keys_values(block, fresh.unsqueeze(0))
+                x = run_block(block, x, shared=shared, recompute=self._recompute)
             else:
                 rows = torch.cat([_compose(fresh, carried, beta, batch), x], dim=1)
-                rows = run_block(block, rows)
+                rows = run_block(block, rows, recompute=self._recompute)
                 carried, x = rows[:, :count], rows[:, count:]
         block, fresh = last
         rows = torch.cat([_compose(fresh, carried, beta, batch), x], dim=1)

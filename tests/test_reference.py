@@ -8,7 +8,7 @@ from conftest import CONTEXT, START, tiny_clip, tiny_images, tiny_mmrl, tiny_pro
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from open_clip_mmrl import MMRLTask
+from open_clip_mmrl import MMRLTask, blocks
 from open_clip_mmrl.grouping import length_groups
 from open_clip_mmrl.reference import ReferenceTask
 
@@ -83,6 +83,18 @@ def test_agrees_with_the_reference(case):
 @pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
 def test_agrees_on_every_kind_of_tower(settings, variant):
     model = tiny_mmrl(tiny_clip(**settings), variant=variant)
+    assert_agree(model, tiny_prompts([4, 7, 12]), tiny_images(), torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("custom", [False, True])
+@pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
+def test_agrees_with_gradient_checkpointing(custom, variant):
+    model = tiny_mmrl(tiny_clip(custom=custom), variant=variant)
+    model.set_grad_checkpointing()
+    with patch.object(blocks, "checkpoint", wraps=blocks.checkpoint) as used:
+        task = MMRLTask(model, tiny_prompts([4, 7]))
+        task(tiny_images(2), torch.tensor([0, 1]))["loss"].backward()
+    assert used.call_count == 2  # the one layer with tokens below the last, of both towers
     assert_agree(model, tiny_prompts([4, 7, 12]), tiny_images(), torch.tensor([0, 1, 2]))
 
 

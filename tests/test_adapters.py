@@ -1,0 +1,443 @@
+"""Adapter files: what they hold, what they fit, and what they say when they do not."""
+
+import copy
+import json
+import os
+
+import open_clip
+import pytest
+import torch
+from conftest import BASE, shake, tiny_clip, tiny_config, tiny_images, tiny_mmrl, tiny_prompts
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from open_clip_mmrl import MMRLCLIP, adapters, load_adapter, read_adapter_info, save_adapter
+from open_clip_mmrl.adapters import HEADER, is_adapter, write_atomically
+
+NAMES = ["cat", "hot_dog", "Äpfel 🍎"]
+
+
+def fresh(clip=None, **kwargs):
+    """A model on the same base as `tiny_mmrl()`, with a learner at another start."""
+    torch.manual_seed(99)
+    return MMRLCLIP.from_open_clip(clip or tiny_clip(), tiny_config(**kwargs)).eval()
+
+
+def snapshot(model):
+    return copy.deepcopy(model.state_dict())
+
+
+def assert_untouched(model, before):
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def assert_refused(model, path, words, error=ValueError):
+    before = snapshot(model)
+    with pytest.raises(error, match=words):
+        load_adapter(model, path)
+    assert_untouched(model, before)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A file, and the model that wrote it."""
+    model = tiny_mmrl()
+    return save_adapter(model, tmp_path / "a.safetensors", class_names=NAMES), model
+
+
+def rewrite(path, change_tensors=lambda tensors: None, change_header=lambda header: None):
+    """The same file with other tensors or another header."""
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()[HEADER])
+    change_tensors(tensors)
+    change_header(header)
+    save_file(tensors, path, metadata={HEADER: json.dumps(header)})
+
+
+# There and back.
+
+
+@pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
+@pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_round_trip_is_bit_for_bit(tmp_path, variant, custom, dtype):
+    original = tiny_mmrl(tiny_clip(custom=custom), variant=variant)
+    original.learner.to(dtype)
+    path = save_adapter(original, tmp_path / "sub" / "folder" / "a.safetensors")
+    model = fresh(tiny_clip(custom=custom), variant=variant)
+    model.learner.to(dtype)
+    info = load_adapter(model, path)
+    assert info == read_adapter_info(path)
+    for name, value in original.learner.state_dict().items():
+        loaded = model.learner.state_dict()[name]
+        assert loaded.dtype == value.dtype and torch.equal(loaded, value), name
+    assert all(p.requires_grad for p in model.learner.parameters())
+
+
+def test_the_file_holds_the_learner_and_nothing_else(saved):
+    path, model = saved
+    assert load_file(path).keys() == model.learner.state_dict().keys()
+    values = sum(p.numel() for p in model.learner.parameters())
+    assert path.stat().st_size < 8 * values + 8000
+
+
+def test_features_survive(saved):
+    path, original = saved
+    model = fresh()
+    load_adapter(model, path)
+    for kind in ("class", "representation", "fused"):
+        ours, theirs = (m.encode_image(tiny_images(), features=kind) for m in (model, original))
+        assert torch.equal(ours, theirs)
+    prompts = tiny_prompts([4, 7])
+    assert torch.equal(model.encode_text(prompts), original.encode_text(prompts))
+
+
+def test_what_may_be_chosen_again_stays_the_model_s_own(saved):
+    path, _ = saved
+    model = fresh(alpha=0.1, beta=0.3, reg_weight=9.0)
+    load_adapter(model, path)
+    assert (model.config.alpha, model.config.beta, model.config.reg_weight) == (0.1, 0.3, 9.0)
+
+
+# The header.
+
+
+def test_header(tmp_path):
+    model = tiny_mmrl(tiny_clip(image_layers=4, quick_gelu=True), variant="mmrl++")
+    path = save_adapter(
+        model,
+        tmp_path / "a.safetensors",
+        class_names=tuple(NAMES),
+        template="a photo of a {}.",
+        base_model="Some-Base",
+        base_pretrained="some_tag",
+        settings={"shots": 16},
+        scores={"accuracy": 91.5},
+    )
+    info = read_adapter_info(path)
+    fingerprint = info["base"].pop("fingerprint")
+    assert info == {
+        "format_version": 1,
+        "config": model.config.to_dict(),
+        "base": {
+            "model": "Some-Base",
+            "pretrained": "some_tag",
+            "quick_gelu": True,
+            "shape": {
+                "image_width": 16,
+                "image_layers": 4,
+                "patch_size": 8,
+                "text_width": 12,
+                "text_layers": 3,
+                "embed_dim": 10,
+                "vocab_size": 40,
+            },
+        },
+        "class_names": NAMES,
+        "template": "a photo of a {}.",
+        "settings": {"shots": 16},
+        "scores": {"accuracy": 91.5},
+    }
+    assert fingerprint["dtype"] == "float64" and len(fingerprint["sha256"]) == 64
+    json.dumps(info, allow_nan=False)
+
+
+def test_header_of_a_model_without_a_name(saved):
+    info = read_adapter_info(saved[0])
+    assert info["base"]["model"] is None and info["base"]["pretrained"] is None
+    assert info["template"] == "" and info["settings"] == {} == info["scores"]
+
+
+def test_header_takes_the_names_that_create_model_was_given(base, tmp_path):
+    model = open_clip.create_model(f"mmrlpp-{BASE}", pretrained=base.tag)
+    info = read_adapter_info(save_adapter(model, tmp_path / "a.safetensors"))
+    assert (info["base"]["model"], info["base"]["pretrained"]) == (BASE, "tiny")
+
+
+def test_info_is_read_without_the_tensors(saved, monkeypatch):
+    path, _ = saved
+    expected = read_adapter_info(path)
+
+    class HeaderOnly:
+        def __init__(self, *args, **kwargs):
+            self.file = safe_open(*args, **kwargs)
+
+        def __enter__(self):
+            self.file.__enter__()
+            return self
+
+        def __exit__(self, *args):
+            return self.file.__exit__(*args)
+
+        def metadata(self):
+            return self.file.metadata()
+
+    monkeypatch.setattr(adapters, "safe_open", HeaderOnly)
+    assert read_adapter_info(str(path)) == expected
+    assert is_adapter(path) and is_adapter(str(path))
+
+
+def test_class_names_have_to_be_a_list(tmp_path):
+    with pytest.raises(ValueError, match=r"class_names is the text 'cat'.*list"):
+        save_adapter(tiny_mmrl(), tmp_path / "a.safetensors", class_names="cat")
+    assert not list(tmp_path.iterdir())
+
+
+# Files that are no adapters.
+
+
+def test_no_file(tmp_path):
+    path = tmp_path / "none.safetensors"
+    assert_refused(fresh(), path, r"no adapter file .*none\.safetensors")
+    assert not is_adapter(path) and not is_adapter(tmp_path) and not is_adapter(None)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_truncated(saved, kept):
+    path, _ = saved
+    path.write_bytes(path.read_bytes()[:kept])
+    assert_refused(fresh(), path, r"a\.safetensors cannot be read .*truncated.*Copy it again")
+
+
+def test_another_kind_of_file(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch.save(tiny_mmrl().learner.state_dict(), path)
+    assert_refused(fresh(), path, r"checkpoint\.pt cannot be read as a safetensors file")
+    assert not is_adapter(path)
+
+
+def test_safetensors_of_something_else(tmp_path):
+    path = tmp_path / "base.safetensors"
+    save_file(tiny_mmrl().learner.state_dict(), path)
+    assert_refused(fresh(), path, r"base\.safetensors is a safetensors file, but not an adapter")
+    assert not is_adapter(path)
+
+
+@pytest.mark.parametrize("text", ["no json", "[1]", '"text"'])
+def test_a_header_that_is_not_ours(saved, text):
+    path, _ = saved
+    save_file(load_file(path), path, metadata={HEADER: text})
+    assert_refused(fresh(), path, r"a\.safetensors")
+
+
+@pytest.mark.parametrize("version", [2, 0, None, "1"])
+def test_another_format_version(saved, version):
+    path, _ = saved
+    rewrite(path, change_header=lambda header: header.update(format_version=version))
+    assert_refused(fresh(), path, rf"adapter format {version}, this version .* reads 1: install")
+
+
+# Adapters of something else.
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"vision": {"width": 24}}, "its image_width is 16, this model's 24"),
+        ({"text": {"width": 16}}, "its text_width is 12, this model's 16"),
+        ({"image_layers": 4}, "its image_layers is 3, this model's 4"),
+        ({"text_layers": 2}, "its text_layers is 3, this model's 2"),
+        ({"vision": {"patch_size": 4}}, "its patch_size is 8, this model's 4"),
+        ({"text": {"vocab_size": 50}}, "its vocab_size is 40, this model's 50"),
+    ],
+)
+def test_another_base(saved, other, words):
+    path, _ = saved
+    assert_refused(fresh(tiny_clip(**other)), path, f"belongs to another base.*{words}")
+
+
+def test_another_base_is_named(tmp_path):
+    path = save_adapter(
+        tiny_mmrl(), tmp_path / "a.safetensors", base_model="ViT-B-16", base_pretrained="openai"
+    )
+    assert_refused(fresh(tiny_clip(seed=3)), path, r"on ViT-B-16 \(openai\), whose weights differ")
+    assert_refused(fresh(tiny_clip(image_layers=4)), path, r"another base, ViT-B-16 \(openai\)")
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_other_weights(saved, half):
+    path, _ = saved
+    clip = tiny_clip(seed=3)
+    if half:
+        clip = clip.bfloat16()
+    assert_refused(fresh(clip), path, r"weights differ from this model's: create .*tag or checkp")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda clip: clip.ln_final.bias,
+        lambda clip: clip.visual.transformer.resblocks[1].mlp.c_fc.weight,
+        lambda clip: clip.token_embedding.weight,
+        lambda clip: clip.visual.proj,
+        lambda clip: clip.logit_scale,
+    ],
+    ids=["norm", "weight", "embedding", "projection", "scale"],
+)
+def test_a_single_other_tensor(saved, change):
+    path, _ = saved
+    clip = tiny_clip()
+    with torch.no_grad():
+        change(clip).mul_(1.001)
+    assert_refused(fresh(clip), path, "weights differ")
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_another_activation(tmp_path, quick):
+    path = save_adapter(tiny_mmrl(tiny_clip(quick_gelu=quick)), tmp_path / "a.safetensors")
+    names = ("QuickGELU", "GELU") if quick else ("GELU", "QuickGELU")
+    words = rf"with {names[0]}, this model runs {names[1]}: .*force_quick_gelu={quick}"
+    assert_refused(fresh(tiny_clip(quick_gelu=not quick)), path, words)
+
+
+@pytest.mark.parametrize(
+    ("ours", "words"),
+    [
+        ({"num_rep_tokens": 3}, "trained with num_rep_tokens=2, this model has 3"),
+        ({"rep_dim": 7}, "trained with rep_dim=6, this model has 7"),
+        ({"start_layer": 3}, "trained with start_layer=2, this model has 3"),
+        ({"variant": "mmrl++"}, r"trained with variant='mmrl', this model has 'mmrl\+\+'"),
+        ({"residual_rank": 3}, "trained with residual_rank=2, this model has 3"),
+    ],
+)
+def test_another_config(saved, ours, words):
+    path, _ = saved
+    assert_refused(fresh(**ours), path, f"{words}.*pretrained=<the adapter file>")
+
+
+def drop(tensors):
+    del tensors["space"]
+
+
+def add(tensors):
+    tensors["more"] = torch.zeros(1)
+
+
+def widen(tensors):
+    tensors["image_aligner.bias"] = torch.zeros(2, 17)
+
+
+def move(tensors):
+    tensors["start_layer"] = torch.tensor(3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (drop, r"does not fit: missing \['space'\]"),
+        (add, r"does not fit: .*not known \['more'\]"),
+        (widen, r"does not fit: image_aligner\.bias is \(2, 17\), this model has \(2, 16\)"),
+        (move, r"tokens begin at layer 3, this model's at 2"),
+    ],
+)
+def test_loading_is_strict(saved, change, words):
+    path, _ = saved
+    rewrite(path, change_tensors=change)
+    assert_refused(fresh(), path, words)
+
+
+# The same base in another guise.
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_base_in_another_precision(saved, dtype):
+    path, original = saved
+    model = fresh(tiny_clip().to(dtype))
+    load_adapter(model, path)
+    assert torch.equal(model.learner.space, original.learner.space.float())
+    assert model.learner.space.dtype == torch.float32
+
+
+@pytest.mark.parametrize("loaded", ["fp32", "bf16", "pure_bf16", "fp16", "pure_fp16"])
+@pytest.mark.parametrize("written", ["fp32", "bf16", "pure_bf16"])
+def test_every_pair_of_open_clip_s_precisions(base, tmp_path, written, loaded):
+    name = f"mmrl-{BASE}"
+    original = open_clip.create_model(name, pretrained=base.tag, precision=written)
+    path = save_adapter(original, tmp_path / "a.safetensors")
+    model = open_clip.create_model(name, pretrained=base.tag, precision=loaded)
+    load_adapter(model, path)
+    ours, theirs = model.learner.space.detach(), original.learner.space.detach()
+    torch.testing.assert_close(ours.float(), theirs.float(), rtol=1e-2, atol=0)
+
+
+def test_the_base_at_another_image_size(base, tmp_path):
+    original = open_clip.create_model(f"mmrl-{BASE}", pretrained=base.tag)
+    shake(original.learner)
+    path = save_adapter(original, tmp_path / "a.safetensors")
+    model = open_clip.create_model(f"mmrl-{BASE}", pretrained=base.tag, force_image_size=32)
+    load_adapter(model, path)
+    assert torch.equal(model.learner.space, original.learner.space)
+
+
+def test_the_base_in_open_clip_s_other_layout(base, tmp_path):
+    name = f"mmrl-{BASE}"
+    path = save_adapter(open_clip.create_model(name, base.tag), tmp_path / "a.safetensors")
+    model = open_clip.create_model(name, pretrained=base.tag, force_custom_text=True)
+    load_adapter(model, path)
+
+
+def test_the_fingerprint_sees_every_frozen_tensor_but_positions():
+    clip = tiny_clip()
+    model = fresh(clip)
+    reference = adapters.base_fingerprint(model)
+    for name, parameter in clip.named_parameters():
+        with torch.no_grad():
+            parameter.mul_(1.5).add_(0.5)
+            found = adapters.base_fingerprint(model)
+            parameter.sub_(0.5).div_(1.5)
+        is_same = found["sha256"] == reference["sha256"]
+        assert is_same == name.endswith("positional_embedding"), name
+
+
+# Writing.
+
+
+def test_writing_is_atomic(saved, monkeypatch):
+    path, _ = saved
+    before = path.read_bytes()
+
+    def full_disk(handle):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        save_adapter(tiny_mmrl(alpha=0.1), path)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_an_interrupt_leaves_no_litter(tmp_path, monkeypatch):
+    def interrupted(source, target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "file", b"data")
+    assert not list(tmp_path.iterdir())
+
+
+def test_written_files_have_the_user_s_usual_permissions(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    write_atomically(str(tmp_path / "ours"), b"data")
+    assert (tmp_path / "ours").read_bytes() == b"data"
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_saving_over_an_older_file(saved):
+    path, _ = saved
+    other = tiny_mmrl(alpha=0.2)
+    shake(other.learner)
+    assert save_adapter(other, str(path)) == path
+    model = fresh()
+    load_adapter(model, path)
+    assert torch.equal(model.learner.space, other.learner.space)
+    assert read_adapter_info(path)["config"]["alpha"] == 0.2
+
+
+@pytest.mark.parametrize("scores", [{"base": float("nan")}, {"path": tuple}])
+def test_what_json_cannot_hold_is_said_and_nothing_written(tmp_path, scores):
+    with pytest.raises(ValueError, match=r"settings or scores hold what JSON cannot"):
+        save_adapter(tiny_mmrl(), tmp_path / "a.safetensors", scores=scores)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,205 @@
+"""Scores against hand computations, and the choice of features."""
+
+import math
+
+import pytest
+import torch
+from conftest import tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
+
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.evaluate import (
+    Predictions,
+    build_classifier,
+    choose_features,
+    class_scores,
+    harmonic_mean,
+    predict,
+)
+
+IMAGES, TOKENS = tiny_images(5), tiny_prompts([4, 7, 12, 5])
+LABELS = torch.tensor([0, 1, 2, 3, 0])
+
+
+def close(ours, theirs, tolerance=1e-12):
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+
+
+@pytest.fixture(params=[("mmrl", None), ("mmrl++", -2.0)], ids=["mmrl", "mmrl++ and a bias"])
+def model(request):
+    variant, bias = request.param
+    model = tiny_mmrl(tiny_clip(init_logit_bias=bias), variant=variant, alpha=0.6)
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(8.0))
+    return model
+
+
+def by_hand(model, kind):
+    """Logits from encode_image and encode_text."""
+    text = model.encode_text(TOKENS, normalize=True, features=kind)
+    image = model.encode_image(IMAGES, normalize=True, features=kind)
+    bias = 0.0 if model.logit_bias is None else model.logit_bias
+    return 8.0 * image @ text.T + bias
+
+
+def test_classifier_holds_unit_text_features(model):
+    classifier = build_classifier(model, TOKENS)
+    close(classifier.text, model.encode_text(TOKENS, normalize=True))
+    close(classifier.frozen, model.encode_text(TOKENS, normalize=True, features="frozen"))
+    assert not classifier.text.requires_grad
+
+
+@pytest.mark.parametrize("kind", ["class", "frozen"])
+@pytest.mark.parametrize("fusion", ["logits", "probabilities"])
+def test_scores_of_one_feature(model, kind, fusion):
+    """There is nothing to mix, so the fusion makes no difference."""
+    scores = class_scores(model, build_classifier(model, TOKENS), IMAGES, kind, fusion)
+    close(scores, by_hand(model, kind))
+
+
+def test_class_logits_are_the_default(model):
+    classifier = build_classifier(model, TOKENS)
+    close(class_scores(model, classifier, IMAGES), by_hand(model, "class"))
+
+
+def test_fused_logits(model):
+    scores = class_scores(model, build_classifier(model, TOKENS), IMAGES, "fused")
+    close(scores, 0.6 * by_hand(model, "class") + 0.4 * by_hand(model, "representation"))
+
+
+def test_fused_probabilities(model):
+    classifier = build_classifier(model, TOKENS)
+    scores = class_scores(model, classifier, IMAGES, "fused", "probabilities")
+    mixed = 0.6 * by_hand(model, "class").softmax(-1)
+    mixed = mixed + 0.4 * by_hand(model, "representation").softmax(-1)
+    close(scores.exp(), mixed)
+    close(scores.exp().sum(-1), torch.ones(5, dtype=torch.float64))
+    logits = class_scores(model, classifier, IMAGES, "fused", "logits")
+    assert not torch.allclose(scores.exp(), logits.softmax(-1), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"features": "both"}, r"features is 'both'.*'class', 'fused', 'frozen'"),
+        ({"features": "representation"}, r"features is 'representation'"),
+        ({"fusion": "sum"}, r"fusion is 'sum'.*'logits', 'probabilities'"),
+    ],
+)
+def test_unknown_kinds_of_scores(model, given, words):
+    with pytest.raises(UsageError, match=words):
+        class_scores(model, build_classifier(model, TOKENS), IMAGES, **given)
+
+
+@pytest.mark.parametrize("features", ["class", "fused", "frozen"])
+def test_predict_is_the_same_in_any_batches(model, features):
+    classifier = build_classifier(model, TOKENS)
+    whole = predict(model, classifier, [(IMAGES, LABELS)], features=features)
+    parts = [
+        (IMAGES[:2], LABELS[:2]),
+        (IMAGES[2:4], LABELS[2:4].tolist()),
+        (IMAGES[4:], LABELS[4:]),
+    ]
+    found = predict(model, classifier, iter(parts), features=features)
+    close(found.scores, whole.scores)
+    close(whole.scores, class_scores(model, classifier, IMAGES, features))
+    assert torch.equal(found.labels, LABELS) and torch.equal(whole.labels, LABELS)
+    assert found.images_per_second > 0
+    assert not found.scores.requires_grad
+    right = (whole.scores.argmax(1) == LABELS).sum().item()
+    assert found.accuracy == pytest.approx(100 * right / 5)
+
+
+def test_predict_passes_the_fusion_on(model):
+    classifier = build_classifier(model, TOKENS)
+    found = predict(model, classifier, [(IMAGES, LABELS)], features="fused", fusion="probabilities")
+    close(found.scores.exp().sum(-1), torch.ones(5, dtype=torch.float64))
+
+
+def test_predict_reports_its_progress(model):
+    class Counter:
+        calls = ()
+
+        def advance(self, steps, **values):
+            self.calls += ((steps, values["images"]),)
+
+    counter = Counter()
+    batches = [(IMAGES[:2], LABELS[:2]), (IMAGES[2:], LABELS[2:])]
+    predict(model, build_classifier(model, TOKENS), batches, progress=counter)
+    assert counter.calls == ((1, 2), (1, 3))
+
+
+def test_predict_in_half_precision():
+    model = tiny_mmrl(tiny_clip().float()).float()
+    batches = [(IMAGES.float(), LABELS)]
+    exact = predict(model, build_classifier(model, TOKENS), batches, features="fused")
+    classifier = build_classifier(model, TOKENS, precision="amp_bf16")
+    assert classifier.text.dtype == classifier.frozen.dtype == torch.float32
+    found = predict(model, classifier, batches, features="fused", precision="amp_bf16")
+    assert found.scores.dtype == torch.float32
+    assert not torch.equal(found.scores, exact.scores)
+    close(found.scores, exact.scores, 0.03 * model.logit_scale.exp().item())
+
+
+def test_nothing_to_score(model):
+    with pytest.raises(ValueError, match="no images to score"):
+        predict(model, build_classifier(model, TOKENS), [])
+
+
+def test_accuracy_is_percent():
+    scores = torch.tensor([[1.0, 2.0], [2.0, 1.0], [0.0, 1.0]])
+    assert Predictions(scores, torch.tensor([1, 1, 1]), 1.0).accuracy == pytest.approx(200 / 3)
+
+
+@pytest.mark.parametrize(
+    ("base", "novel", "expected"),
+    [
+        (80.0, 60.0, 68.5714285714),
+        (50.0, 50.0, 50.0),
+        (85.68, 77.16, 81.19711),  # the paper's averages, 81.20
+        (0.0, 70.0, 0.0),
+        (70.0, 0.0, 0.0),
+        (0.0, 0.0, 0.0),
+    ],
+)
+def test_harmonic_mean(base, novel, expected):
+    assert harmonic_mean(base, novel) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("classes", "seen", "features", "words"),
+    [
+        (["cat", "dog"], ["dog", "cat", "cow"], "fused", "all 2 classes were seen"),
+        (["cat"], ["cat"], "fused", "all 1 classes were seen"),
+        (["emu", "fox", "gnu"], ["cat"], "class", "none of the 3 classes was seen"),
+        (["emu"], [], "class", "none of the 1 classes was seen"),
+    ],
+)
+def test_auto_chooses_by_what_was_seen(classes, seen, features, words):
+    assert choose_features("auto", iter(classes), iter(seen))[0] == features
+    assert words in choose_features("auto", classes, seen)[1]
+
+
+@pytest.mark.parametrize("requested", ["class", "fused", "frozen"])
+def test_a_request_decides(requested):
+    for seen in (["cat"], [], ["cat", "emu"]):
+        features, why = choose_features(requested, ["cat", "emu"], seen)
+        assert features == requested and "as asked" in why
+
+
+def test_auto_on_seen_and_unseen_classes_asks():
+    with pytest.raises(UsageError) as error:
+        choose_features("auto", ["cat", "emu", "fox"], ["cat", "cow"])
+    message = str(error.value)
+    for words in (
+        "1 of the 3 classes were seen in training (cat, ...) and 2 were not",
+        "--features fused",
+        "--features class",
+        "--classes base",
+        "--classes novel",
+    ):
+        assert words in message
+
+
+def test_an_unknown_request():
+    with pytest.raises(UsageError, match=r"features is 'both'.*auto or one of .*'frozen'"):
+        choose_features("both", ["cat"], ["cat"])

@@ -1,0 +1,82 @@
+"""The training loss against hand computations."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from open_clip_mmrl import MMRLLoss
+
+LABELS = torch.tensor([0, 2, 1])
+
+
+def draw(*shape, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture
+def parts():
+    return {
+        "logits": draw(3, 4, seed=1),
+        "logits_rep": draw(3, 4, seed=2),
+        "image_features": draw(3, 5, seed=3),
+        "text_features": draw(4, 5, seed=4),
+        "frozen_image_features": draw(3, 5, seed=5),
+        "frozen_text_features": draw(4, 5, seed=6),
+        "labels": LABELS,
+    }
+
+
+def nll(logits):
+    """Mean of -log p(label), spelled out."""
+    return -sum((row - row.exp().sum().log())[y] for row, y in zip(logits, LABELS, strict=True)) / 3
+
+
+def cosine(a, b):
+    return torch.stack([x @ y / (x.norm() * y.norm()) for x, y in zip(a, b, strict=True)]).mean()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("reg_weight", [0.0, 0.5, 7.0])
+def test_by_hand(parts, alpha, reg_weight):
+    expected = alpha * nll(parts["logits"]) + (1 - alpha) * nll(parts["logits_rep"])
+    drift = (1 - cosine(parts["image_features"], parts["frozen_image_features"])) + (
+        1 - cosine(parts["text_features"], parts["frozen_text_features"])
+    )
+    found = MMRLLoss(alpha, reg_weight)(**parts)
+    torch.testing.assert_close(found, expected + reg_weight * drift, rtol=0, atol=1e-12)
+
+
+def test_defaults_are_the_paper_s():
+    loss = MMRLLoss()
+    assert (loss.alpha, loss.reg_weight) == (0.7, 0.5)
+    assert not list(loss.parameters())
+
+
+def test_nothing_drifts_from_itself(parts):
+    """The pull sees directions only, and is nought where nothing has moved."""
+    for kind in ("image", "text"):
+        parts[f"frozen_{kind}_features"] = 3.0 * parts[f"{kind}_features"]
+    found = MMRLLoss(0.7, 1000.0)(**parts)
+    torch.testing.assert_close(found, MMRLLoss(0.7, 0.0)(**parts), rtol=0, atol=1e-9)
+
+
+def test_the_pull_turns_features_back(parts):
+    feature = parts["image_features"].requires_grad_()
+    (gradient,) = torch.autograd.grad(MMRLLoss(0.7, 1.0)(**parts), feature)
+    parts["image_features"] = feature.detach() - 0.1 * gradient
+    nearer = cosine(parts["image_features"], parts["frozen_image_features"])
+    assert nearer > cosine(feature, parts["frozen_image_features"])
+
+
+@pytest.mark.parametrize(("alpha", "unused"), [(1.0, "logits_rep"), (0.0, "logits")])
+def test_alpha_at_its_ends_leaves_one_term(parts, alpha, unused):
+    before = MMRLLoss(alpha)(**parts)
+    parts[unused] = parts[unused] + draw(3, 4, seed=9)
+    assert torch.equal(MMRLLoss(alpha)(**parts), before)
+
+
+def test_perfect_logits_cost_nothing(parts):
+    right = 1e3 * F.one_hot(LABELS, 4).double()
+    parts.update(logits=right, logits_rep=right)
+    assert MMRLLoss(0.7, 0.0)(**parts).item() == 0.0

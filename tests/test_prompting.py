@@ -1,0 +1,99 @@
+"""From class names to token ids, with CLIP's real tokenizer."""
+
+import open_clip
+import pytest
+import torch
+from conftest import CONTEXT, tiny_clip
+from torch.nn import functional as F
+
+from open_clip_mmrl.prompting import class_tokens, look_alikes
+
+TEMPLATE = "a photo of a {}."
+START, END = 49406, 49407
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["CLIP", "CustomTextCLIP"])
+def model(request):
+    return tiny_clip(custom=request.param, text={"vocab_size": 49408, "width": 2})
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return open_clip.get_tokenizer("ViT-B-32", context_length=CONTEXT)
+
+
+def test_tokens_are_the_tokenizer_s(model, tokenizer):
+    tokens = class_tokens(model, tokenizer, ["cat", "hot_dog"], TEMPLATE)
+    assert tokens.shape == (2, CONTEXT) and tokens.dtype == torch.long
+    assert torch.equal(tokens, tokenizer(["a photo of a cat.", "a photo of a hot dog."]))
+    assert tokens[:, 0].tolist() == [START] * 2
+    assert tokens.argmax(dim=1).tolist() == [7, 8]
+    assert torch.equal(tokens, class_tokens(model, tokenizer, ("cat", "hot dog"), TEMPLATE))
+
+
+def test_the_context_is_the_model_s_not_the_tokenizer_s(model):
+    long = open_clip.get_tokenizer("ViT-B-32")
+    assert class_tokens(model, long, ["cat"], TEMPLATE).shape == (1, CONTEXT)
+
+
+def words(count):
+    return " ".join(["cat"] * count)
+
+
+def test_a_prompt_may_fill_the_context(model, tokenizer):
+    tokens = class_tokens(model, tokenizer, [words(CONTEXT - 2), "dog"], "{}")
+    assert tokens[0, -1] == END and (tokens[0] != 0).all()
+
+
+@pytest.mark.parametrize(
+    "count",
+    [CONTEXT - 2, CONTEXT - 1, CONTEXT, 2 * CONTEXT, 4 * CONTEXT - 2, 4 * CONTEXT - 1, 9 * CONTEXT],
+)
+def test_a_longer_prompt_is_refused_by_name(model, tokenizer, count):
+    names = ["dog", words(count), "emu", words(CONTEXT)]
+    with pytest.raises(ValueError) as error:
+        class_tokens(model, tokenizer, names, "{}!")
+    message = str(error.value)
+    assert "2 of 4 prompts are longer than the model's context of 12 tokens" in message
+    assert repr(f"{words(count)}!") in message
+    assert "shorten the class names or the template" in message
+
+
+@pytest.mark.parametrize("names", [[], ()])
+def test_no_names(model, tokenizer, names):
+    with pytest.raises(ValueError, match="no class names; give at least one"):
+        class_tokens(model, tokenizer, names, TEMPLATE)
+
+
+@pytest.mark.parametrize(
+    ("names", "template", "message"),
+    [
+        (["cat"], "a photo.", "has no place for the class name"),
+        ("cat", TEMPLATE, "class_names is the string 'cat'.*list"),
+    ],
+)
+def test_what_cannot_be_a_prompt(model, tokenizer, names, template, message):
+    with pytest.raises(ValueError, match=message):
+        class_tokens(model, tokenizer, names, template)
+
+
+def test_look_alikes_by_hand():
+    text = F.normalize(torch.tensor([[1.0, 0], [0, 1], [1, 0], [1, 1], [1, 1e-4]]), dim=1)
+    names = ["a", "b", "c", "d", "e"]
+    assert look_alikes(names, text) == [("a", "c"), ("a", "e"), ("c", "e")]
+    assert look_alikes(names[:2], text[:2]) == []
+    assert look_alikes(names, -text) == look_alikes(names, text)
+
+
+def test_look_alikes_beyond_the_limit_are_not_looked_for():
+    text = torch.ones(4, 1)
+    assert len(look_alikes(list("abcd"), text, limit=4)) == 6
+    assert look_alikes(list("abcd"), text, limit=3) == []
+
+
+def test_names_that_differ_in_capitals_only(model, tokenizer):
+    names = ["cat", "Cat", "dog"]
+    tokens = class_tokens(model, tokenizer, names, TEMPLATE)
+    with torch.no_grad():
+        text = model.encode_text(tokens, normalize=True)
+    assert ("cat", "Cat") in look_alikes(names, text)

@@ -1,0 +1,216 @@
+"""One training step as a module: what comes out, where gradients go, and moving it about."""
+
+import copy
+
+import pytest
+import torch
+from conftest import shake, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
+from torch.nn import functional as F
+
+from open_clip_mmrl import MMRLTask
+from open_clip_mmrl.task import unit
+
+IMAGES, TOKENS, LABELS = tiny_images(3), tiny_prompts([4, 7, 12, 5]), torch.tensor([0, 3, 1])
+VARIANTS = pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
+FEATURES = (
+    "image_features",
+    "image_features_rep",
+    "text_features",
+    "frozen_image_features",
+    "frozen_text_features",
+)
+
+
+def close(ours, theirs, tolerance=1e-12):
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+
+
+@VARIANTS
+def test_what_a_step_gives(variant):
+    model = tiny_mmrl(variant=variant)
+    result = MMRLTask(model, TOKENS)(IMAGES, LABELS)
+    assert set(result) == {"loss", "logits", "logits_rep", "logits_fused", *FEATURES}
+    assert result["loss"].shape == ()
+    for name in ("logits", "logits_rep", "logits_fused"):
+        assert result[name].shape == (3, 4)
+    for name in FEATURES:
+        assert result[name].shape == (4 if "text" in name else 3, 10)
+        close(result[name].norm(dim=-1), torch.ones(len(result[name]), dtype=torch.float64))
+
+
+@VARIANTS
+@pytest.mark.parametrize("custom", [False, True])
+def test_features_are_those_of_encode(variant, custom):
+    clip = tiny_clip(custom=custom)
+    model = tiny_mmrl(copy.deepcopy(clip), variant=variant)
+    result = MMRLTask(model, TOKENS)(IMAGES, LABELS)
+    close(result["image_features"], model.encode_image(IMAGES, True))
+    close(result["image_features_rep"], model.encode_image(IMAGES, True, "representation"))
+    close(result["text_features"], model.encode_text(TOKENS, True))
+    close(result["frozen_image_features"], clip.encode_image(IMAGES, True))
+    close(result["frozen_text_features"], clip.encode_text(TOKENS, True))
+    w = model.encode_text(TOKENS, features="fused")
+    fused = model.logit_scale.exp() * model.encode_image(IMAGES, features="fused") @ w.T
+    close(result["logits_fused"], fused)
+
+
+@pytest.mark.parametrize("bias", [None, -2.5])
+def test_loss_by_hand(bias):
+    model = tiny_mmrl(tiny_clip(init_logit_bias=bias), alpha=0.6, reg_weight=3.0)
+    with torch.no_grad():
+        model.logit_scale.fill_(1.5)
+    result = MMRLTask(model, TOKENS)(IMAGES, LABELS)
+    image, rep, w = (result[n] for n in ("image_features", "image_features_rep", "text_features"))
+    scale = torch.tensor(1.5, dtype=torch.float64).exp()
+    logits, logits_rep = (scale * x @ w.T + (bias or 0) for x in (image, rep))
+    close(result["logits"], logits)
+    close(result["logits_rep"], logits_rep)
+    drift = 2 - (image * result["frozen_image_features"]).sum(-1).mean()
+    drift = drift - (w * result["frozen_text_features"]).sum(-1).mean()
+    expected = 0.6 * F.cross_entropy(logits, LABELS) + 0.4 * F.cross_entropy(logits_rep, LABELS)
+    close(result["loss"], expected + 3.0 * drift)
+
+
+@VARIANTS
+def test_gradients_reach_the_whole_learner_and_nothing_else(variant):
+    model = tiny_mmrl(variant=variant)
+    task = MMRLTask(model, TOKENS)
+    result = task(IMAGES, LABELS)
+    assert not result["frozen_image_features"].requires_grad
+    assert not result["frozen_text_features"].requires_grad
+    result["loss"].backward()
+    for name, parameter in task.named_parameters():
+        if name.startswith("model.learner."):
+            assert parameter.grad.abs().max() > 0, name
+        else:
+            assert parameter.grad is None and not parameter.requires_grad, name
+
+
+@VARIANTS
+def test_a_few_steps_lower_the_loss(variant):
+    model = tiny_mmrl(variant=variant)
+    task = MMRLTask(model, TOKENS)
+    base = copy.deepcopy({k: v for k, v in model.state_dict().items() if "learner" not in k})
+    optimizer = torch.optim.AdamW(model.learner.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = task(IMAGES, LABELS)["loss"]
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    for name, value in base.items():
+        assert torch.equal(model.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("custom", [False, True])
+def test_moving_the_task_recomputes_the_prompts(dtype, custom):
+    start = torch.float64 if dtype is torch.float32 else torch.float32
+    model = tiny_mmrl(tiny_clip(custom=custom)).to(start)
+    task = MMRLTask(model, TOKENS)
+    assert task.frozen_text_features.dtype == start
+    assert task.to(dtype) is task
+    assert task.frozen_text_features.dtype == dtype
+    result = task(IMAGES.to(dtype), LABELS)
+    again = MMRLTask(copy.deepcopy(model), TOKENS)(IMAGES.to(dtype), LABELS)
+    for name, value in again.items():
+        assert value.dtype == dtype and torch.equal(result[name], value), name
+    assert task.tokens.dtype == torch.long
+
+
+def test_shorthands_move_it_too():
+    task = MMRLTask(tiny_mmrl(), TOKENS)
+    assert task.float()(IMAGES.float(), LABELS)["loss"].dtype == torch.float32
+    assert task.double()(IMAGES, LABELS)["loss"].dtype == torch.float64
+
+
+@VARIANTS
+def test_bf16_autocast_stays_close_and_gives_float32(variant):
+    model = tiny_mmrl(tiny_clip().float(), variant=variant).float()
+    images = IMAGES.float()
+    with torch.no_grad():
+        model.logit_scale.fill_(2.0)
+    exact = MMRLTask(model, TOKENS)(images, LABELS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        task = MMRLTask(model, TOKENS)
+        result = task(images, LABELS)
+    for name, value in result.items():
+        assert value.dtype == torch.float32, name
+    for name in FEATURES:
+        close(result[name].norm(dim=-1), torch.ones(len(result[name])), 1e-5)
+        close(result[name], exact[name], 0.05)
+    # It did run in half ...
+    assert not torch.equal(result["image_features"], exact["image_features"])
+    # ... but for the prompts of frozen CLIP, which are computed once.
+    assert torch.equal(result["frozen_text_features"], exact["frozen_text_features"])
+    close(result["loss"], exact["loss"], 0.05 * exact["loss"].item())
+    result["loss"].backward()
+    for name, parameter in model.learner.named_parameters():
+        assert parameter.grad.dtype == torch.float32 and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_base_stored_in_half(dtype):
+    exact = tiny_mmrl(tiny_clip().float()).float()
+    model = tiny_mmrl(tiny_clip().to(dtype))
+    result = MMRLTask(model, TOKENS)(IMAGES.to(dtype), LABELS)
+    expected = MMRLTask(exact, TOKENS)(IMAGES.float(), LABELS)
+    for name in ("loss", *FEATURES):
+        assert result[name].dtype == torch.float32, name
+    for name in FEATURES:
+        close(result[name], expected[name], 0.1)
+    result["loss"].backward()
+    assert all(p.grad.isfinite().all() for p in model.learner.parameters())
+
+
+@VARIANTS
+def test_chunks_of_prompts_change_nothing(variant):
+    model, found = tiny_mmrl(variant=variant), []
+    for size in (None, 1, 3):
+        model.zero_grad()
+        result = MMRLTask(model, TOKENS, text_chunk_size=size)(IMAGES, LABELS)
+        result["loss"].backward()
+        found.append([result["loss"], *(p.grad.clone() for p in model.learner.parameters())])
+    for other in found[1:]:
+        for ours, theirs in zip(other, found[0], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_a_copy_is_on_its_own():
+    task = MMRLTask(tiny_mmrl(), TOKENS)
+    twin = copy.deepcopy(task)
+    before = task(IMAGES, LABELS)["loss"]
+    shake(twin.model.learner)
+    assert torch.equal(task(IMAGES, LABELS)["loss"], before)
+    assert not torch.equal(twin(IMAGES, LABELS)["loss"], before)
+
+
+def test_its_state_is_the_model_s():
+    task = MMRLTask(tiny_mmrl(), TOKENS)
+    assert set(task.state_dict()) == {f"model.{name}" for name in task.model.state_dict()}
+
+
+def test_one_class_and_one_image():
+    result = MMRLTask(tiny_mmrl(), TOKENS[:1])(IMAGES[:1], torch.tensor([0]))
+    assert result["logits"].shape == (1, 1)
+    assert result["loss"].isfinite()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_unit_is_float32_or_better(dtype):
+    vectors = torch.tensor([[3.0, 4.0], [1e-3, 0.0]]).to(dtype)
+    result = unit(vectors)
+    assert result.dtype == (torch.float64 if dtype is torch.float64 else torch.float32)
+    close(result, torch.tensor([[0.6, 0.8], [1.0, 0.0]], dtype=result.dtype), 1e-6)
+
+
+def test_loading_another_base_computes_the_frozen_text_anew():
+    tokens = tiny_prompts([4, 7])
+    first = MMRLTask(tiny_mmrl(), tokens)
+    second = MMRLTask(tiny_mmrl(tiny_clip(seed=3)), tokens)
+    before = first.frozen_text_features
+    first.load_state_dict(second.state_dict())
+    assert not torch.allclose(before, second.frozen_text_features, atol=1e-3)
+    torch.testing.assert_close(first.frozen_text_features, second.frozen_text_features)

@@ -1,0 +1,182 @@
+"""The image tower's stages against open_clip's own forward pass."""
+
+import copy
+
+import pytest
+import torch
+from conftest import tiny_clip, tiny_images, tiny_mmrl
+
+from open_clip_mmrl.vision import ImageTower, why_no_tokens
+
+IMAGES = tiny_images(3)
+TOWERS = {
+    "plain": {},
+    "quick-gelu": {"quick_gelu": True},
+    "layer-scale": {"vision": {"ls_init_value": 0.3}},
+    "no-ln-pre": {"vision": {"no_ln_pre": True}},
+    "ln-after-pool": {"vision": {"final_ln_after_pool": True}},
+    "custom-blocks": {"vision": {"qk_norm": True, "scale_heads": True, "scale_attn": True}},
+    "wide-picture": {"vision": {"image_size": (16, 32)}},
+    "fixed-positions": {"vision": {"pos_embed_type": "sin_cos_2d"}},
+    "five-layers": {"image_layers": 5},
+    "one-layer": {"image_layers": 1},
+}
+
+
+@pytest.fixture(params=TOWERS)
+def visual(request):
+    return tiny_clip(**TOWERS[request.param]).visual.requires_grad_(False)
+
+
+def images_for(visual, count=3):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, 3, *visual.image_size, generator=generator, dtype=torch.float64)
+
+
+def tokens(layers, count=2, width=16, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(layers, count, width, generator=generator, dtype=torch.float64)
+
+
+def close(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_the_frozen_branch_is_the_stock_tower(visual):
+    images, depth = images_for(visual), len(visual.transformer.resblocks)
+    for count in range(1, depth + 1):
+        tower = ImageTower(visual, count)
+        close(tower.project_class(tower.without_tokens(tower.lower(images))), visual(images))
+
+
+def test_lower_layers_are_run_as_they_are(visual):
+    images, blocks = images_for(visual), visual.transformer.resblocks
+    for count in range(1, len(blocks) + 1):
+        x = visual._embeds(images)
+        for block in blocks[: len(blocks) - count]:
+            x = block(x)
+        close(ImageTower(visual, count).lower(images), x)
+
+
+def literal(visual, images, tokens, beta):
+    """All rows through all layers: tokens between class token and patches."""
+    x, blocks = visual._embeds(images), visual.transformer.resblocks
+    first, count = len(blocks) - len(tokens), tokens.shape[1]
+    for i, block in enumerate(blocks):
+        if i >= first:
+            fresh = tokens[i - first].expand(len(images), -1, -1)
+            if i == first:
+                x = torch.cat([x[:, :1], fresh, x[:, 1:]], dim=1)
+            else:
+                mixed = beta * fresh + (1 - beta) * x[:, 1 : 1 + count]
+                x = torch.cat([x[:, :1], mixed, x[:, 1 + count :]], dim=1)
+        x = block(x)
+    return x[:, 0], x[:, 1 : 1 + count]
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.6, 0.0])
+def test_tokens_stand_between_class_token_and_patches(visual, beta):
+    images = images_for(visual)
+    for count in range(1, len(visual.transformer.resblocks) + 1):
+        tower, given = ImageTower(visual, count), tokens(count)
+        found = tower.with_tokens(tower.lower(images), given, beta)
+        for ours, theirs in zip(found, literal(visual, images, given, beta), strict=True):
+            close(ours, theirs)
+
+
+def test_nearly_replacing_is_nearly_the_same():
+    """beta = 1 takes a way of its own through the layers; it has to meet beta -> 1."""
+    visual = tiny_clip().visual
+    tower, given = ImageTower(visual, 2), tokens(2)
+    hidden = tower.lower(IMAGES)
+    for ours, theirs in zip(
+        tower.with_tokens(hidden, given, 1.0),
+        tower.with_tokens(hidden, given, 1.0 - 1e-9),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7)
+
+
+def test_images_do_not_see_each_other():
+    tower, given = ImageTower(tiny_clip().visual, 2), tokens(2)
+    for beta in (1.0, 0.5):
+        whole = tower.with_tokens(tower.lower(IMAGES), given, beta)
+        alone = tower.with_tokens(tower.lower(IMAGES[1:2]), given, beta)
+        for ours, theirs in zip(alone, whole, strict=True):
+            close(ours, theirs[1:2])
+
+
+def test_tokens_come_in_the_rows_dtype():
+    visual = tiny_clip().visual.bfloat16()
+    tower = ImageTower(visual, 2)
+    row, rows = tower.with_tokens(tower.lower(IMAGES.bfloat16()), tokens(2), 0.5)
+    assert row.dtype == rows.dtype == torch.bfloat16
+    projection = torch.randn(16, 10)
+    assert tower.project_representation(rows, projection).dtype == torch.bfloat16
+
+
+def test_the_representation_is_normed_then_averaged():
+    visual = tiny_clip().visual
+    rows, projection = tokens(3, count=4), tokens(1, count=16, width=10)[0]
+    found = ImageTower(visual, 2).project_representation(rows, projection)
+    close(found, torch.stack([visual.ln_post(r).mean(0) for r in rows]) @ projection)
+    other_order = visual.ln_post(rows.mean(dim=1)) @ projection
+    assert not torch.allclose(found, other_order, atol=1e-3)
+
+
+def test_the_tower_is_a_view():
+    model = tiny_mmrl()
+    tower = model.image_tower
+    assert tower.visual is model.visual and tower.token_layers == 2
+    before = copy.deepcopy(model.visual.state_dict())
+    tower.with_tokens(tower.lower(IMAGES), tokens(2), 0.5)
+    for name, value in model.visual.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_a_wrong_number_of_token_layers_is_noticed():
+    tower = ImageTower(tiny_clip().visual, 2)
+    with pytest.raises(ValueError):
+        tower.with_tokens(tower.lower(IMAGES), tokens(3), 1.0)
+
+
+def test_towers_that_can(visual):
+    assert why_no_tokens(visual) is None
+
+
+class _NoProjection(torch.nn.Module):
+    """An image tower of another family."""
+
+
+@pytest.mark.parametrize(
+    ("visual", "reason"),
+    [
+        (_NoProjection, "image tower is a _NoProjection, not open_clip's VisionTransformer"),
+        (
+            lambda: tiny_clip(vision={"pool_type": "avg"}).visual,
+            "pools by other means than the class token",
+        ),
+        (
+            lambda: tiny_clip(vision={"pool_type": "none"}).visual,
+            "pools by other means than the class token",
+        ),
+        (
+            lambda: tiny_clip(vision={"attentional_pool": True, "attn_pooler_heads": 2}).visual,
+            "pools by other means than the class token",
+        ),
+    ],
+)
+def test_towers_that_cannot_say_why(visual, reason):
+    assert reason in why_no_tokens(visual())
+
+
+def test_a_tower_without_projection_says_so():
+    visual = tiny_clip().visual
+    visual.proj = None
+    assert "has no projection" in why_no_tokens(visual)
+
+
+def test_a_tower_with_foreign_attention_says_so():
+    visual = tiny_clip().visual
+    visual.transformer.resblocks[0].attn = torch.nn.MultiheadAttention(16, 2, kdim=8, vdim=8)
+    assert "separate query, key and value weights" in why_no_tokens(visual)
