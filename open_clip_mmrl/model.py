@@ -6,7 +6,7 @@ Shapes: B images, C prompts, E embedding width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -74,6 +74,16 @@ class MMRLCLIP(nn.Module):
             f"a {type(clip).__name__} cannot carry representation tokens: only open_clip's CLIP "
             "and CustomTextCLIP can. Give what open_clip.create_model returned, unwrapped."
         )
+
+    def sibling(self, config: MMRLConfig | None = None) -> MMRLCLIP:
+        """Another model on the same frozen weights, with a learner of its own.
+
+        For several adapters on one base; `encode_image_each` runs what they share once.
+        """
+        model = type(self).__new__(type(self))
+        model.__dict__.update({k: copy.copy(v) for k, v in self.__dict__.items()})
+        model._add_tokens(config or self.config)
+        return model
 
     def _add_tokens(self, config: MMRLConfig) -> None:
         reason = vision_module.why_no_tokens(self.visual) or text_module.why_no_tokens(self)
@@ -156,8 +166,13 @@ class MMRLCLIP(nn.Module):
         self, image: Tensor, normalize: bool = False, features: str | None = None
     ) -> Tensor:
         """Image features [B, E]; "fused" [B, 2E]. `features` as the attribute of that name."""
+        return self.encode_hidden(self.image_tower.lower(image), normalize, features)
+
+    def encode_hidden(
+        self, hidden: Tensor, normalize: bool = False, features: str | None = None
+    ) -> Tensor:
+        """What `encode_image` does behind the frozen layers: rows of `image_tower.lower` in."""
         kind = self._kind(features)
-        hidden = self.image_tower.lower(image)
         if kind == "frozen":
             feature = self.frozen_image_features(hidden)
         else:
@@ -224,3 +239,29 @@ class MMRLCustomTextCLIP(MMRLCLIP, CustomTextCLIP):
 def as_config(value: MMRLConfig | Mapping[str, Any]) -> MMRLConfig:
     """A config from a config or a mapping of its fields."""
     return value if isinstance(value, MMRLConfig) else MMRLConfig.from_dict(value)
+
+
+def encode_image_each(
+    models: Sequence[MMRLCLIP],
+    image: Tensor,
+    normalize: bool = False,
+    features: str | None = None,
+) -> list[Tensor]:
+    """`encode_image` of several models on one base, with the layers that they share run once.
+
+    Args:
+        models: a model and its siblings. Those with the same `start_layer` share all layers
+            below it.
+    """
+    if len({id(model.visual.conv1.weight) for model in models}) > 1:
+        raise ValueError(
+            "the models stand on different base weights; make them with model.sibling(config)."
+        )
+    hidden: dict[int, Tensor] = {}
+    for tower in (model.image_tower for model in models):
+        if tower.token_layers not in hidden:
+            hidden[tower.token_layers] = tower.lower(image)
+    return [
+        model.encode_hidden(hidden[model.image_tower.token_layers], normalize, features)
+        for model in models
+    ]

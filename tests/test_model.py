@@ -2,6 +2,7 @@
 
 import copy
 import io
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -20,7 +21,14 @@ from torch.nn import functional as F
 
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.model import FEATURES, MMRLCustomTextCLIP, MMRLPlainCLIP, as_config
+from open_clip_mmrl.model import (
+    FEATURES,
+    MMRLCustomTextCLIP,
+    MMRLPlainCLIP,
+    as_config,
+    encode_image_each,
+)
+from open_clip_mmrl.vision import ImageTower
 
 IMAGES, TOKENS = tiny_images(3), tiny_prompts([4, 7, 12, 5])
 BOTH = pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
@@ -427,3 +435,26 @@ def test_open_clip_s_cast_to_half_spares_the_learner(variant):
 @pytest.mark.parametrize("quick", [True, False])
 def test_quick_gelu_is_read_off_the_towers(quick):
     assert tiny_mmrl(tiny_clip(quick_gelu=quick)).quick_gelu is quick
+
+
+@pytest.mark.parametrize("custom", [False, True])
+def test_siblings_share_the_base_and_its_frozen_layers(custom):
+    first = tiny_mmrl(tiny_clip(custom=custom))
+    second = first.sibling(tiny_config(variant="mmrl++", num_rep_tokens=3))
+    third = first.sibling(tiny_config(start_layer=3))
+    assert type(second) is type(first)
+    assert second.visual.conv1.weight is first.visual.conv1.weight
+    assert second.learner is not first.learner and second.config.num_rep_tokens == 3
+    images, models = tiny_images(), [first, second, third]
+    with patch.object(ImageTower, "lower", autospec=True, side_effect=ImageTower.lower) as lower:
+        found = encode_image_each(models, images, normalize=True, features="fused")
+    assert lower.call_count == 2  # one for both that begin at layer 2, one for layer 3
+    for model, feature in zip(models, found, strict=True):
+        assert torch.equal(feature, model.encode_image(images, True, features="fused"))
+    trained = {id(p) for p in first.parameters() if p.requires_grad}
+    assert trained == {id(p) for p in first.learner.parameters()}
+
+
+def test_models_on_different_bases_share_nothing():
+    with pytest.raises(ValueError, match=r"different base weights.*sibling"):
+        encode_image_each([tiny_mmrl(), tiny_mmrl()], tiny_images())
