@@ -6,69 +6,26 @@ config, what base it belongs to, class names, template, settings and scores.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from .bases import check_base, describe_base
 from .config import MMRLConfig
+from .errors import UsageError
+from .files import write_atomically
 from .model import MMRLCLIP
+from .names import base_name
 
 FORMAT_VERSION = 1
 HEADER = "open_clip_mmrl"
 # These may be chosen again when an adapter is used; everything else is part of its shape.
 FREE_FIELDS = ("alpha", "beta", "reg_weight")
-_SAMPLES = 4096
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: into a temporary neighbour, then renamed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def base_fingerprint(model: MMRLCLIP) -> dict[str, Any]:
-    """What tells one set of base weights from another.
-
-    `sha256` is over up to 4,096 evenly spaced values of every frozen tensor, exact for weights
-    stored in the same dtype; `means` are their mean magnitudes, for a base loaded in another
-    precision. Position embeddings are left out: open_clip resizes them to the input. Names are
-    those of the plain CLIP layout, whichever of open_clip's two layouts the model has.
-    """
-    digest, means, dtypes = hashlib.sha256(), [], set()
-    named = ((name.removeprefix("text."), p) for name, p in model.named_parameters())
-    for name, tensor in sorted(named, key=lambda pair: pair[0]):
-        if name.startswith("learner.") or name.endswith("positional_embedding"):
-            continue
-        dtypes.add(str(tensor.dtype).removeprefix("torch."))
-        flat = tensor.detach().reshape(-1)
-        step = max(1, flat.numel() // _SAMPLES)
-        sample = flat[::step].to("cpu", torch.float32)
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(sample.numpy().tobytes())
-        means.append(float(f"{sample.abs().mean().item():.4g}"))
-    return {"sha256": digest.hexdigest(), "dtype": "+".join(sorted(dtypes)), "means": means}
 
 
 def save_adapter(
@@ -100,11 +57,9 @@ def save_adapter(
         "format_version": FORMAT_VERSION,
         "config": model.config.to_dict(),
         "base": {
-            "model": base_model or origin.get("model"),
+            "model": base_name(base_model or origin.get("model")),
             "pretrained": base_pretrained or origin.get("pretrained"),
-            "quick_gelu": model.quick_gelu,
-            "shape": _base_shape(model),
-            "fingerprint": base_fingerprint(model),
+            **describe_base(model),
         },
         "class_names": list(class_names),
         "template": template,
@@ -141,6 +96,9 @@ def read_adapter_info(path: str | Path) -> dict[str, Any]:
             f"{path} has adapter format {info.get('format_version')}, this version of "
             f"open_clip_mmrl reads {FORMAT_VERSION}: install the version that wrote it or newer."
         )
+    missing = [key for key in ("config", "base", "class_names", "template") if key not in info]
+    if missing:
+        raise ValueError(f"{path} has a header without {', '.join(missing)}: train again.")
     return info
 
 
@@ -155,7 +113,7 @@ def is_adapter(path: object) -> bool:
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The texts in a safetensors file's header; ValueError where it is missing or damaged."""
     if not Path(path).is_file():
-        raise ValueError(f"There is no adapter file {path}.")
+        raise UsageError(f"There is no adapter file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
@@ -166,14 +124,19 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         ) from error
 
 
-def load_adapter(model: MMRLCLIP, path: str | Path) -> dict[str, Any]:
+def load_adapter(
+    model: MMRLCLIP, path: str | Path, settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Load an adapter into a model on the same base, strictly; returns its header.
+
+    The model takes over the adapter's alpha, beta and reg_weight; `settings` may choose them
+    again (MMRL++'s beta is chosen per target).
 
     ValueError, and the model untouched, when the file is damaged, the base is another one
     (other widths, depths, weights or activation) or the config's shape differs.
     """
     info = read_adapter_info(path)
-    _check_base(model, info["base"], path)
+    check_base(model, info["base"], path)
     stored = MMRLConfig.from_dict(info["config"])
     for name, value in stored.to_dict().items():
         ours = getattr(model.config, name)
@@ -184,11 +147,17 @@ def load_adapter(model: MMRLCLIP, path: str | Path) -> dict[str, Any]:
             )
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    _load_learner(model, tensors, path)
+    for name in settings or {}:
+        if name not in FREE_FIELDS:
+            raise UsageError(f"settings has {name!r}; with an adapter it may set {FREE_FIELDS}.")
+    free = {name: getattr(stored, name) for name in FREE_FIELDS}
+    config = MMRLConfig.from_dict({**model.config.to_dict(), **free, **(settings or {})})
+    load_learner(model, tensors, path)
+    model.config = config
     return info
 
 
-def _load_learner(model: MMRLCLIP, tensors: Mapping[str, Tensor], source: object) -> None:
+def load_learner(model: MMRLCLIP, tensors: Mapping[str, Tensor], source: object) -> None:
     """Strict, and checked as a whole before anything is changed."""
     wanted = model.learner.state_dict()
     missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
@@ -206,45 +175,3 @@ def _load_learner(model: MMRLCLIP, tensors: Mapping[str, Tensor], source: object
             f"{source} does not fit: its tokens begin at layer {layer}, this model's at {ours}."
         )
     model.learner.load_state_dict(tensors)
-
-
-def _base_shape(model: MMRLCLIP) -> dict[str, int]:
-    tower = model.text_tower
-    return {
-        "image_width": model.visual.proj.shape[0],
-        "image_layers": len(model.visual.transformer.resblocks),
-        "patch_size": model.visual.patch_size[0],
-        "text_width": tower.token_embedding.embedding_dim,
-        "text_layers": len(tower.transformer.resblocks),
-        "embed_dim": model.visual.proj.shape[1],
-        "vocab_size": tower.token_embedding.num_embeddings,
-    }
-
-
-def _check_base(model: MMRLCLIP, base: Mapping[str, Any], path: object) -> None:
-    name = f"{base['model'] or 'a base without a name'} ({base['pretrained'] or 'no tag'})"
-    for key, value in _base_shape(model).items():
-        if base["shape"][key] != value:
-            raise ValueError(
-                f"{path} belongs to another base, {name}: its {key} is {base['shape'][key]}, "
-                f"this model's {value}."
-            )
-    if base["quick_gelu"] != model.quick_gelu:
-        names = {True: "QuickGELU", False: "GELU"}
-        raise ValueError(
-            f"{path} was trained with {names[base['quick_gelu']]}, this model runs "
-            f"{names[model.quick_gelu]}: create it with force_quick_gelu={base['quick_gelu']}."
-        )
-    stored, ours = base["fingerprint"], base_fingerprint(model)
-    if stored["dtype"] == ours["dtype"]:
-        same = stored["sha256"] == ours["sha256"]
-    else:
-        same = len(stored["means"]) == len(ours["means"]) and all(
-            abs(a - b) <= 0.01 * max(abs(a), abs(b), 1e-6)
-            for a, b in zip(stored["means"], ours["means"], strict=True)
-        )
-    if not same:
-        raise ValueError(
-            f"{path} was trained on {name}, whose weights differ from this model's: create the "
-            "model with the pretrained tag or checkpoint of its training."
-        )

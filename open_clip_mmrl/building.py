@@ -20,9 +20,11 @@ from .data.messages import did_you_mean, listing
 from .errors import UsageError
 from .images import mix_seed
 from .model import MMRLCLIP
-from .registry import name_for, registered_config, split_name
+from .names import name_for, split_name
+from .registry import registered_config
 
-RANDOM = "random"
+RANDOM = object()
+"""In place of weights: leave them as they were drawn."""
 
 
 class Built(NamedTuple):
@@ -45,7 +47,7 @@ def resolve_name(model: str, method: str | None = None) -> str:
     return name_for(base, method or variant)
 
 
-def resolve_pretrained(name: str, pretrained: str | None) -> str | None:
+def resolve_pretrained(name: str, pretrained: str | Path | None) -> str:
     """What `pretrained` stands for: checked, and filled in for the model that is shipped.
 
     Raises:
@@ -59,10 +61,9 @@ def resolve_pretrained(name: str, pretrained: str | None) -> str | None:
     if pretrained is None:
         raise UsageError(
             f"{name} needs the weights of its base: give a tag ({listing(tags)}) or a "
-            f"checkpoint file as pretrained, or {RANDOM!r} for untrained weights."
+            f"checkpoint file as pretrained."
         )
-    if pretrained == RANDOM:
-        return None
+    pretrained = str(pretrained)
     is_tag = pretrained.lower().replace("-", "_") in tags
     if not is_tag and not Path(pretrained).is_file():
         raise UsageError(
@@ -81,16 +82,16 @@ def build_for_training(
     device: torch.device,
     seed: int,
 ) -> Built:
-    """A model whose learner was drawn from `seed` alone.
+    """A model whose learner was drawn from `seed` alone; `RANDOM` weights are for timing.
 
     Raises:
         UsageError: a name, tag or file that does not exist, or a base that cannot carry tokens.
     """
     name = resolve_name(model, method)
-    with quiet_open_clip():
-        built = open_clip.create_model(
-            name, resolve_pretrained(name, pretrained), mmrl_cfg=settings, device="cpu"
-        )
+    registered_config(name)
+    weights = None if pretrained == RANDOM else resolve_pretrained(name, pretrained)
+    with naming(weights), quiet_open_clip():
+        built = open_clip.create_model(name, weights, mmrl_cfg=settings, device="cpu")
         tokenizer = open_clip.get_tokenizer(name)
     built.learner.reset_parameters(Generator().manual_seed(mix_seed(seed)))
     return Built(built.to(device).eval(), tokenizer, name)
@@ -114,7 +115,7 @@ def build_from_adapter(
             "made by MMRLCLIP.from_open_clip."
         )
     name = name_for(base, info["config"]["variant"])
-    with quiet_open_clip():
+    with naming(base_pretrained or info["base"]["pretrained"]), quiet_open_clip():
         model = open_clip.create_model(
             name,
             str(adapter),
@@ -124,6 +125,27 @@ def build_from_adapter(
         )
         tokenizer = open_clip.get_tokenizer(name)
     return Built(model.eval(), tokenizer, name), info
+
+
+@contextmanager
+def naming(weights: str | Path | None) -> Iterator[None]:
+    """Name the weights in whatever goes wrong while open_clip loads them.
+
+    What it raises depends on the file: unpickling errors, key errors, missing keys by the page.
+    """
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        text = str(error)
+        short = text if len(text) < 400 else text[:400] + " ..."
+        raise ValueError(
+            f"the base weights {weights} cannot be loaded ({type(error).__name__}: {short}). Give "
+            "a plain state dict of this model, as torch.save(model.state_dict(), ...) or "
+            "safetensors write it; training checkpoints with other objects inside, and TorchScript "
+            "archives, have to be saved again as one."
+        ) from error
 
 
 @contextmanager

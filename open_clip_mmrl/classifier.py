@@ -32,8 +32,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     Args:
         model: an open_clip model, with the method's prefix ("mmrl-ViT-B-16") or without.
         pretrained: its weights, a tag or a checkpoint file.
-        class_names: one name per class. With them, labels are names or indices; without, the
-            labels themselves have to be names.
+        class_names: one name per class. With them, labels are names or indices into them;
+            without, the labels themselves have to be names. Give them in sorted order where a
+            tool of scikit-learn encodes labels by itself (`cross_val_predict`), for it sorts.
         template: the prompt, {} for the class name.
         method: "mmrl" or "mmrl++"; None goes by the model's name.
         settings: fields of MMRLConfig to change, e.g. {"reg_weight": 3.0}.
@@ -42,7 +43,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         quiet: no progress bar.
 
     Attributes:
-        classes_: the labels, in the order of `predict_proba`'s columns.
+        classes_: the labels, sorted, in the order of `predict_proba`'s columns.
         model_: the adapted MMRLCLIP.
     """
 
@@ -162,6 +163,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             names = [str(name) for name in classes]
         else:
             names = [str(name) for name in self.class_names]
+            names = sorted(names) if is_text else names
             classes = np.array(names) if is_text else np.arange(len(names))
         place = {value: i for i, value in enumerate(classes.tolist())}
         unknown = sorted({str(v) for v in labels.tolist() if v not in place})

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .data.prompts import readable
 from .errors import UsageError
 from .model import MMRLCLIP
 from .precision import autocast
@@ -144,8 +145,13 @@ def choose_features(requested: str, classes: Iterable[str], seen: Iterable[str])
         if requested not in SCORED:
             raise UsageError(f"features is {requested!r}; it has to be auto or one of {SCORED}.")
         return requested, f"{requested} features, as asked"
-    classes, seen = list(classes), set(seen)
-    known = [name for name in classes if name in seen]
+    classes, seen = list(classes), {readable(name) for name in seen}
+    if not seen:
+        raise UsageError(
+            "the adapter names no classes, so auto cannot tell seen from new ones: choose "
+            "--features fused or --features class."
+        )
+    known = [name for name in classes if readable(name) in seen]
     if not known:
         return "class", f"class feature: none of the {len(classes)} classes was seen in training"
     if len(known) == len(classes):

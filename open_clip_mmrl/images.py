@@ -5,7 +5,7 @@ Shapes: B images, H x W the model's input size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from open_clip.model import get_model_preprocess_cfg
@@ -93,11 +93,27 @@ def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[li
     return batches
 
 
-def loader(images: ImageSet, batches: list[list[int]], workers: int = 0) -> DataLoader:
-    """(images [B, 3, H, W], labels [B]) for the given batches of indices."""
-    return DataLoader(
-        images, batch_sampler=batches, num_workers=workers, pin_memory=torch.cuda.is_available()
-    )
+def loader(
+    images: ImageSet, batches: list[list[int]], workers: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(images [B, 3, H, W], labels [B]) for the given batches of indices.
+
+    Raises:
+        ValueError: an image that cannot be read; the message names it.
+    """
+    try:
+        yield from DataLoader(
+            images,
+            batch_sampler=batches,
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+    except ValueError as error:
+        if not workers:
+            raise
+        # A worker wraps the message into its traceback; the last line is what was said.
+        message = str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+        raise ValueError(message) from error
 
 
 def in_order(count: int, batch_size: int) -> list[list[int]]:

@@ -82,6 +82,7 @@ class MMRLCLIP(nn.Module):
         """
         model = type(self).__new__(type(self))
         model.__dict__.update({k: copy.copy(v) for k, v in self.__dict__.items()})
+        del model.learner  # ours stays trainable
         model._add_tokens(config or self.config)
         return model
 

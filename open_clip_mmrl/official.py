@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .adapters import _load_learner
+from .adapters import load_learner
 from .model import MMRLCLIP
 
 _PREFIX = "representation_learner."
@@ -53,7 +53,7 @@ def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Tensor]) 
         if len({part.shape for part in parts}) > 1:
             raise ValueError(f"{names} differ in shape: {[tuple(p.shape) for p in parts]}.")
         ours[name] = torch.stack(parts) if stacked else parts[0]
-    _load_learner(model, ours, "The official state dict")
+    load_learner(model, ours, "The official state dict")
 
 
 def _official_names(variant: str, layers: int) -> dict[str, list[str]]:

@@ -12,19 +12,20 @@ from typing import Any
 
 import torch
 
-from .adapters import save_adapter, write_atomically
+from .adapters import save_adapter
 from .building import Built, build_for_training, resolve_name, resolve_pretrained
 from .config import TrainConfig
 from .data import ImageData, load_data
 from .errors import UsageError
 from .evaluate import Predictions, build_classifier, harmonic_mean, predict
+from .files import write_atomically
+from .folders import ADAPTER, RESULTS, as_json, claim, digest
 from .images import ImageSet, eval_transform, in_order, loader, train_transform
 from .precision import pick_device
 from .progress import Progress
 from .prompting import class_tokens, look_alikes
 from .trainer import CHECKPOINT, Trainer, TrainSummary
 
-ADAPTER, RESULTS, SETTINGS = "adapter.safetensors", "results.json", "run.json"
 EVAL_BATCH = 100
 
 
@@ -84,11 +85,6 @@ def execute(run: FewShotRun, output: str | Path, runtime: Runtime | None = None)
     if run.test_split not in ("test", "val"):
         raise UsageError(f"test_split is {run.test_split!r}; it has to be 'test' or 'val'.")
     resolve_pretrained(resolve_name(run.model, run.method), run.pretrained)
-    claim(output, run)
-    if (output / RESULTS).is_file():
-        runtime.say(f"{output} holds this very run, finished already: nothing to do.")
-        return json.loads((output / RESULTS).read_text(encoding="utf-8"))
-
     data = load_data(run.data, data_root=run.data_root, template=run.template)
     short = data.shortfall(run.shots)
     if short:
@@ -98,6 +94,9 @@ def execute(run: FewShotRun, output: str | Path, runtime: Runtime | None = None)
             f"images, which are all used: {names}{', ...' if len(short) > 5 else ''}."
         )
     subset = data.few_shot(run.shots, run.train.seed).select(run.classes)
+    if claim(output, {**run.to_dict(), "train_images": digest(subset)}):
+        runtime.say(f"{output} holds this very run, finished already: nothing to do.")
+        return json.loads((output / RESULTS).read_text(encoding="utf-8"))
     built = build_for_training(
         run.model,
         run.pretrained,
@@ -106,7 +105,6 @@ def execute(run: FewShotRun, output: str | Path, runtime: Runtime | None = None)
         device=device,
         seed=run.train.seed,
     )
-    write_atomically(output / SETTINGS, _as_json(run.to_dict()))
     summary = _train(built, subset, run, output, runtime)
     halves = {"accuracy": data} if run.classes == "all" else _halves(data)
     metrics, zero_shot, speed = _test(built, halves, run, runtime)
@@ -140,29 +138,9 @@ def execute(run: FewShotRun, output: str | Path, runtime: Runtime | None = None)
         settings=run.to_dict(),
         scores={"metrics": metrics, "zero_shot": zero_shot},
     )
-    write_atomically(output / RESULTS, _as_json(results))
+    write_atomically(output / RESULTS, as_json(results))
     (output / CHECKPOINT).unlink(missing_ok=True)
     return results
-
-
-def claim(output: Path, run: FewShotRun) -> None:
-    """Refuse a folder that belongs to a run with other settings."""
-    path = output / SETTINGS
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"output {output} is a file; give a folder.")
-    if not path.is_file():
-        for name in (RESULTS, ADAPTER):
-            if (output / name).exists():
-                raise UsageError(f"{output} holds a {name} of unknown origin; give another folder.")
-        return
-    theirs, ours = _flat(json.loads(path.read_text(encoding="utf-8"))), _flat(run.to_dict())
-    keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
-    if keys:
-        lines = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in keys)
-        raise UsageError(
-            f"{output} belongs to a run with other settings ({lines}). Give another folder, or "
-            "remove this one."
-        )
 
 
 def _train(
@@ -186,7 +164,11 @@ def _train(
             f"Note: {pair[0]!r} and {pair[1]!r} read the same to this text tower and cannot be "
             "told apart by it; other class names or another model may help."
         )
-    return trainer.fit()
+    try:
+        return trainer.fit()
+    except KeyboardInterrupt:
+        runtime.say(f"Stopped. The same command goes on from the last finished epoch in {output}.")
+        raise
 
 
 def _halves(data: ImageData) -> dict[str, ImageData]:
@@ -261,16 +243,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:  # run from a source tree
         return "not installed"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level, keys joined with dots."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        nested = isinstance(value, Mapping)
-        flat.update(_flat(value, f"{prefix}{key}.") if nested else {prefix + key: value})
-    return flat
-
-
-def _as_json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

@@ -2,7 +2,8 @@
 
 Every prompt at full context length, every row through every layer, and frozen CLIP as a model
 of its own, through open_clip's own blocks. Nothing here is shared with the model proper but
-the trained parameters. As in the released code the frozen text features are computed once.
+the trained parameters, and the view that finds the parts of the text tower. As in the released
+code, the frozen text features are computed once.
 
 Shapes: B images, P patches, C classes, N context length, K representation tokens, E embedding.
 """
@@ -72,7 +73,7 @@ class ReferenceTask(nn.Module):
             self.model.learner.text_aligner,
             causal=True,
         )
-        end = self.text.end_positions(self.tokens)
+        end = self._end()
         # The row that is read moves with the tokens, unless it is the first token itself.
         end = torch.where(end > 0, end + self.model.config.num_rep_tokens, end)
         return self._read(self.text, x, end)
@@ -81,7 +82,15 @@ class ReferenceTask(nn.Module):
         x = self.embeddings
         for block in tower.transformer.resblocks:
             x = block(x, attn_mask=_mask(x))
-        return self._read(tower, x, tower.end_positions(self.tokens))
+        return self._read(tower, x, self._end())
+
+    def _end(self) -> Tensor:
+        """Position of the row that is read, [C]: open_clip's rule, said once more."""
+        if self.text.pool_type == "last":
+            return torch.full((len(self.tokens),), self.tokens.shape[1] - 1)
+        if self.text.pool_type == "eos":
+            return (self.tokens == self.text.eos_id).float().argmax(dim=1)
+        return self.tokens.argmax(dim=1)
 
     @staticmethod
     def _read(tower: TextTower, x: Tensor, end: Tensor) -> Tensor:

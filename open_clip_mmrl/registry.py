@@ -19,19 +19,19 @@ import functools
 import inspect
 from collections.abc import Mapping
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import open_clip
 from open_clip import factory, pretrained
 
 from . import assets
-from .adapters import FREE_FIELDS, is_adapter, load_adapter, read_adapter_info, read_metadata
+from .adapters import is_adapter, read_adapter_info
 from .config import MMRLConfig
+from .creation import create
 from .errors import UsageError
-from .model import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP, as_config
+from .model import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
+from .names import PREFIXES, name_for, split_name
 
-PREFIXES = {"mmrl-": "mmrl", "mmrlpp-": "mmrl++"}
 _OURS = {"CLIP": MMRLPlainCLIP, "CustomTextCLIP": MMRLCustomTextCLIP}
 _HOOKED = ("CLIP", "CustomTextCLIP", "create_model")
 _replaced: dict[str, tuple[Any, Any]] = {}
@@ -80,19 +80,6 @@ def _is_ours(name: str) -> bool:
     return name == assets.MODEL_NAME or (split_name(name) is not None and "mmrl_cfg" in config)
 
 
-def split_name(name: str) -> tuple[str, str] | None:
-    """ "mmrlpp-ViT-B-16" -> ("mmrl++", "ViT-B-16"); None for a name that is not ours."""
-    for prefix, variant in PREFIXES.items():
-        if name.startswith(prefix):
-            return variant, name[len(prefix) :].replace("/", "-")
-    return None
-
-
-def name_for(base: str, variant: str) -> str:
-    """("ViT-B-16", "mmrl++") -> "mmrlpp-ViT-B-16"."""
-    return next(prefix for prefix, v in PREFIXES.items() if v == variant) + base
-
-
 def why_not(config: Mapping[str, Any]) -> str | None:
     """The reason a base with this open_clip config cannot carry tokens, or None."""
     vision, text = config["vision_cfg"], config["text_cfg"]
@@ -117,7 +104,8 @@ def why_not(config: Mapping[str, Any]) -> str | None:
 
 
 def default_config(base: Mapping[str, Any], variant: str) -> MMRLConfig:
-    """The paper's settings; J is 6 of 12 text layers, and half-way up where depth differs."""
+    """The paper's settings; J is 6 of 12 text layers, and half-way up for other depths, or as low
+    as a shallower image tower lets it be."""
     text_layers = base["text_cfg"].get("layers", 12)
     image_layers = base["vision_cfg"].get("layers", 12)
     lowest = max(1, text_layers - image_layers + 1)
@@ -160,43 +148,10 @@ def _wrapper(original):
         # Later positional arguments by name, so that some of them can be set below.
         later = list(signature.parameters)[2 : 2 + len(args)]
         kwargs.update(zip(later, args, strict=True))
-        return _create(original, *named, model_name, pretrained, kwargs)
+        name = model_name.replace("/", "-")
+        return create(original, name, registered_config(name), pretrained, kwargs)
 
     return create_model
-
-
-def _create(original, variant: str, base: str, name: str, source: Any, kwargs: dict[str, Any]):
-    """Create `name` = tokens on `base` from a tag, a checkpoint or an adapter file."""
-    name = name.replace("/", "-")
-    registered = registered_config(name)
-    override = kwargs.pop("mmrl_cfg", None) or {}
-    base_pretrained = kwargs.pop("base_pretrained", None)
-    if isinstance(override, MMRLConfig):
-        override = override.to_dict()
-    if not isinstance(override, Mapping):
-        raise UsageError(f"mmrl_cfg is {override!r}; give an MMRLConfig or a dict of its fields.")
-    adapter = None
-    if Path(source or "").suffix == ".safetensors" and Path(source).is_file():
-        read_metadata(source)  # a damaged file is named here, not deep inside open_clip
-    if is_adapter(source):
-        adapter, info = source, read_adapter_info(source)
-        settings = _adapter_settings(adapter, info, name, variant, base, override)
-        source = base_pretrained or _find_base(adapter, info)
-        kwargs["force_quick_gelu"] = kwargs.get("force_quick_gelu") or info["base"]["quick_gelu"]
-    else:
-        if base_pretrained:
-            raise ValueError("base_pretrained goes with an adapter file as pretrained=.")
-        settings = {**registered, **override}
-        if override.get("variant", variant) != variant and "beta" not in override:
-            settings["beta"] = None
-    tag = pretrained.get_pretrained_cfg(name, source) if isinstance(source, str) else {}
-    if tag.get("quick_gelu"):
-        kwargs["force_quick_gelu"] = True
-    model = original(name, source, mmrl_cfg=as_config(settings).to_dict(), **kwargs)
-    model.base_origin = {"model": base, "pretrained": None if source is None else str(source)}
-    if adapter is not None and kwargs.get("load_weights", True):
-        load_adapter(model, adapter)
-    return model
 
 
 def registered_config(name: str) -> dict[str, Any]:
@@ -231,45 +186,3 @@ def registered_config(name: str) -> dict[str, Any]:
             "key, or another name."
         )
     return factory._MODEL_CONFIGS[name]["mmrl_cfg"]
-
-
-def _adapter_settings(
-    path: Any, info: Mapping[str, Any], name: str, variant: str, base: str, override: Mapping
-) -> dict[str, Any]:
-    """The adapter's own config, with what may be chosen again from `override`."""
-    stored = info["config"]
-    trained_on = info["base"]["model"]
-    if stored["variant"] != variant:
-        right = name_for(base, stored["variant"])
-        raise ValueError(f"{path} holds {stored['variant']}, not {variant}: create {right!r}.")
-    if trained_on not in (None, base):
-        raise ValueError(
-            f"{path} belongs to the base {trained_on}, not {base}: create "
-            f"{name_for(trained_on, variant)!r}."
-        )
-    for key, value in override.items():
-        if key not in FREE_FIELDS and stored.get(key) != value:
-            raise ValueError(
-                f"{path} was trained with {key}={stored.get(key)!r}; mmrl_cfg cannot make it "
-                f"{value!r}. With an adapter it can set {', '.join(FREE_FIELDS)}."
-            )
-    return {**stored, **override}
-
-
-def _find_base(adapter: Any, info: Mapping[str, Any]) -> str:
-    """The base weights an adapter names: a tag, a file, or a file that moved along with it."""
-    source = info["base"]["pretrained"]
-    if source is None:
-        raise ValueError(
-            f"{adapter} does not say which base weights it was trained on: give their tag or "
-            "file with base_pretrained=..."
-        )
-    if pretrained.is_pretrained_cfg(info["base"]["model"] or "", source):
-        return source
-    for path in (Path(source), Path(adapter).parent / Path(source).name):
-        if path.is_file():
-            return str(path)
-    raise ValueError(
-        f"{adapter} was trained on the base weights {source}, which are neither a tag nor a file "
-        "here: give their place with base_pretrained=..."
-    )

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .building import build_for_training
+from .building import RANDOM, build_for_training
 from .errors import UsageError
 from .evaluate import build_classifier, class_scores
 from .model import MMRLCLIP
@@ -65,7 +65,7 @@ class Bench:
         self.device = pick_device(settings.device)
         torch.manual_seed(0)
         built = build_for_training(
-            settings.model, "random", method=settings.method, device=self.device, seed=0
+            settings.model, RANDOM, method=settings.method, device=self.device, seed=0
         )
         self.model: MMRLCLIP = built.model
         names = class_names(settings.classes)

@@ -40,7 +40,6 @@ class MMRLTask(nn.Module):
         self.model = model
         self.register_buffer("tokens", tokens.to(model.visual.proj.device), persistent=False)
         self.text_chunk_size = text_chunk_size
-        self.loss = MMRLLoss(model.config.alpha, model.config.reg_weight)
         self.register_load_state_dict_post_hook(_prepare_again)
         self.prepare()
 
@@ -77,7 +76,7 @@ class MMRLTask(nn.Module):
             bias = 0 if model.logit_bias is None else model.logit_bias
             logits = scale * image @ text.T + bias
             logits_rep = scale * image_rep @ text.T + bias
-            loss = self.loss(
+            loss = MMRLLoss(alpha, model.config.reg_weight)(
                 logits, logits_rep, image, text, frozen_image, self.frozen_text_features, labels
             )
         return {

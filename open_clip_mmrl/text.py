@@ -29,6 +29,8 @@ from .blocks import KeysValues, keys_values, run_block, why_not_supported
 from .grouping import length_groups
 
 POOL_TYPES = ("argmax", "eos", "last")
+FROZEN_CHUNK = 1024
+"""Prompts at a time where nothing is differentiated: bounds memory and costs no time."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,10 @@ class TextTower:
         return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
 
     def lower(self, tokens: Tensor) -> ClassPrompts:
-        """tokens [C, N], N up to the context length -> prompts behind layers 1 .. J-1."""
+        """tokens [C, N], N up to the context length -> prompts behind layers 1 .. J-1.
+
+        Runs `FROZEN_CHUNK` prompts at a time.
+        """
         context = self.positional_embedding.shape[0]
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= context or tokens.is_floating_point():
             raise ValueError(
@@ -125,8 +130,8 @@ class TextTower:
         for index in members:
             rows = tokens[index, 1 : int(end[index].max()) + 1]
             group = PromptGroup(self._embed(rows, 1), end[index], begin[index])
-            rest = _run_rest(self._lower, group, prefixes)
-            groups.append(PromptGroup(rest, group.end, group.begin))
+            parts = [_run_rest(self._lower, p, prefixes) for p in group.split(FROZEN_CHUNK)]
+            groups.append(PromptGroup(torch.cat(parts), group.end, group.begin))
         place = torch.cat([end.new_zeros(0), *members]).argsort()
         return ClassPrompts(groups=tuple(groups), bos=bos, place=place)
 
@@ -138,14 +143,14 @@ class TextTower:
         Args:
             beta: composes tokens as in the image tower.
             chunk_size: prompts at a time, computed again in the backward pass, which bounds the
-                memory; None takes all at once.
+                memory; None takes all at once (`FROZEN_CHUNK` where there are no gradients).
         """
         prefixes, bos = self._run_prefix(self._upper, prompts.bos, tokens, beta)
         return self._read(prompts, prefixes, bos, chunk_size)
 
-    def without_tokens(self, prompts: ClassPrompts, chunk_size: int | None = None) -> Tensor:
+    def without_tokens(self, prompts: ClassPrompts) -> Tensor:
         """The same layers as frozen CLIP runs them -> the row that is read, [C, D]."""
-        return self._read(prompts, *self._run_prefix(self._upper, prompts.bos), chunk_size)
+        return self._read(prompts, *self._run_prefix(self._upper, prompts.bos), None)
 
     def project(self, row: Tensor) -> Tensor:
         """Read row [C, D] -> text feature [C, E]."""
@@ -197,6 +202,8 @@ class TextTower:
         def run(group: PromptGroup) -> Tensor:
             return _read_rest(self._upper, group, prefixes, bos, recompute)
 
+        if not torch.is_grad_enabled():
+            chunk_size = chunk_size or FROZEN_CHUNK
         rows = [prompts.bos.new_zeros(0, prompts.bos.shape[-1])]
         for part in (part for group in prompts.groups for part in group.split(chunk_size)):
             if chunk_size is not None and torch.is_grad_enabled():

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .adapters import write_atomically
 from .config import TrainConfig
+from .files import write_atomically
 from .images import ImageSet, epoch_batches, loader
 from .model import MMRLCLIP
 from .precision import autocast, gradient_scaler
@@ -139,7 +139,7 @@ class Trainer:
         self.scaler.step(self.optimizer)
         before = self.scaler.get_scale()
         self.scaler.update()
-        if self.scaler.get_scale() < before:
+        if self.scaler.is_enabled() and self.scaler.get_scale() < before:
             self.state["skipped_steps"] += 1
         return loss.detach()
 
@@ -154,7 +154,8 @@ class Trainer:
         if not math.isfinite(mean):
             raise ValueError(
                 f"the loss became {mean} in epoch {epoch}: lower the learning rate "
-                f"({self.config.lr}) or use precision fp32; the last good epoch is kept."
+                f"({self.config.lr}) or use precision fp32, in another folder; this one keeps the "
+                "last good epoch."
             )
         if self.folder is None:
             return
@@ -182,17 +183,26 @@ class Trainer:
         torch.save(content, buffer)
         write_atomically(self.folder / CHECKPOINT, buffer.getvalue())
 
+    def _load(self, path: Path) -> None:
+        try:
+            content = torch.load(path, map_location=self.device, weights_only=True)
+            self.model.learner.load_state_dict(content["learner"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.scaler.load_state_dict(content["scaler"])
+            self.state = content["state"]
+        except Exception as error:  # what a damaged file raises depends on where it is damaged
+            raise ValueError(
+                f"the checkpoint {path} cannot be read ({type(error).__name__}): delete it to "
+                "begin this run anew."
+            ) from error
+
     def _resume(self) -> None:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         path, log = self.folder / CHECKPOINT, self.folder / LOG
         if path.is_file():
-            content = torch.load(path, map_location=self.device, weights_only=True)
-            self.model.learner.load_state_dict(content["learner"])
-            self.optimizer.load_state_dict(content["optimizer"])
-            self.scaler.load_state_dict(content["scaler"])
-            self.state = content["state"]
+            self._load(path)
         # Rows of epochs that were not checkpointed will be written again.
         rows = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
         kept = rows[: self.state["epoch"]]

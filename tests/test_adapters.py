@@ -11,8 +11,9 @@ from conftest import BASE, shake, tiny_clip, tiny_config, tiny_images, tiny_mmrl
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from open_clip_mmrl import MMRLCLIP, adapters, load_adapter, read_adapter_info, save_adapter
-from open_clip_mmrl.adapters import HEADER, is_adapter, write_atomically
+from open_clip_mmrl import MMRLCLIP, adapters, bases, load_adapter, read_adapter_info, save_adapter
+from open_clip_mmrl.adapters import HEADER, is_adapter
+from open_clip_mmrl.files import write_atomically
 
 NAMES = ["cat", "hot_dog", "Äpfel 🍎"]
 
@@ -94,11 +95,26 @@ def test_features_survive(saved):
     assert torch.equal(model.encode_text(prompts), original.encode_text(prompts))
 
 
-def test_what_may_be_chosen_again_stays_the_model_s_own(saved):
-    path, _ = saved
-    model = fresh(alpha=0.1, beta=0.3, reg_weight=9.0)
+def test_the_model_takes_over_what_it_was_trained_with(tmp_path):
+    trained = tiny_mmrl(variant="mmrl++", alpha=0.2, beta=0.3, reg_weight=7.0)
+    path = save_adapter(trained, tmp_path / "a.safetensors")
+    model = MMRLCLIP.from_open_clip(tiny_clip(), tiny_config(variant="mmrl++"))
+    assert model.config.beta == 0.9
     load_adapter(model, path)
-    assert (model.config.alpha, model.config.beta, model.config.reg_weight) == (0.1, 0.3, 9.0)
+    assert model.config == trained.config
+    found, expected = (m.encode_image(tiny_images(), features="fused") for m in (model, trained))
+    assert torch.equal(found, expected)
+
+
+def test_some_of_it_may_be_chosen_again(saved):
+    path, trained = saved
+    model = fresh()
+    load_adapter(model, path, {"beta": 0.3})
+    assert (model.config.alpha, model.config.beta) == (trained.config.alpha, 0.3)
+    with pytest.raises(ValueError, match=r"settings has 'rep_dim'.*'alpha', 'beta'"):
+        load_adapter(model, path, {"rep_dim": 3})
+    with pytest.raises(ValueError, match=r"beta is 2"):
+        load_adapter(model, path, {"beta": 2})
 
 
 # The header.
@@ -134,6 +150,9 @@ def test_header(tmp_path):
                 "embed_dim": 10,
                 "vocab_size": 40,
             },
+            "image_size": [16, 16],
+            "context_length": 12,
+            "preprocess": None,
         },
         "class_names": NAMES,
         "template": "a photo of a {}.",
@@ -381,14 +400,16 @@ def test_the_base_in_open_clip_s_other_layout(base, tmp_path):
 def test_the_fingerprint_sees_every_frozen_tensor_but_positions():
     clip = tiny_clip()
     model = fresh(clip)
-    reference = adapters.base_fingerprint(model)
+    reference = bases.base_fingerprint(model)
     for name, parameter in clip.named_parameters():
         with torch.no_grad():
             parameter.mul_(1.5).add_(0.5)
-            found = adapters.base_fingerprint(model)
+            found = bases.base_fingerprint(model)
             parameter.sub_(0.5).div_(1.5)
         is_same = found["sha256"] == reference["sha256"]
-        assert is_same == name.endswith("positional_embedding"), name
+        is_position = name.endswith("positional_embedding")
+        assert is_same == is_position, name
+        assert (found["positions"] == reference["positions"]) != is_position, name
 
 
 # Writing.

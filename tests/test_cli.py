@@ -111,17 +111,19 @@ def test_predict_names_images(adapter, tmp_path):
         (["train", *TRAIN, "--model", "RN50"], 2, "RN50 cannot carry"),
         (["train", *TRAIN, "--model", "ViT-B-16"], 2, "needs the weights"),
         (["train", *TRAIN, "--data", "digit"], 2, "Did you mean digits"),
-        (["train", *TRAIN, "--data", "folder:/nowhere"], 1, "/nowhere"),
+        (["train", *TRAIN, "--data", "folder:/nowhere"], 2, "/nowhere"),
         (["train", *TRAIN, "--shots", "0"], 2, "--shots"),
         (["train", *TRAIN, "--epochs", "0"], 2, "epochs is 0"),
         (["train", *TRAIN, "--alpha", "2"], 2, "alpha is 2"),
         (["train", *TRAIN, "--start-layer", "9"], 2, "start_layer is 9"),
         (["train", *TRAIN, "--precision", "fp8"], 2, "--precision"),
-        (["train", *TRAIN, "--classes", "novel"], 2, "classes is 'novel'"),
+        (["train", *TRAIN, "--classes", "novel"], 2, "--classes"),
         (["train", *TRAIN, "--device", "tpu"], 2, "device is 'tpu'"),
         (["train", "--data", "digits"], 2, "--output"),
-        (["eval", "--adapter", "none.safetensors", "--data", "digits"], 1, "no adapter file"),
-        (["predict", "--adapter", "none.safetensors", "a.png"], 1, "no adapter file"),
+        (["eval", "--adapter", "none.safetensors", "--data", "digits"], 2, "no adapter file"),
+        (["predict", "--adapter", "none.safetensors", "a.png"], 2, "no adapter file"),
+        (["train", *TRAIN, "--template", "no place"], 2, "no place for the class name"),
+        (["train", *TRAIN, "--data", "coop:dtd"], 2, "--data-root"),
         (["fly"], 2, "No such command"),
     ],
 )
@@ -149,3 +151,56 @@ def test_version_and_help():
     assert run("--version")[1] == f"open_clip_mmrl {__version__}"
     code, text, _ = run("--help")
     assert code == 0 and all(name in text for name in ("train", "eval", "predict", "demo"))
+
+
+def test_base_weights_that_cannot_be_loaded_are_named(tmp_path):
+    import argparse
+
+    import torch
+
+    for name, content in {"garbage.pt": b"no weights", "training.pt": None}.items():
+        path = tmp_path / name
+        if content is None:
+            torch.save({"state_dict": {}, "args": argparse.Namespace(lr=1)}, path)
+        else:
+            path.write_bytes(content)
+        command = ["train", *TRAIN, "--output", tmp_path / "run" / name, "--pretrained", path]
+        code, text, _ = run(*command)
+        assert code == 1 and f"base weights {path} cannot be loaded" in text
+        assert "plain state dict" in text and "Traceback" not in text
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    command = ["train", *TRAIN, "--output", tmp_path]
+    assert run(*command)[0] == 0
+    (tmp_path / "results.json").unlink()
+    (tmp_path / "checkpoint.pt").write_bytes(b"damaged")
+    code, text, _ = run(*command)
+    assert code == 1 and "checkpoint.pt cannot be read" in text and "delete it" in text
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    code, text, _ = run("train", *TRAIN, "--output", tmp_path / "file" / "run")
+    assert code == 1 and "cannot write" in text and "run.json" in text
+
+
+def test_eval_says_which_prompt_it_uses(adapter):
+    command = ["eval", "--adapter", adapter, "--data", "digits", "--split", "val", "--quiet"]
+    code, text, _ = run(*command, "--classes", "base")
+    assert code == 0 and "prompt: a photo of the digit {}." in text
+
+
+def test_a_base_file_is_found_from_another_folder(tmp_path, monkeypatch):
+    from open_clip_mmrl import assets
+
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "base.safetensors").write_bytes(assets.weights_path().read_bytes())
+    monkeypatch.chdir(tmp_path)
+    command = ["train", *TRAIN, "--pretrained", "sub/base.safetensors", "--output", "run"]
+    code, text, _ = run(*command)
+    assert code == 0, text
+    monkeypatch.chdir(tmp_path / "sub")
+    command = ["eval", "--adapter", tmp_path / "run" / "adapter.safetensors", "--data", "digits"]
+    code, text, _ = run(*command, "--features", "class", "--split", "val", "--quiet")
+    assert code == 0, text

@@ -171,7 +171,7 @@ def test_harmonic_mean(base, novel, expected):
         (["cat", "dog"], ["dog", "cat", "cow"], "fused", "all 2 classes were seen"),
         (["cat"], ["cat"], "fused", "all 1 classes were seen"),
         (["emu", "fox", "gnu"], ["cat"], "class", "none of the 3 classes was seen"),
-        (["emu"], [], "class", "none of the 1 classes was seen"),
+        (["baby grand"], ["baby_grand"], "fused", "all 1 classes were seen"),
     ],
 )
 def test_auto_chooses_by_what_was_seen(classes, seen, features, words):
@@ -203,3 +203,8 @@ def test_auto_on_seen_and_unseen_classes_asks():
 def test_an_unknown_request():
     with pytest.raises(UsageError, match=r"features is 'both'.*auto or one of .*'frozen'"):
         choose_features("both", ["cat"], ["cat"])
+
+
+def test_auto_needs_the_adapter_to_name_its_classes():
+    with pytest.raises(UsageError, match=r"names no classes.*--features fused"):
+        choose_features("auto", ["emu"], [])

@@ -10,12 +10,12 @@ import open_clip_mmrl
 
 ROOT = Path(open_clip_mmrl.__file__).parent
 LAYERS = [
-    "errors config losses blocks grouping representation sampling progress",
+    "errors config losses blocks grouping representation sampling progress files names",
     "vision text data precision assets",
     "model images prompting",
-    "adapters official task reference evaluate registry",
+    "bases adapters official task reference evaluate creation registry",
     "trainer recipes building",
-    "protocols classifier report demo speed",
+    "folders protocols classifier report demo speed",
     "tables cli",
 ]
 LAYER = {name: depth for depth, names in enumerate(LAYERS) for name in names.split()}

@@ -183,11 +183,12 @@ def test_no_validation_images_is_said(tmp_path):
     [
         ({"model": "ViT-B-61"}, "no model 'ViT-B-61'.*Did you mean"),
         ({"model": "RN50"}, "RN50 cannot carry.*ResNet"),
-        ({"model": "ViT-B-16", "pretrained": None}, "needs the weights.*openai.*random"),
+        ({"model": "ViT-B-16", "pretrained": None}, "needs the weights.*openai"),
         ({"model": "ViT-B-16", "pretrained": "opanai"}, "neither a tag.*Did you mean openai"),
         ({"data": "digit"}, "unknown data 'digit'.*digits"),
         ({"method": "mrl"}, "method is 'mrl'"),
         ({"classes": "novel"}, "classes is 'novel'"),
+        ({"pretrained": "random"}, "neither a tag"),
         ({"test_split": "train"}, "test_split is 'train'"),
         ({"settings": {"rep_dims": 3}}, "no field 'rep_dims'.*rep_dim"),
         ({"settings": {"start_layer": 9}}, "start_layer is 9.*1 to 6"),
@@ -211,3 +212,54 @@ def test_the_demo_recipe_is_run_for_every_seed_and_drawn(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*/results.json"))) == 4
     with Image.open(tmp_path / demo.FIGURE) as image:
         assert np.asarray(image).std() > 5
+
+
+def test_a_changed_data_set_is_noticed(tmp_path):
+    spec = write_folder(tmp_path / "data", {"one": 3, "two": 3})
+    changes = {"data": spec, "classes": "all", "shots": 3, "test_split": "test"}
+    go(tmp_path / "run", **changes)
+    (tmp_path / "data" / "train" / "one" / "0.png").unlink()
+    with pytest.raises(UsageError, match=r"train_images: .* there, .* now"):
+        go(tmp_path / "run", **changes)
+
+
+def test_a_run_without_its_adapter_is_not_finished(tmp_path):
+    first = go(tmp_path)
+    (tmp_path / "adapter.safetensors").unlink()
+    assert go(tmp_path)["metrics"] == first["metrics"]
+    assert (tmp_path / "adapter.safetensors").is_file()
+
+
+def test_damaged_settings_of_a_run_are_named(tmp_path):
+    go(tmp_path)
+    (tmp_path / "run.json").write_text("")
+    with pytest.raises(ValueError, match=r"run\.json is damaged"):
+        go(tmp_path)
+
+
+def test_stopping_says_how_to_go_on(tmp_path, monkeypatch):
+    def stop(self, *args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_step", stop)
+    notes = []
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, notes)
+    assert "same command goes on" in notes[-1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_is_one_line_with_and_without_workers(tmp_path, workers):
+    spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
+    broken = tmp_path / "data" / "train" / "two" / "0.png"
+    broken.write_bytes(b"no image")
+    run = make_run(data=spec, classes="all", test_split="test")
+    with pytest.raises(ValueError, match=str(broken)) as error:
+        execute(run, tmp_path / "run", Runtime(device="cpu", quiet=True, workers=workers))
+    assert "Traceback" not in str(error.value)
+
+
+def test_a_folder_where_nothing_was_computed_may_be_taken(tmp_path):
+    with pytest.raises(UsageError, match="start_layer is 9"):
+        go(tmp_path, settings={"start_layer": 9})
+    assert go(tmp_path)["protocol"] == "base-to-novel"

@@ -749,3 +749,58 @@ def test_a_users_config_under_our_prefix_is_said_and_kept(registries):
         open_clip.create_model("mmrl-own")
     open_clip_mmrl.unregister()
     assert "mmrl-own" in factory._MODEL_CONFIGS
+
+
+def test_an_adapter_brings_how_images_and_prompts_were_seen(base, tmp_path):
+    """Image size, normalisation and context length of the training, where nothing else is asked."""
+    model, _, _ = open_clip.create_model_and_transforms(
+        MMRL, pretrained=str(base.path), force_image_size=24, force_context_length=9,
+        image_mean=(0.1, 0.2, 0.3), image_std=(0.9, 0.9, 0.9),
+    )  # fmt: skip
+    path = save_adapter(shake(model.learner) and model, tmp_path / "a.safetensors")
+    again, _, preprocess = open_clip.create_model_and_transforms(MMRL, pretrained=str(path))
+    assert again.visual.image_size == (24, 24) and again.context_length == 9
+    normalize = preprocess.transforms[-1]
+    assert list(normalize.mean) == [0.1, 0.2, 0.3] and list(normalize.std) == [0.9, 0.9, 0.9]
+    images = torch.randn(2, 3, 24, 24)
+    for kind in ("fused", "frozen"):
+        found, expected = (m.eval().encode_image(images, features=kind) for m in (again, model))
+        assert torch.equal(found, expected)
+    other = open_clip.create_model(MMRL, pretrained=str(path), force_image_size=32)
+    assert other.visual.image_size == (32, 32)
+
+
+def test_other_position_embeddings_are_another_base(base, adapter):
+    path, original = adapter
+    other = copy.deepcopy(original)
+    with torch.no_grad():
+        other.visual.positional_embedding.zero_()
+    with pytest.raises(ValueError, match="weights differ"):
+        open_clip_mmrl.load_adapter(other, path)
+
+
+def test_the_adapter_decides_the_activation_whatever_the_tag_says(base, tmp_path):
+    """Trained with GELU on weights whose tag asks for QuickGELU."""
+    pretrained._PRETRAINED[base.name]["quick"] = {"file": str(base.path), "quick_gelu": True}
+    model = MMRLCLIP.from_open_clip(copy.deepcopy(base.model), MMRLConfig(start_layer=1))
+    path = save_adapter(
+        model, tmp_path / "a.safetensors", base_model=base.name, base_pretrained="quick"
+    )
+    assert open_clip.create_model(MMRL, pretrained=str(path)).quick_gelu is False
+
+
+def test_a_whole_config_has_to_fit_the_name(base):
+    with pytest.raises(UsageError, match=r"MMRLConfig of 'mmrl', but .* is mmrl\+\+"):
+        open_clip.create_model(f"mmrlpp-{BASE}", mmrl_cfg=MMRLConfig(rep_dim=4, start_layer=2))
+
+
+def test_base_weights_may_be_a_path_object(base):
+    model = open_clip.create_model(MMRL, pretrained=base.path)
+    assert torch.equal(model.visual.proj, base.model.visual.proj)
+
+
+def test_the_shipped_weights_can_be_resized():
+    model = open_clip.create_model(
+        f"mmrl-{assets.MODEL_NAME}", pretrained=assets.TAG, force_image_size=64
+    )
+    assert model.encode_image(torch.randn(1, 3, 64, 64)).isfinite().all()

@@ -43,10 +43,17 @@ def write(path: Path, save) -> None:
 
 
 def save_weights(model: open_clip.CLIP, path: Path) -> None:
-    """Store the weights as fp16 safetensors, readable by ``open_clip.load_checkpoint``."""
+    """Store the weights as fp16 safetensors, readable by ``open_clip.load_checkpoint``.
+
+    Position embeddings stay fp32: open_clip resizes them to other image sizes as they are stored,
+    and PyTorch does not resize half precision on the CPU.
+    """
     from safetensors.torch import save_file
 
-    state = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
+    state = {}
+    for name, tensor in model.state_dict().items():
+        dtype = torch.float32 if name.endswith("positional_embedding") else torch.float16
+        state[name] = tensor.to(dtype).contiguous()
     write(path, lambda temporary: save_file(state, temporary, {"format": "pt"}))
 
 

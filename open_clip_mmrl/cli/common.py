@@ -23,6 +23,11 @@ class Classes(str, Enum):
     novel = "novel"
 
 
+class TrainedOn(str, Enum):
+    all = "all"
+    base = "base"
+
+
 class Features(str, Enum):
     auto = "auto"
     class_ = "class"

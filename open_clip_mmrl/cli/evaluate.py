@@ -54,7 +54,7 @@ def evaluate(
 ) -> None:
     """Score an adapter, and frozen CLIP beside it."""
     from ..building import build_from_adapter
-    from ..data import DEFAULT_TEMPLATE, load_data
+    from ..data import load_data
     from ..evaluate import choose_features
     from ..precision import pick_device
     from ..protocols import Runtime, score
@@ -67,7 +67,7 @@ def evaluate(
         settings=given(alpha=alpha, beta=beta),
         device=pick_device(device),
     )
-    if template is None and loaded.template == DEFAULT_TEMPLATE and info["template"]:
+    if not loaded.own_template and info["template"]:
         loaded = loaded.with_template(info["template"])
     chosen, reason = choose_features(features.value, loaded.class_names, info["class_names"])
     how = {
@@ -93,7 +93,7 @@ def evaluate(
     if as_json:
         say(json.dumps(result))
         return
-    say(f"features: {reason}")
+    say(f"features: {reason}\nprompt: {loaded.template}")
     title = f"{data}, {classes.value} classes, {result['images']} {split.value} images"
     lines = {
         "frozen CLIP": {"accuracy": result["zero_shot"]},

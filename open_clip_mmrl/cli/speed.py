@@ -48,7 +48,7 @@ def speed(
 ) -> None:
     """Time ours, the paper-literal reference and plain open_clip, in one run."""
     from .. import speed as bench
-    from ..adapters import write_atomically
+    from ..files import write_atomically
     from ..report import speed_figure
     from ..tables import speed_table
 

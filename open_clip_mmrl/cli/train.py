@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from .common import (
-    Classes,
     DataOption,
     DeviceOption,
     Fusion,
@@ -19,6 +18,7 @@ from .common import (
     RootOption,
     Split,
     TemplateOption,
+    TrainedOn,
     WorkersOption,
     command,
     given,
@@ -35,14 +35,14 @@ def train(
         str | None, typer.Option(help="An open_clip model; default: the tiny one shipped.")
     ] = None,
     pretrained: Annotated[
-        str | None, typer.Option(help="Its weights: a tag, a checkpoint file, or 'random'.")
+        str | None, typer.Option(help="Its weights: a tag, or a checkpoint file.")
     ] = None,
     method: Annotated[
         Method | None, typer.Option(help="Default: by the model's name, else mmrl.")
     ] = None,
     classes: Annotated[
-        Classes, typer.Option(help="Train on all classes, or on the base half.")
-    ] = Classes.all,
+        TrainedOn, typer.Option(help="Train on all classes, or on the base half.")
+    ] = TrainedOn.all,
     shots: Annotated[int, typer.Option(min=1, help="Images per class.")] = 16,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     template: TemplateOption = None,
@@ -70,12 +70,13 @@ def train(
     """Train an adapter from a few images per class, test it, save it."""
     from .. import assets, recipes
     from ..building import resolve_name
-    from ..protocols import ADAPTER, FewShotRun, Runtime, execute
-    from ..registry import split_name
+    from ..folders import ADAPTER
+    from ..names import split_name
+    from ..protocols import FewShotRun, Runtime, execute
     from ..tables import scores_table
 
     name = resolve_name(model or assets.MODEL_NAME, method and method.value)
-    protocol = "base-to-novel" if classes is Classes.base else "few-shot"
+    protocol = "base-to-novel" if classes is TrainedOn.base else "few-shot"
     changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     changes["text_chunk_size"] = text_chunk_size
     run = FewShotRun(

@@ -30,6 +30,7 @@ class ImageData:
         template: the prompt, with `{}` for the class name (`[CLASS]` is converted).
         train, val, test: the three parts, in the source's order.
         classes: which classes these are: "all", or the half that `select` kept.
+        own_template: whether the template was written for this data set, or is the general one.
 
     Raises:
         ValueError: fewer than two classes, a class name that repeats, a label out of range, or a
@@ -43,6 +44,7 @@ class ImageData:
     val: tuple[Example, ...]
     test: tuple[Example, ...]
     classes: Classes = "all"
+    own_template: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "template", parse_template(self.template))
@@ -121,7 +123,7 @@ class ImageData:
 
     def with_template(self, template: str) -> ImageData:
         """The same data with another prompt; ValueError if it has no place for the name."""
-        return replace(self, template=template)
+        return replace(self, template=template, own_template=True)
 
     def shortfall(self, shots: int) -> dict[str, int]:
         """Training images of each class that has fewer than `shots`, by class name."""

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import UsageError
 from .base import Example, ImageData
 from .messages import did_you_mean, listing
 from .prompts import DEFAULT_TEMPLATE
@@ -73,18 +74,18 @@ def read_coop(name: str, data_root: str | Path | None) -> ImageData:
             order (see `read_split`).
     """
     if data_root is None:
-        raise ValueError(
+        raise UsageError(
             f"coop:{name} needs data_root (on the command line --data-root): the folder that "
             "holds the data sets' folders, such as caltech-101 and oxford_pets"
         )
     root = Path(os.path.expanduser(data_root))
     if not root.is_dir():
-        raise ValueError(f"data_root {root} does not exist or is not a folder")
+        raise UsageError(f"data_root {root} does not exist or is not a folder")
 
     layout = LAYOUTS.get(name) or _BY_FOLDER.get(name)
     folder = root / (layout.folder if layout else name)
     if not name or not folder.is_dir():
-        raise ValueError(_missing_folder(name, folder, root))
+        raise UsageError(_missing_folder(name, folder, root))
     split_file = folder / layout.split if layout else _only_split_file(folder)
     if not split_file.is_file():
         raise ValueError(f"coop:{name}: no split file {split_file}; download it into {folder}")
@@ -101,8 +102,14 @@ def read_coop(name: str, data_root: str | Path | None) -> ImageData:
         part: tuple(Example(image=image_folder / path, label=label) for path, label, _ in rows)
         for part, rows in parts.items()
     }
-    template = layout.template if layout else _TEMPLATES.get(name, DEFAULT_TEMPLATE)
-    return ImageData(spec=f"coop:{name}", class_names=class_names, template=template, **examples)
+    template = layout.template if layout else _TEMPLATES.get(name)
+    return ImageData(
+        spec=f"coop:{name}",
+        class_names=class_names,
+        template=template or DEFAULT_TEMPLATE,
+        own_template=template is not None,
+        **examples,
+    )
 
 
 def _missing_folder(name: str, folder: Path, root: Path) -> str:

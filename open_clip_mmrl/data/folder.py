@@ -6,6 +6,7 @@ PATH/train/<class>/*    PATH/test/<class>/*    PATH/val/<class>/* (optional)
 import os
 from pathlib import Path
 
+from ..errors import UsageError
 from .base import Example, ImageData
 from .messages import listing
 from .prompts import DEFAULT_TEMPLATE
@@ -27,7 +28,7 @@ def read_folder(path: str | Path) -> ImageData:
     """
     root = Path(os.path.expanduser(path))
     if not root.is_dir():
-        raise ValueError(f"folder {root} does not exist; give a folder that holds train and test")
+        raise UsageError(f"folder {root} does not exist; give a folder that holds train and test")
     train = _class_folders(root / "train")
     test = _class_folders(root / "test")
     val = _class_folders(root / "val") if (root / "val").is_dir() else {}
@@ -50,6 +51,7 @@ def read_folder(path: str | Path) -> ImageData:
         spec=f"folder:{path}",
         class_names=tuple(train),
         template=DEFAULT_TEMPLATE,
+        own_template=False,
         train=examples(train),
         val=examples(val),
         test=examples(test),

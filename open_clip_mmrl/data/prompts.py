@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from ..errors import UsageError
+
 DEFAULT_TEMPLATE = "a photo of a {}."
 
 
@@ -15,16 +17,16 @@ def parse_template(template: str) -> str:
     """
     rule = "write {} (or [CLASS]) once, where the class name goes, as in 'a photo of a {}.'"
     if not isinstance(template, str):
-        raise ValueError(f"template is {template!r}, not a string; {rule}")
+        raise UsageError(f"template is {template!r}, not a string; {rule}")
     parsed = template.replace("[CLASS]", "{}")
     places = parsed.count("{}")
     if places == 0:
-        raise ValueError(f"template {template!r} has no place for the class name; {rule}")
+        raise UsageError(f"template {template!r} has no place for the class name; {rule}")
     if places > 1:
-        raise ValueError(f"template {template!r} has {places} places for the class name; {rule}")
+        raise UsageError(f"template {template!r} has {places} places for the class name; {rule}")
     rest = parsed.replace("{}", "")
     if "{" in rest or "}" in rest:
-        raise ValueError(f"template {template!r} has other braces than {{}}; {rule}")
+        raise UsageError(f"template {template!r} has other braces than {{}}; {rule}")
     return parsed
 
 

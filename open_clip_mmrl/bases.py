@@ -1,0 +1,104 @@
+"""What an adapter file says of its base, and whether a model stands on that base."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .model import MMRLCLIP
+
+_SAMPLES = 4096
+
+
+def describe_base(model: MMRLCLIP) -> dict[str, Any]:
+    """Everything that has to agree before an adapter may be used, as JSON-ready values."""
+    return {
+        "quick_gelu": model.quick_gelu,
+        "shape": _base_shape(model),
+        "fingerprint": base_fingerprint(model),
+        "image_size": list(model.visual.image_size),
+        "context_length": model.context_length,
+        "preprocess": getattr(model.visual, "preprocess_cfg", None),
+    }
+
+
+def base_fingerprint(model: MMRLCLIP) -> dict[str, Any]:
+    """What tells one set of base weights from another.
+
+    `sha256` is over up to 4,096 evenly spaced values of every frozen tensor, exact for weights
+    stored in the same dtype; `means` are their mean magnitudes, for a base loaded in another
+    precision. Position embeddings have a digest of their own in `positions`, by number of rows:
+    open_clip resizes them to the input. Names are those of the plain CLIP layout, whichever of
+    open_clip's two layouts the model has.
+    """
+    digest, means, dtypes, positions = hashlib.sha256(), [], set(), {}
+    named = ((name.removeprefix("text."), p) for name, p in model.named_parameters())
+    for name, tensor in sorted(named, key=lambda pair: pair[0]):
+        if name.startswith("learner."):
+            continue
+        dtypes.add(str(tensor.dtype).removeprefix("torch."))
+        flat = tensor.detach().reshape(-1)
+        step = max(1, flat.numel() // _SAMPLES)
+        sample = flat[::step].to("cpu", torch.float32)
+        values = sample.numpy().tobytes()
+        if name.endswith("positional_embedding"):
+            rows = f"{name}: {tensor.shape[0]} rows"
+            positions[rows] = hashlib.sha256(values).hexdigest()
+            continue
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(values)
+        means.append(float(f"{sample.abs().mean().item():.4g}"))
+    return {
+        "sha256": digest.hexdigest(),
+        "dtype": "+".join(sorted(dtypes)),
+        "means": means,
+        "positions": positions,
+    }
+
+
+def _base_shape(model: MMRLCLIP) -> dict[str, int]:
+    tower = model.text_tower
+    return {
+        "image_width": model.visual.proj.shape[0],
+        "image_layers": len(model.visual.transformer.resblocks),
+        "patch_size": model.visual.patch_size[0],
+        "text_width": tower.token_embedding.embedding_dim,
+        "text_layers": len(tower.transformer.resblocks),
+        "embed_dim": model.visual.proj.shape[1],
+        "vocab_size": tower.token_embedding.num_embeddings,
+    }
+
+
+def check_base(model: MMRLCLIP, base: Mapping[str, Any], path: object) -> None:
+    name = f"{base['model'] or 'a base without a name'} ({base['pretrained'] or 'no tag'})"
+    for key, value in _base_shape(model).items():
+        if base["shape"][key] != value:
+            raise ValueError(
+                f"{path} belongs to another base, {name}: its {key} is {base['shape'][key]}, "
+                f"this model's {value}."
+            )
+    if base["quick_gelu"] != model.quick_gelu:
+        names = {True: "QuickGELU", False: "GELU"}
+        raise ValueError(
+            f"{path} was trained with {names[base['quick_gelu']]}, this model runs "
+            f"{names[model.quick_gelu]}: create it with force_quick_gelu={base['quick_gelu']}."
+        )
+    stored, ours = base["fingerprint"], base_fingerprint(model)
+    if stored["dtype"] == ours["dtype"]:
+        positions = stored["positions"]
+        same = stored["sha256"] == ours["sha256"] and all(
+            positions.get(rows, digest) == digest for rows, digest in ours["positions"].items()
+        )
+    else:
+        same = len(stored["means"]) == len(ours["means"]) and all(
+            abs(a - b) <= 0.01 * max(abs(a), abs(b), 1e-6)
+            for a, b in zip(stored["means"], ours["means"], strict=True)
+        )
+    if not same:
+        raise ValueError(
+            f"{path} was trained on {name}, whose weights differ from this model's: create the "
+            "model with the pretrained tag or checkpoint of its training."
+        )

@@ -1,0 +1,76 @@
+"""A run's folder: what it holds, whose it is, whether the run is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .data import ImageData
+from .errors import UsageError
+from .files import write_atomically
+from .trainer import CHECKPOINT
+
+ADAPTER, RESULTS, SETTINGS = "adapter.safetensors", "results.json", "run.json"
+
+
+def claim(output: Path, settings: Mapping[str, Any]) -> bool:
+    """Take a folder for a run with these settings; True if that run is finished already.
+
+    A folder in which nothing was computed yet may be taken with other settings.
+
+    Raises:
+        UsageError: the folder belongs to a run with other settings or on other images.
+    """
+    path = output / SETTINGS
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"output {output} is a file; give a folder.")
+    computed = [name for name in (RESULTS, ADAPTER, CHECKPOINT) if (output / name).exists()]
+    if not computed:
+        write_atomically(path, as_json(settings))
+        return False
+    if not path.is_file():
+        raise UsageError(f"{output} holds a {computed[0]} of unknown origin; give another folder.")
+    try:
+        theirs = _flat(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove {output} to begin anew.") from error
+    ours = _flat(settings)
+    keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    if keys:
+        lines = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in keys)
+        raise UsageError(
+            f"{output} belongs to a run with other settings ({lines}). Give another folder, or "
+            "remove this one."
+        )
+    return (output / RESULTS).is_file() and (output / ADAPTER).is_file()
+
+
+def digest(subset: ImageData) -> str:
+    """What tells one set of training images from another: paths, or pixels, and labels.
+
+    Not the content of files: a broken image may be mended between two parts of a run.
+    """
+    state = hashlib.sha256(repr((subset.class_names, subset.template)).encode())
+    for example in subset.train:
+        if isinstance(example.image, Path):
+            state.update(repr((str(example.image), example.label)).encode())
+        else:
+            state.update(example.image.tobytes() + repr(example.label).encode())
+    return state.hexdigest()[:16]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level, keys joined with dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        flat.update(_flat(value, f"{prefix}{key}.") if nested else {prefix + key: value})
+    return flat
+
+
+def as_json(value: Any) -> bytes:
+    """Indented JSON; ValueError for NaN, which is none."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
