@@ -81,9 +81,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         names = info["class_names"]
         if not names:
             raise ValueError(f"{path} names no classes: it was saved without class_names.")
-        self = cls(
-            built.name, pretrained, class_names=names, template=info["template"], device=device
-        )
+        weights = pretrained or info["base"]["pretrained"]
+        self = cls(built.name, weights, class_names=names, template=info["template"], device=device)
         self._names = list(names)
         self._adopt(built, np.array(names))
         return self

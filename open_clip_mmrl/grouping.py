@@ -1,6 +1,12 @@
-"""Which prompts are worth running together: groups of similar length."""
+"""Prompts in groups of similar length, and which are worth running together.
+
+Shapes: C prompts, c of them in a group, T rows of the group's longest behind its first token,
+U different first tokens (1 as a rule), D tower width.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,6 +15,38 @@ GROUP_COST = {"cpu": 64, "cuda": 1024}
 """What one more group costs, in rows that could be computed instead: every group has its own calls
 and smaller products. Measured on two CPU cores (ViT-B/16: 32 to 64 is best for 100 and for 250
 classes); for CUDA estimated from the time of a launch."""
+
+
+@dataclass(frozen=True)
+class PromptGroup:
+    """Prompts of similar length, behind some layers."""
+
+    rest: Tensor
+    """Rows behind the first token, cropped, [c, T, D]."""
+    end: Tensor
+    """Position of the row that is read (EOT), counted with the first token, [c]."""
+    begin: Tensor
+    """Which of the U first tokens a prompt begins with, [c]."""
+
+    def split(self, size: int | None) -> list[PromptGroup]:
+        """Parts of at most `size` prompts."""
+        size = size or max(1, len(self.end))
+        fields = (self.rest, self.end, self.begin)
+        return [PromptGroup(*part) for part in zip(*(f.split(size) for f in fields), strict=True)]
+
+
+@dataclass(frozen=True)
+class ClassPrompts:
+    """A set of prompts behind the frozen layers 1 .. J-1: computed once, passed as a value."""
+
+    groups: tuple[PromptGroup, ...]
+    bos: Tensor
+    """The U first tokens' rows, [U, 1, D]."""
+    place: Tensor
+    """Where each prompt stands when the groups are put end to end, [C]."""
+
+    def __len__(self) -> int:
+        return len(self.place)
 
 
 def length_groups(end: Tensor, group_cost: int | None = None) -> list[Tensor]:

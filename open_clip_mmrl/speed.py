@@ -8,11 +8,10 @@ counted by PyTorch while the step runs (multiplications and additions apart).
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .building import RANDOM, build_for_training
 from .errors import UsageError
 from .evaluate import build_classifier, class_scores
+from .memory import peak_bytes
 from .model import MMRLCLIP
 from .precision import autocast, gradient_scaler, pick_device
 from .prompting import class_tokens
@@ -162,7 +162,7 @@ def measure(settings: SpeedSettings, say: Callable[[str], None] = lambda text: N
     if settings.memory:
         for which in compared:
             say(f"peak memory of one step, {which}, in a process of its own ...")
-            memory[which] = peak_bytes(settings, which)
+            memory[which] = step_memory(settings, which)
     bench = Bench(settings)
     say("counting operations ...")
     operations = {which: bench.operations(which) for which in (OURS, REFERENCE)}
@@ -195,55 +195,14 @@ def measure(settings: SpeedSettings, say: Callable[[str], None] = lambda text: N
     }
 
 
-def peak_bytes(settings: SpeedSettings, which: str) -> int:
-    """Peak memory of two training steps above the bare model's, from a fresh process."""
-    context, threads = multiprocessing.get_context("spawn"), torch.get_num_threads()
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_report_peak, args=(settings, which, sender, threads))
-    child.start()
-    sender.close()
-    try:
-        return receiver.recv()
-    except EOFError as error:
-        raise RuntimeError(
-            f"the process that measures the memory of {which} ended early: {settings.classes} "
-            "classes may be more than this machine's memory holds (see text_chunk_size)."
-        ) from error
-    finally:
-        child.join()
+def step_memory(settings: SpeedSettings, which: str) -> int:
+    """Peak bytes of a training step above the bare model's."""
+    return peak_bytes(partial(_prepare, settings, which), f"{which}, {settings.classes} classes")
 
 
-def _report_peak(settings: SpeedSettings, which: str, sender, threads: int) -> None:
-    torch.set_num_threads(threads)
+def _prepare(settings: SpeedSettings, which: str):
     bench = Bench(settings)
-    gc.collect()
-    if bench.device.type == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        before = _reset_resident_peak()
-    step = bench.train_step(which)
-    step(), step()
-    if bench.device.type == "cuda":
-        sender.send(torch.cuda.max_memory_allocated() - before)
-    else:
-        sender.send(_resident("VmHWM") - before)
-
-
-def _reset_resident_peak() -> int:
-    """Set the high-water mark back to what is resident now, in bytes, and return that."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError as error:
-        raise RuntimeError("peak memory on the CPU is read from /proc: Linux only.") from error
-    return _resident("VmRSS")
-
-
-def _resident(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key + ":"):
-            return 1024 * int(line.split()[1])
-    raise RuntimeError(f"/proc/self/status has no {key}.")
+    return bench.device, partial(bench.train_step, which)
 
 
 def _count(step: Callable[[], Any]) -> int:

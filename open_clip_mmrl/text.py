@@ -26,43 +26,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .blocks import KeysValues, keys_values, run_block, why_not_supported
-from .grouping import length_groups
+from .grouping import ClassPrompts, PromptGroup, length_groups
 
 POOL_TYPES = ("argmax", "eos", "last")
 FROZEN_CHUNK = 1024
 """Prompts at a time where nothing is differentiated: bounds memory and costs no time."""
-
-
-@dataclass(frozen=True)
-class PromptGroup:
-    """Prompts of similar length, behind some layers."""
-
-    rest: Tensor
-    """Rows behind the first token, cropped, [c, T, D]."""
-    end: Tensor
-    """Position of the row that is read (EOT), counted with the first token, [c]."""
-    begin: Tensor
-    """Which of the U first tokens a prompt begins with, [c]."""
-
-    def split(self, size: int | None) -> list[PromptGroup]:
-        """Parts of at most `size` prompts."""
-        size = size or max(1, len(self.end))
-        fields = (self.rest, self.end, self.begin)
-        return [PromptGroup(*part) for part in zip(*(f.split(size) for f in fields), strict=True)]
-
-
-@dataclass(frozen=True)
-class ClassPrompts:
-    """A set of prompts behind the frozen layers 1 .. J-1: computed once, passed as a value."""
-
-    groups: tuple[PromptGroup, ...]
-    bos: Tensor
-    """The U first tokens' rows, [U, 1, D]."""
-    place: Tensor
-    """Where each prompt stands when the groups are put end to end, [C]."""
-
-    def __len__(self) -> int:
-        return len(self.place)
 
 
 @dataclass(frozen=True)

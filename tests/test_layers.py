@@ -10,7 +10,7 @@ import open_clip_mmrl
 
 ROOT = Path(open_clip_mmrl.__file__).parent
 LAYERS = [
-    "errors config losses blocks grouping representation sampling progress files names",
+    "errors config losses blocks grouping representation sampling progress files names memory",
     "vision text data precision assets",
     "model images prompting",
     "bases adapters official task reference evaluate creation registry",

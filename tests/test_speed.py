@@ -1,14 +1,17 @@
 """The measuring itself, on the shipped tiny model: what is counted, and that it adds up."""
 
 import json
+import os
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from test_cli import run
 
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.memory import peak_bytes
 from open_clip_mmrl.speed import (
     OURS,
     REFERENCE,
@@ -17,7 +20,7 @@ from open_clip_mmrl.speed import (
     _count,
     class_names,
     measure,
-    peak_bytes,
+    step_memory,
 )
 
 TINY = SpeedSettings(
@@ -50,7 +53,7 @@ def test_measure_fills_every_figure():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_peak_memory_is_of_a_process_of_its_own():
     """300 prompts of about 6 rows, 64 wide, keep dozens of values per number: tens of MB."""
-    assert 10e6 < peak_bytes(replace(TINY, classes=300), OURS) < 1e9
+    assert 10e6 < step_memory(replace(TINY, classes=300), OURS) < 1e9
 
 
 def test_names_are_those_of_real_classes():
@@ -82,3 +85,8 @@ def test_command_prints_a_table_or_json_and_draws_a_sweep(tmp_path, monkeypatch)
     assert [row["settings"]["classes"] for row in rows] == [3, 5]
     assert [row["train_step"]["reference_seconds"] is None for row in rows] == [False, True]
     assert (tmp_path / "speed.png").stat().st_size > 5000
+
+
+def test_a_process_that_dies_is_said():
+    with pytest.raises(RuntimeError, match=r"memory of nothing ended early.*text_chunk_size"):
+        peak_bytes(partial(os._exit, 3), "nothing")
