@@ -97,13 +97,3 @@ def run_block(
         y = block.ln_attn(y)
     asking = asking + block.ls_1(y)
     return asking + block.ls_2(block.mlp(block.ln_2(asking)))
-
-
-def why_not_supported(block: nn.Module) -> str | None:
-    """The reason this block cannot be run here, or None."""
-    attention = block.attn
-    if getattr(attention, "in_proj_weight", None) is None:
-        return "its attention has separate query, key and value weights"
-    if getattr(attention, "logit_scale", None) is not None:
-        return "it uses scaled cosine attention"
-    return None

@@ -6,7 +6,7 @@ Shapes: B images, C prompts, E embedding width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -15,12 +15,12 @@ from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import text as text_module
-from . import vision as vision_module
 from .config import MMRLConfig
 from .errors import UsageError
+from .grouping import ClassPrompts
 from .representation import RepresentationLearner
-from .text import ClassPrompts, TextTower
+from .suitability import why_not_model
+from .text import TextTower
 from .vision import ImageTower
 
 FEATURES = ("class", "representation", "fused", "frozen")
@@ -65,9 +65,7 @@ class MMRLCLIP(nn.Module):
             )
         for base, ours in ((CLIP, MMRLPlainCLIP), (CustomTextCLIP, MMRLCustomTextCLIP)):
             if type(clip) is base:
-                model = ours.__new__(ours)
-                # The same parameters and sub-modules under registries of our own.
-                model.__dict__.update({k: copy.copy(v) for k, v in clip.__dict__.items()})
+                model = _same_weights(clip, ours)
                 model._add_tokens(config or MMRLConfig())
                 return model
         raise ValueError(
@@ -80,14 +78,13 @@ class MMRLCLIP(nn.Module):
 
         For several adapters on one base; `encode_image_each` runs what they share once.
         """
-        model = type(self).__new__(type(self))
-        model.__dict__.update({k: copy.copy(v) for k, v in self.__dict__.items()})
+        model = _same_weights(self, type(self))
         del model.learner  # ours stays trainable
         model._add_tokens(config or self.config)
         return model
 
     def _add_tokens(self, config: MMRLConfig) -> None:
-        reason = vision_module.why_no_tokens(self.visual) or text_module.why_no_tokens(self)
+        reason = why_not_model(self)
         if reason:
             raise ValueError(f"This model cannot carry representation tokens: {reason}.")
         depths = {
@@ -237,32 +234,14 @@ class MMRLCustomTextCLIP(MMRLCLIP, CustomTextCLIP):
         self._add_tokens(as_config(mmrl_cfg))
 
 
+def _same_weights(source: nn.Module, kind: type[MMRLCLIP]) -> MMRLCLIP:
+    """A model of another class with the very parameters and sub-modules of `source`."""
+    model = kind.__new__(kind)
+    # Copies of the registries, so that what is added to one is not in the other.
+    model.__dict__.update({k: copy.copy(v) for k, v in source.__dict__.items()})
+    return model
+
+
 def as_config(value: MMRLConfig | Mapping[str, Any]) -> MMRLConfig:
     """A config from a config or a mapping of its fields."""
     return value if isinstance(value, MMRLConfig) else MMRLConfig.from_dict(value)
-
-
-def encode_image_each(
-    models: Sequence[MMRLCLIP],
-    image: Tensor,
-    normalize: bool = False,
-    features: str | None = None,
-) -> list[Tensor]:
-    """`encode_image` of several models on one base, with the layers that they share run once.
-
-    Args:
-        models: a model and its siblings. Those with the same `start_layer` share all layers
-            below it.
-    """
-    if len({id(model.visual.conv1.weight) for model in models}) > 1:
-        raise ValueError(
-            "the models stand on different base weights; make them with model.sibling(config)."
-        )
-    hidden: dict[int, Tensor] = {}
-    for tower in (model.image_tower for model in models):
-        if tower.token_layers not in hidden:
-            hidden[tower.token_layers] = tower.lower(image)
-    return [
-        model.encode_hidden(hidden[model.image_tower.token_layers], normalize, features)
-        for model in models
-    ]

@@ -22,7 +22,8 @@ from copy import deepcopy
 from typing import Any
 
 import open_clip
-from open_clip import factory, pretrained
+from open_clip import factory
+from open_clip import pretrained as tags
 
 from . import assets
 from .adapters import is_adapter, read_adapter_info
@@ -31,6 +32,7 @@ from .creation import create
 from .errors import UsageError
 from .model import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
 from .names import PREFIXES, name_for, split_name
+from .suitability import why_not
 
 _OURS = {"CLIP": MMRLPlainCLIP, "CustomTextCLIP": MMRLCustomTextCLIP}
 _HOOKED = ("CLIP", "CustomTextCLIP", "create_model")
@@ -48,7 +50,7 @@ def register() -> None:
         )
     if assets.MODEL_NAME not in factory._MODEL_CONFIGS:
         factory._MODEL_CONFIGS[assets.MODEL_NAME] = assets.model_config()
-        pretrained._PRETRAINED[assets.MODEL_NAME] = {assets.TAG: assets.pretrained_config()}
+        tags._PRETRAINED[assets.MODEL_NAME] = {assets.TAG: assets.pretrained_config()}
     for base in list(factory._MODEL_CONFIGS):
         if split_name(base) is None and why_not(factory._MODEL_CONFIGS[base]) is None:
             _register_base(base)
@@ -68,7 +70,7 @@ def unregister() -> None:
             if getattr(module, name) is ours:  # not where somebody wrapped it again
                 setattr(module, name, original)
     _replaced.clear()
-    for registry in (factory._MODEL_CONFIGS, pretrained._PRETRAINED):
+    for registry in (factory._MODEL_CONFIGS, tags._PRETRAINED):
         for name in list(registry):
             if _is_ours(name):
                 del registry[name]
@@ -78,29 +80,6 @@ def _is_ours(name: str) -> bool:
     """Whether `register()` made this name, rather than a user's own config file."""
     config = factory._MODEL_CONFIGS.get(name, {"mmrl_cfg": {}})
     return name == assets.MODEL_NAME or (split_name(name) is not None and "mmrl_cfg" in config)
-
-
-def why_not(config: Mapping[str, Any]) -> str | None:
-    """The reason a base with this open_clip config cannot carry tokens, or None."""
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    if "multimodal_cfg" in config:
-        return "it is a CoCa model, whose towers pool by other means than class token and EOT"
-    if "timm_model_name" in vision:
-        return (
-            f"its image tower is timm's {vision['timm_model_name']}, not open_clip's "
-            "VisionTransformer with a class token"
-        )
-    if isinstance(vision.get("layers", 12), list | tuple):
-        return "its image tower is a ResNet, which has no tokens"
-    if vision.get("attentional_pool") or vision.get("pool_type", "tok") != "tok":
-        return "its image tower does not pool by a class token"
-    if "hf_model_name" in text:
-        return f"its text tower is {text['hf_model_name']}, not open_clip's TextTransformer"
-    if text.get("no_causal_mask"):
-        return "its text tower is not causal"
-    if text.get("embed_cls") or text.get("pool_type", "argmax") not in ("argmax", "eos", "last"):
-        return "its text tower does not pool at the end of the prompt"
-    return None
 
 
 def default_config(base: Mapping[str, Any], variant: str) -> MMRLConfig:
@@ -118,8 +97,8 @@ def _register_base(base: str) -> None:
         ours = deepcopy(config)
         ours["mmrl_cfg"] = default_config(config, variant).to_dict()
         factory._MODEL_CONFIGS[prefix + base] = ours
-        if base in pretrained._PRETRAINED:
-            pretrained._PRETRAINED[prefix + base] = pretrained._PRETRAINED[base]
+        if base in tags._PRETRAINED:
+            tags._PRETRAINED[prefix + base] = tags._PRETRAINED[base]
 
 
 def _dispatcher(original: type, ours: type[MMRLCLIP]):

@@ -25,10 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .blocks import KeysValues, keys_values, run_block, why_not_supported
+from .blocks import KeysValues, keys_values, run_block
 from .grouping import ClassPrompts, PromptGroup, length_groups
 
-POOL_TYPES = ("argmax", "eos", "last")
 FROZEN_CHUNK = 1024
 """Prompts at a time where nothing is differentiated: bounds memory and costs no time."""
 
@@ -235,18 +234,3 @@ def _per_prompt(prefix: KeysValues, begin: Tensor) -> KeysValues:
     if prefix.keys.shape[0] == 1:
         return prefix
     return KeysValues(prefix.keys[begin], prefix.values[begin])
-
-
-def why_no_tokens(model: nn.Module) -> str | None:
-    """The reason this model's text tower cannot carry tokens, or None."""
-    holder = getattr(model, "text", model)
-    if not hasattr(holder, "token_embedding") or not hasattr(holder, "attn_mask"):
-        return f"its text tower is a {type(holder).__name__}, not open_clip's TextTransformer"
-    if getattr(holder, "cls_emb", None) is not None:
-        return "its text tower reads an appended class token (CoCa)"
-    tower = TextTower.of(model)
-    if tower.attn_mask is None:
-        return "its text tower is not causal"
-    if tower.pool_type not in POOL_TYPES:
-        return f"its text tower pools by {tower.pool_type!r}, not one of {POOL_TYPES}"
-    return why_not_supported(tower.transformer.resblocks[0])

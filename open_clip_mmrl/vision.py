@@ -19,7 +19,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from .blocks import keys_values, run_block, why_not_supported
+from .blocks import keys_values, run_block
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,3 @@ def _compose(fresh: Tensor, carried: Tensor | None, beta: float, batch: int) -> 
     """Tokens in front of a layer, [B, K, D], from fresh [K, D] and carried [B, K, D]."""
     fresh = fresh.expand(batch, -1, -1)
     return fresh if carried is None else beta * fresh + (1 - beta) * carried
-
-
-def why_no_tokens(visual: nn.Module) -> str | None:
-    """The reason this image tower cannot carry tokens, or None."""
-    if not isinstance(visual, VisionTransformer):
-        return f"its image tower is a {type(visual).__name__}, not open_clip's VisionTransformer"
-    if visual.attn_pool is not None or visual.pool_type != "tok":
-        return "its image tower pools by other means than the class token"
-    if visual.proj is None:
-        return "its image tower has no projection"
-    return why_not_supported(visual.transformer.resblocks[0])

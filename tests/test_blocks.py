@@ -13,7 +13,8 @@ from open_clip.transformer import (
 )
 from torch import nn
 
-from open_clip_mmrl.blocks import KeysValues, keys_values, run_block, why_not_supported
+from open_clip_mmrl.blocks import KeysValues, keys_values, run_block
+from open_clip_mmrl.suitability import block_reason
 
 BATCH, ROWS, WIDTH, HEADS = 3, 7, 12, 2
 
@@ -151,7 +152,7 @@ def test_in_half_precision(block):
 
 
 def test_every_kind_used_above_is_supported(block):
-    assert why_not_supported(block) is None
+    assert block_reason(block) is None
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_every_kind_used_above_is_supported(block):
     ids=["split", "foreign", "cosine"],
 )
 def test_what_is_not_supported_says_why(attention, reason):
-    assert reason in why_not_supported(SimpleNamespace(attn=attention))
+    assert reason in block_reason(SimpleNamespace(attn=attention))
 
 
 def test_norms_in_float32_inside_a_half_block():

@@ -11,9 +11,9 @@ import open_clip_mmrl
 ROOT = Path(open_clip_mmrl.__file__).parent
 LAYERS = [
     "errors config losses blocks grouping representation sampling progress files names memory",
-    "vision text data precision assets",
+    "vision text data precision assets suitability",
     "model images prompting",
-    "bases adapters official task reference evaluate creation registry",
+    "sharing bases adapters official task reference evaluate creation registry",
     "trainer recipes building",
     "folders protocols classifier report demo speed",
     "tables cli",

@@ -9,7 +9,8 @@ from open_clip.transformer import text_global_pool
 
 from open_clip_mmrl import text
 from open_clip_mmrl.grouping import length_groups
-from open_clip_mmrl.text import TextTower, why_no_tokens
+from open_clip_mmrl.suitability import text_reason
+from open_clip_mmrl.text import TextTower
 
 TOKENS = tiny_prompts([4, 7, 12, 3, 5])
 CUSTOM = pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
@@ -237,7 +238,7 @@ def test_what_is_no_prompt(tokens, given):
 
 
 def test_towers_that_can(clip):
-    assert why_no_tokens(clip) is None
+    assert text_reason(clip) is None
 
 
 class _Foreign(torch.nn.Module):
@@ -274,4 +275,4 @@ def split_attention():
     ],
 )
 def test_towers_that_cannot_say_why(clip, reason):
-    assert reason in why_no_tokens(clip())
+    assert reason in text_reason(clip())

@@ -6,7 +6,8 @@ import pytest
 import torch
 from conftest import tiny_clip, tiny_images, tiny_mmrl
 
-from open_clip_mmrl.vision import ImageTower, why_no_tokens
+from open_clip_mmrl.suitability import image_reason
+from open_clip_mmrl.vision import ImageTower
 
 IMAGES = tiny_images(3)
 TOWERS = {
@@ -141,7 +142,7 @@ def test_a_wrong_number_of_token_layers_is_noticed():
 
 
 def test_towers_that_can(visual):
-    assert why_no_tokens(visual) is None
+    assert image_reason(visual) is None
 
 
 class _NoProjection(torch.nn.Module):
@@ -167,16 +168,16 @@ class _NoProjection(torch.nn.Module):
     ],
 )
 def test_towers_that_cannot_say_why(visual, reason):
-    assert reason in why_no_tokens(visual())
+    assert reason in image_reason(visual())
 
 
 def test_a_tower_without_projection_says_so():
     visual = tiny_clip().visual
     visual.proj = None
-    assert "has no projection" in why_no_tokens(visual)
+    assert "has no projection" in image_reason(visual)
 
 
 def test_a_tower_with_foreign_attention_says_so():
     visual = tiny_clip().visual
     visual.transformer.resblocks[0].attn = torch.nn.MultiheadAttention(16, 2, kdim=8, vdim=8)
-    assert "separate query, key and value weights" in why_no_tokens(visual)
+    assert "separate query, key and value weights" in image_reason(visual)

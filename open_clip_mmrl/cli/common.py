@@ -11,48 +11,26 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ..config import PRECISIONS, VARIANTS
 from ..errors import UsageError
+from ..evaluate import FUSIONS
 
 out = Console()
 err = Console(stderr=True)
 
 
-class Classes(str, Enum):
-    all = "all"
-    base = "base"
-    novel = "novel"
+def _choice(name: str, values: tuple[str, ...]) -> type[Enum]:
+    """An option that takes one of these words; the words are said once, where they matter."""
+    return Enum(name, {value: value for value in values}, type=str)
 
 
-class TrainedOn(str, Enum):
-    all = "all"
-    base = "base"
-
-
-class Features(str, Enum):
-    auto = "auto"
-    class_ = "class"
-    fused = "fused"
-
-
-class Fusion(str, Enum):
-    logits = "logits"
-    probabilities = "probabilities"
-
-
-class Method(str, Enum):
-    mmrl = "mmrl"
-    mmrlpp = "mmrl++"
-
-
-class Precision(str, Enum):
-    fp32 = "fp32"
-    amp_bf16 = "amp_bf16"
-    amp_fp16 = "amp_fp16"
-
-
-class Split(str, Enum):
-    test = "test"
-    val = "val"
+Classes = _choice("Classes", ("all", "base", "novel"))
+TrainedOn = _choice("TrainedOn", ("all", "base"))
+Features = _choice("Features", ("auto", "class", "fused"))
+Fusion = _choice("Fusion", FUSIONS)
+Method = _choice("Method", VARIANTS)
+Precision = _choice("Precision", PRECISIONS)
+Split = _choice("Split", ("test", "val"))
 
 
 def command(function: Callable) -> Callable:

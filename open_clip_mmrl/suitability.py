@@ -1,0 +1,80 @@
+"""Can this base carry representation tokens? Told from its open_clip config, or from the model.
+
+Every function returns the reason why not, to go after "it cannot, because", or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from open_clip.transformer import VisionTransformer
+from torch import nn
+
+from .text import TextTower
+
+POOL_TYPES = ("argmax", "eos", "last")
+
+
+def why_not(config: Mapping[str, Any]) -> str | None:
+    """The reason a base with this open_clip config cannot carry tokens, or None."""
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if "multimodal_cfg" in config:
+        return "it is a CoCa model, whose towers pool by other means than class token and EOT"
+    if "timm_model_name" in vision:
+        return (
+            f"its image tower is timm's {vision['timm_model_name']}, not open_clip's "
+            "VisionTransformer with a class token"
+        )
+    if isinstance(vision.get("layers", 12), list | tuple):
+        return "its image tower is a ResNet, which has no tokens"
+    if vision.get("attentional_pool") or vision.get("pool_type", "tok") != "tok":
+        return "its image tower does not pool by a class token"
+    if "hf_model_name" in text:
+        return f"its text tower is {text['hf_model_name']}, not open_clip's TextTransformer"
+    if text.get("no_causal_mask"):
+        return "its text tower is not causal"
+    if text.get("embed_cls") or text.get("pool_type", "argmax") not in POOL_TYPES:
+        return "its text tower does not pool at the end of the prompt"
+    return None
+
+
+def why_not_model(model: nn.Module) -> str | None:
+    """The reason a built CLIP or CustomTextCLIP cannot carry tokens, or None."""
+    return image_reason(model.visual) or text_reason(model)
+
+
+def image_reason(visual: nn.Module) -> str | None:
+    """The reason this image tower cannot carry tokens, or None."""
+    if not isinstance(visual, VisionTransformer):
+        return f"its image tower is a {type(visual).__name__}, not open_clip's VisionTransformer"
+    if visual.attn_pool is not None or visual.pool_type != "tok":
+        return "its image tower pools by other means than the class token"
+    if visual.proj is None:
+        return "its image tower has no projection"
+    return block_reason(visual.transformer.resblocks[0])
+
+
+def text_reason(model: nn.Module) -> str | None:
+    """The reason this model's text tower cannot carry tokens, or None."""
+    holder = getattr(model, "text", model)
+    if not hasattr(holder, "token_embedding") or not hasattr(holder, "attn_mask"):
+        return f"its text tower is a {type(holder).__name__}, not open_clip's TextTransformer"
+    if getattr(holder, "cls_emb", None) is not None:
+        return "its text tower reads an appended class token (CoCa)"
+    tower = TextTower.of(model)
+    if tower.attn_mask is None:
+        return "its text tower is not causal"
+    if tower.pool_type not in POOL_TYPES:
+        return f"its text tower pools by {tower.pool_type!r}, not one of {POOL_TYPES}"
+    return block_reason(tower.transformer.resblocks[0])
+
+
+def block_reason(block: nn.Module) -> str | None:
+    """The reason this block cannot be run here, or None."""
+    attention = block.attn
+    if getattr(attention, "in_proj_weight", None) is None:
+        return "its attention has separate query, key and value weights"
+    if getattr(attention, "logit_scale", None) is not None:
+        return "it uses scaled cosine attention"
+    return None
