@@ -14,7 +14,7 @@ _SAMPLES = 4096
 
 
 def describe_base(model: MMRLCLIP) -> dict[str, Any]:
-    """Everything that has to agree before an adapter may be used, as JSON-ready values."""
+    """What has to agree before an adapter may be used, and how the base was run, for JSON."""
     return {
         "quick_gelu": model.quick_gelu,
         "shape": _base_shape(model),
@@ -73,6 +73,7 @@ def _base_shape(model: MMRLCLIP) -> dict[str, int]:
 
 
 def check_base(model: MMRLCLIP, base: Mapping[str, Any], path: object) -> None:
+    """ValueError where `base`, as `describe_base` wrote it, is not what the model stands on."""
     name = f"{base['model'] or 'a base without a name'} ({base['pretrained'] or 'no tag'})"
     for key, value in _base_shape(model).items():
         if base["shape"][key] != value:

@@ -46,6 +46,16 @@ def keys_values(block: nn.Module, x: Tensor) -> KeysValues:
     return KeysValues(*_project(block.attn, block.ln_1(x), 1, 3))
 
 
+def compose(fresh: Tensor, carried: Tensor | None, beta: float, batch: int) -> Tensor:
+    """Tokens in front of a layer, [B, K, D], from its own [K, D] and the carried [B, K, D].
+
+    In the first layer with tokens nothing is carried; above it their output of the layer below
+    is: beta * fresh + (1 - beta) * carried. The same in both towers.
+    """
+    fresh = fresh.expand(batch, -1, -1)
+    return fresh if carried is None else beta * fresh + (1 - beta) * carried
+
+
 def run_block(
     block: nn.Module,
     x: Tensor,

@@ -14,7 +14,7 @@ from open_clip.pretrained import list_pretrained_tags_by_model
 from torch import Generator
 
 from . import assets
-from .adapters import is_adapter, read_adapter_info
+from .adapters import read_adapter_info
 from .config import VARIANTS, MMRLConfig
 from .data.messages import did_you_mean, listing
 from .errors import UsageError
@@ -61,7 +61,7 @@ def resolve_pretrained(name: str, pretrained: str | Path | None) -> str:
     if pretrained is None:
         raise UsageError(
             f"{name} needs the weights of its base: give a tag ({listing(tags)}) or a "
-            f"checkpoint file as pretrained."
+            "checkpoint file as pretrained."
         )
     pretrained = str(pretrained)
     is_tag = pretrained.lower().replace("-", "_") in tags
@@ -88,8 +88,7 @@ def build_for_training(
         UsageError: a name, tag or file that does not exist, or a base that cannot carry tokens.
     """
     name = resolve_name(model, method)
-    registered_config(name)
-    weights = None if pretrained == RANDOM else resolve_pretrained(name, pretrained)
+    weights = None if pretrained is RANDOM else resolve_pretrained(name, pretrained)
     with naming(weights), quiet_open_clip():
         built = open_clip.create_model(name, weights, mmrl_cfg=settings, device="cpu")
         tokenizer = open_clip.get_tokenizer(name)
@@ -105,8 +104,6 @@ def build_from_adapter(
     device: torch.device,
 ) -> tuple[Built, dict[str, Any]]:
     """The model an adapter file belongs to, and the file's header."""
-    if not is_adapter(adapter):
-        read_adapter_info(adapter)  # says what is wrong with it
     info = read_adapter_info(adapter)
     base = info["base"]["model"]
     if base is None:

@@ -17,13 +17,11 @@ from .building import Built, build_for_training, build_from_adapter
 from .data import DEFAULT_TEMPLATE
 from .data.example import Example
 from .errors import UsageError
-from .evaluate import FUSIONS, build_classifier, predict
+from .evaluate import build_classifier, predict
 from .images import ImageSet, eval_transform, in_order, loader, train_transform
 from .precision import pick_device
 from .prompting import class_tokens
 from .trainer import Trainer
-
-_BATCH = 100
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
@@ -119,13 +117,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         fusion: "probabilities" mixes them as the paper writes, "logits" as the released code.
         """
         check_is_fitted(self, "model_")
-        if fusion not in FUSIONS:
-            raise UsageError(f"fusion is {fusion!r}; it has to be one of {FUSIONS}.")
         shown = ImageSet([_example(image, 0) for image in images], eval_transform(self.model_))
         found = predict(
             self.model_,
             self._classifier,
-            loader(shown, in_order(len(shown), _BATCH)),
+            loader(shown, in_order(len(shown))),
             features="fused",
             fusion=fusion,
             precision=self._precision,

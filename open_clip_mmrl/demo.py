@@ -24,10 +24,9 @@ def run_demo(output: str | Path, runtime: Runtime, seeds: tuple[int, ...] = SEED
     """
     output, start = Path(output), time.perf_counter()
     torch.set_num_threads(1)  # tensors this small only make a second thread wait
-    results = []
+    recipe, results = recipes.demo(), []
     for variant in VARIANTS:
         for seed in seeds:
-            recipe = recipes.demo(variant)
             run = FewShotRun(
                 model=assets.MODEL_NAME,
                 pretrained=assets.TAG,

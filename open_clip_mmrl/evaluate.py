@@ -17,7 +17,7 @@ from .errors import UsageError
 from .model import MMRLCLIP
 from .precision import autocast
 from .progress import Progress
-from .task import unit
+from .task import cosine_logits, unit
 
 FUSIONS = ("logits", "probabilities")
 SCORED = ("class", "fused", "frozen")
@@ -81,12 +81,9 @@ def class_scores(
         raise UsageError(f"features is {features!r}; it has to be one of {SCORED}.")
     if fusion not in FUSIONS:
         raise UsageError(f"fusion is {fusion!r}; it has to be one of {FUSIONS}.")
-    scale = model.logit_scale.exp().to(classifier.text.dtype)
-    bias = 0 if model.logit_bias is None else model.logit_bias.to(classifier.text.dtype)
 
     def logits(feature: Tensor, text: Tensor) -> Tensor:
-        with torch.autocast(feature.device.type, enabled=False):
-            return scale * unit(feature).to(text.dtype) @ text.T + bias
+        return cosine_logits(model, unit(feature).to(text.dtype), text)
 
     hidden = model.image_tower.lower(images)
     if features == "frozen":
@@ -128,11 +125,6 @@ def predict(
         raise ValueError("there are no images to score.")
     count = sum(len(part) for part in scores)
     return Predictions(torch.cat(scores), torch.cat(labels), count / max(seconds, 1e-9))
-
-
-def harmonic_mean(base: float, novel: float) -> float:
-    """HM of two accuracies, 0 where one of them is."""
-    return 2 * base * novel / (base + novel) if base and novel else 0.0
 
 
 def choose_features(requested: str, classes: Iterable[str], seen: Iterable[str]) -> tuple[str, str]:

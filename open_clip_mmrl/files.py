@@ -1,10 +1,12 @@
-"""Writing files so that nothing is ever half written."""
+"""Writing files so that nothing is ever half written, and the JSON that goes into them."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -29,3 +31,8 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         if isinstance(error, OSError):
             raise OSError(f"cannot write {path}: {error.strerror or error}.") from error
         raise
+
+
+def json_bytes(value: Any) -> bytes:
+    """Indented JSON; ValueError for NaN, which is none."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

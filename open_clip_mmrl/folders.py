@@ -10,7 +10,7 @@ from typing import Any
 
 from .data import ImageData
 from .errors import UsageError
-from .files import write_atomically
+from .files import json_bytes, write_atomically
 from .trainer import CHECKPOINT
 
 ADAPTER, RESULTS, SETTINGS = "adapter.safetensors", "results.json", "run.json"
@@ -29,7 +29,7 @@ def claim(output: Path, settings: Mapping[str, Any]) -> bool:
         raise UsageError(f"output {output} is a file; give a folder.")
     computed = [name for name in (RESULTS, ADAPTER, CHECKPOINT) if (output / name).exists()]
     if not computed:
-        write_atomically(path, as_json(settings))
+        write_atomically(path, json_bytes(settings))
         return False
     if not path.is_file():
         raise UsageError(f"{output} holds a {computed[0]} of unknown origin; give another folder.")
@@ -69,8 +69,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping)
         flat.update(_flat(value, f"{prefix}{key}.") if nested else {prefix + key: value})
     return flat
-
-
-def as_json(value: Any) -> bytes:
-    """Indented JSON; ValueError for NaN, which is none."""
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

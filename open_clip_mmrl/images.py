@@ -18,6 +18,8 @@ from torchvision.transforms import InterpolationMode
 from .data.example import Example, read_image
 
 Transform = Callable[[object], Tensor]
+EVAL_BATCH = 100
+"""Images at a time where nothing is trained; the paper measures its speed with as many."""
 
 
 def _preprocess(model: nn.Module) -> PreprocessCfg:
@@ -116,6 +118,6 @@ def loader(
         raise ValueError(message) from error
 
 
-def in_order(count: int, batch_size: int) -> list[list[int]]:
+def in_order(count: int, batch_size: int = EVAL_BATCH) -> list[list[int]]:
     """All indices in order, in batches; the last may be smaller."""
     return [list(range(i, min(i + batch_size, count))) for i in range(0, count, batch_size)]

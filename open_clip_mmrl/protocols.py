@@ -17,16 +17,15 @@ from .building import Built, build_for_training, resolve_name, resolve_pretraine
 from .config import TrainConfig
 from .data import ImageData, load_data
 from .errors import UsageError
-from .evaluate import Predictions, build_classifier, harmonic_mean, predict
-from .files import write_atomically
-from .folders import ADAPTER, RESULTS, as_json, claim, digest
+from .evaluate import Predictions, build_classifier, predict
+from .files import json_bytes, write_atomically
+from .folders import ADAPTER, RESULTS, claim, digest
 from .images import ImageSet, eval_transform, in_order, loader, train_transform
+from .metrics import harmonic_mean
 from .precision import pick_device
 from .progress import Progress
 from .prompting import class_tokens, look_alikes
 from .trainer import CHECKPOINT, Trainer, TrainSummary
-
-EVAL_BATCH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +137,7 @@ def execute(run: FewShotRun, output: str | Path, runtime: Runtime | None = None)
         settings=run.to_dict(),
         scores={"metrics": metrics, "zero_shot": zero_shot},
     )
-    write_atomically(output / RESULTS, as_json(results))
+    write_atomically(output / RESULTS, json_bytes(results))
     (output / CHECKPOINT).unlink(missing_ok=True)
     return results
 
@@ -210,7 +209,7 @@ def score(
         raise ValueError(f"{data.spec} has no {split} images to score.")
     tokens = class_tokens(built.model, built.tokenizer, data.class_names, data.template)
     classifier = build_classifier(built.model, tokens, precision)
-    batches = in_order(len(examples), EVAL_BATCH)
+    batches = in_order(len(examples))
     images = ImageSet(examples, eval_transform(built.model))
     with Progress(f"scoring ({features})", len(batches), quiet=runtime.quiet) as progress:
         return predict(

@@ -34,7 +34,7 @@ def recipe(variant: str, protocol: str) -> Recipe:
     raise UsageError(f"protocol is {protocol!r}; it has to be one of {PROTOCOLS}.")
 
 
-def demo(variant: str) -> Recipe:
+def demo() -> Recipe:
     """The demo's: the tiny CLIP of printed characters meets handwritten digits.
 
     One setting for both methods and all seeds, chosen on the validation part of the digits.

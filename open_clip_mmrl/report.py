@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, pstdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .metrics import harmonic_mean
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FROZEN = "frozen CLIP"
 _LABELS = {"mmrl": "MMRL", "mmrl++": "MMRL++"}
@@ -30,8 +35,7 @@ class Row:
     @property
     def hm(self) -> float:
         """Harmonic mean of the mean accuracies."""
-        total = self.base + self.novel
-        return 2 * self.base * self.novel / total if total else 0.0
+        return harmonic_mean(self.base, self.novel)
 
 
 def read_results(folder: str | Path) -> list[dict[str, Any]]:
@@ -79,15 +83,11 @@ def _row(method, metrics, parameters, train_ms, eval_ms) -> Row:
 
 def speed_figure(results: Sequence[dict[str, Any]], path: str | Path) -> Path:
     """Time and memory of a training step against the number of classes, log axes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     settings = results[0]["settings"]
     measured = {"seconds": ("seconds per step", 1), "peak_bytes": ("peak memory, MB", 1e6)}
     measured = {k: v for k, v in measured.items() if results[0]["train_step"][k]}
     compared = {"ours": ("", "#1a73e8"), "reference": ("reference_", "#9aa0a6")}
-    figure = Figure(figsize=(4.5 * len(measured), 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _new_figure(4.5 * len(measured), 4)
     panels = figure.subplots(1, len(measured), squeeze=False)[0]
     for axes, (key, (label, unit)) in zip(panels, measured.items(), strict=True):
         for name, (prefix, colour) in compared.items():
@@ -106,21 +106,14 @@ def speed_figure(results: Sequence[dict[str, Any]], path: str | Path) -> Path:
         f"{settings['precision']}, {settings['device_name']}",
         fontsize=11,
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    return path
+    return _save(figure, path)
 
 
 def comparison_figure(rows: Sequence[Row], title: str, path: str | Path) -> Path:
     """Bars of base, novel and harmonic mean, one group for each, one colour per method."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     groups = ("base classes\n(seen in training)", "novel classes\n(new names)", "harmonic mean")
     colours = ("#9aa0a6", "#1a73e8", "#e8710a", "#188038")
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _new_figure(7.2, 4.2)
     axes = figure.add_subplot()
     width = 0.8 / len(rows)
     for i, row in enumerate(rows):
@@ -147,6 +140,20 @@ def comparison_figure(rows: Sequence[Row], title: str, path: str | Path) -> Path
     axes.legend(
         frameon=False, ncols=len(rows), loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9
     )
+    return _save(figure, path)
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    """A figure of this many inches, drawn without a screen and without pyplot's state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

@@ -20,6 +20,16 @@ def unit(feature: Tensor) -> Tensor:
     return F.normalize(feature, dim=-1)
 
 
+def cosine_logits(model: MMRLCLIP, image: Tensor, text: Tensor) -> Tensor:
+    """Unit features [B, E] and [C, E] -> logits [B, C], by the model's own scale and bias.
+
+    Outside of autocast, which would round them to half precision.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        bias = 0 if model.logit_bias is None else model.logit_bias
+        return model.logit_scale.exp() * image @ text.T + bias
+
+
 class MMRLTask(nn.Module):
     """Images and labels in, loss and everything it was made of out.
 
@@ -71,11 +81,9 @@ class MMRLTask(nn.Module):
         both = model.adapted_image_features(hidden, image_tokens)
         text = unit(model.adapted_text_features(self._prompts, text_tokens, self.text_chunk_size))
         image, image_rep = unit(both.class_), unit(both.representation)
+        logits = cosine_logits(model, image, text)
+        logits_rep = cosine_logits(model, image_rep, text)
         with torch.autocast(images.device.type, enabled=False):
-            scale = model.logit_scale.exp()
-            bias = 0 if model.logit_bias is None else model.logit_bias
-            logits = scale * image @ text.T + bias
-            logits_rep = scale * image_rep @ text.T + bias
             loss = MMRLLoss(alpha, model.config.reg_weight)(
                 logits, logits_rep, image, text, frozen_image, self.frozen_text_features, labels
             )

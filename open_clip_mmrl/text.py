@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .blocks import KeysValues, keys_values, run_block
+from .blocks import KeysValues, compose, keys_values, run_block
 from .grouping import ClassPrompts, PromptGroup, length_groups
 
 FROZEN_CHUNK = 1024
@@ -143,15 +143,14 @@ class TextTower:
         bos [U, 1, D]; tokens [n, K, D], one set per block, or None.
         """
         carried, lent = None, []
+        mask = _causal(1 if tokens is None else 1 + tokens.shape[1], 0, bos.device)
         for i, block in enumerate(blocks):
             prefix = bos
             if tokens is not None:
-                fresh = tokens[i].to(bos.dtype).expand(bos.shape[0], -1, -1)
-                if carried is not None:
-                    fresh = beta * fresh + (1 - beta) * carried
-                prefix = torch.cat([bos, fresh], dim=1)
+                composed = compose(tokens[i].to(bos.dtype), carried, beta, bos.shape[0])
+                prefix = torch.cat([bos, composed], dim=1)
             lent.append(keys_values(block, prefix))
-            prefix = run_block(block, prefix, mask=_causal(prefix.shape[1], 0, bos.device))
+            prefix = run_block(block, prefix, mask=mask)
             bos, carried = prefix[:, :1], prefix[:, 1:]
         return lent, bos
 
@@ -163,7 +162,6 @@ class TextTower:
         chunk_size: int | None,
     ) -> Tensor:
         """Layers J .. L of all groups behind their prefixes -> [C, D] in the prompts' order."""
-
         recompute = self.transformer.grad_checkpointing
 
         def run(group: PromptGroup) -> Tensor:
@@ -188,8 +186,10 @@ def _run_rest(
 ) -> Tensor:
     """Rows behind the prefix through some blocks, [c, T, D]."""
     x = group.rest
+    if not prefixes:
+        return x
+    mask = _causal(x.shape[1], prefixes[0].keys.shape[2], x.device)
     for block, prefix in zip(blocks, prefixes, strict=True):
-        mask = _causal(x.shape[1], prefix.keys.shape[2], x.device)
         shared = _per_prompt(prefix, group.begin)
         x = run_block(block, x, shared=shared, mask=mask, recompute=recompute)
     return x
@@ -207,12 +207,11 @@ def _read_rest(
     A prompt may end at its first token (no end token in it): then BOS, [U, 1, D] behind all
     blocks, is read, as open_clip does.
     """
-    *upper, last = zip(blocks, prefixes, strict=True)
     at_bos = bos[group.begin, 0]
     if not group.rest.shape[1]:
         return at_bos
-    x = _run_rest([b for b, _ in upper], group, [p for _, p in upper], recompute)
-    block, prefix = last
+    x = _run_rest(blocks[:-1], group, prefixes[:-1], recompute)
+    block, prefix = blocks[-1], prefixes[-1]
     index = (group.end - 1).clamp(min=0)
     row = x[torch.arange(len(x), device=x.device), index].unsqueeze(1)
     count = prefix.keys.shape[2]

@@ -19,7 +19,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from .blocks import keys_values, run_block
+from .blocks import compose, keys_values, run_block
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ class ImageTower:
                 shared = keys_values(block, fresh.unsqueeze(0))
                 x = run_block(block, x, shared=shared, recompute=self._recompute)
             else:
-                rows = torch.cat([_compose(fresh, carried, beta, batch), x], dim=1)
+                rows = torch.cat([compose(fresh, carried, beta, batch), x], dim=1)
                 rows = run_block(block, rows, recompute=self._recompute)
                 carried, x = rows[:, :count], rows[:, count:]
         block, fresh = last
-        rows = torch.cat([_compose(fresh, carried, beta, batch), x], dim=1)
+        rows = torch.cat([compose(fresh, carried, beta, batch), x], dim=1)
         rows = run_block(block, rows, asking=rows[:, : count + 1])
         return rows[:, count], rows[:, :count]
 
@@ -93,9 +93,3 @@ class ImageTower:
         """
         pooled = self.visual.ln_post(rows).mean(dim=1)
         return pooled @ projection.to(pooled.dtype)
-
-
-def _compose(fresh: Tensor, carried: Tensor | None, beta: float, batch: int) -> Tensor:
-    """Tokens in front of a layer, [B, K, D], from fresh [K, D] and carried [B, K, D]."""
-    fresh = fresh.expand(batch, -1, -1)
-    return fresh if carried is None else beta * fresh + (1 - beta) * carried

@@ -12,9 +12,9 @@ from open_clip_mmrl.evaluate import (
     build_classifier,
     choose_features,
     class_scores,
-    harmonic_mean,
     predict,
 )
+from open_clip_mmrl.metrics import harmonic_mean
 
 IMAGES, TOKENS = tiny_images(5), tiny_prompts([4, 7, 12, 5])
 LABELS = torch.tensor([0, 1, 2, 3, 0])

@@ -10,7 +10,8 @@ import open_clip_mmrl
 
 ROOT = Path(open_clip_mmrl.__file__).parent
 LAYERS = [
-    "errors config losses blocks grouping representation sampling progress files names memory",
+    "errors config losses blocks grouping representation sampling progress "
+    "files names memory metrics",
     "vision text data precision assets suitability",
     "model images prompting",
     "sharing bases adapters official task reference evaluate creation registry",

@@ -204,7 +204,7 @@ def test_the_demo_recipe_is_run_for_every_seed_and_drawn(tmp_path, monkeypatch):
     from open_clip_mmrl import demo, recipes
 
     short = recipes.Recipe({"start_layer": 5, "rep_dim": 8}, TrainConfig(epochs=1, batch_size=16))
-    monkeypatch.setattr(recipes, "demo", lambda variant: short)
+    monkeypatch.setattr(recipes, "demo", lambda: short)
     runtime = Runtime(device="cpu", quiet=True, say=lambda text: None)
     rows = demo.run_demo(tmp_path, runtime, seeds=(1, 2))
     assert [row.method for row in rows] == ["frozen CLIP", "MMRL", "MMRL++"]

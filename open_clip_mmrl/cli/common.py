@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from ..config import PRECISIONS, VARIANTS
 from ..errors import UsageError
@@ -41,14 +42,10 @@ def command(function: Callable) -> Callable:
         try:
             function(*args, **kwargs)
         except (ValueError, RuntimeError, OSError) as error:
-            err.print(f"[bold red]error:[/] {_plain(error)}", highlight=False, soft_wrap=True)
+            err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
 
     return wrapped
-
-
-def _plain(error: Exception) -> str:
-    return str(error).replace("[", r"\[")
 
 
 def say(text: str) -> None:

@@ -48,7 +48,7 @@ def speed(
 ) -> None:
     """Time ours, the paper-literal reference and plain open_clip, in one run."""
     from .. import speed as bench
-    from ..files import write_atomically
+    from ..files import json_bytes, write_atomically
     from ..report import speed_figure
     from ..tables import speed_table
 
@@ -74,7 +74,7 @@ def speed(
         say(json.dumps(result)) if as_json else out.print(speed_table(result))
         return
     results = bench.sweep(settings, largest_reference=largest_reference, say=report)
-    write_atomically(output / "speed.json", (json.dumps(results, indent=2) + "\n").encode())
+    write_atomically(output / "speed.json", json_bytes(results))
     speed_figure(results, output / "speed.png")
     if as_json:
         say(json.dumps(results))

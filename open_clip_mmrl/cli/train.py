@@ -77,8 +77,6 @@ def train(
 
     name = resolve_name(model or assets.MODEL_NAME, method and method.value)
     protocol = "base-to-novel" if classes is TrainedOn.base else "few-shot"
-    changes = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
-    changes["text_chunk_size"] = text_chunk_size
     run = FewShotRun(
         model=name,
         pretrained=pretrained,
@@ -100,7 +98,7 @@ def train(
         ),
         train=recipes.changed(
             recipes.recipe(split_name(name)[0], protocol).train,
-            **given(**changes),
+            **given(epochs=epochs, batch_size=batch_size, lr=lr, text_chunk_size=text_chunk_size),
             seed=seed,
             flip=flip,
             precision=precision.value,
