@@ -19,7 +19,9 @@ from rich.progress import Progress as RichProgress
 class Progress:
     """A context manager around one bar; `quiet` shows nothing."""
 
-    def __init__(self, what: str, total: int, *, quiet: bool = False) -> None:
+    def __init__(
+        self, what: str, total: float | None, *, quiet: bool = False, unit: str = "images"
+    ) -> None:
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -33,7 +35,7 @@ class Progress:
             transient=True,
         )
         self._task = self._bar.add_task(what, total=total, note="")
-        self._start, self._images = time.perf_counter(), 0
+        self._start, self._done, self._unit = time.perf_counter(), 0.0, unit
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -44,10 +46,11 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def advance(self, steps: int, *, images: int = 0, loss: float | None = None) -> None:
-        """Some steps further; `images` of them were processed since the last call."""
-        self._images += images
+    def advance(self, steps: float, *, images: float = 0, loss: float | None = None) -> None:
+        """Some steps further; so many images (or other units) were done since the last call."""
+        self._done += images
         parts = [] if loss is None else [f"loss {loss:.3f}"]
-        if self._images:
-            parts.append(f"{self._images / (time.perf_counter() - self._start):.1f} images/s")
+        if self._done:
+            speed = self._done / (time.perf_counter() - self._start)
+            parts.append(f"{speed:.1f} {self._unit}/s")
         self._bar.update(self._task, advance=steps, note="  ".join(parts))

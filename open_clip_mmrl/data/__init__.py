@@ -1,4 +1,6 @@
-"""Data sets by one string, the SPEC: `digits`, `folder:PATH`, `coop:NAME`.
+"""Data sets by one string, the SPEC.
+
+`digits`, `scrawl`, `folder:PATH`, `coop:NAME`, `wds:PATH_OR_URL`, `clip_benchmark:NAME`.
 
 `load_data` hands what follows the colon to the reader of that prefix. A new kind of source is a
 function that returns an `ImageData`, and a line in `_READERS`.
@@ -13,11 +15,15 @@ from pathlib import Path
 
 from ..errors import UsageError
 from .base import Classes, Example, ImageData, read_image
-from .coop import LAYOUTS, read_coop
+from .benchmark import SPLITS, read_benchmark
+from .catalog import CATALOG
+from .coop import read_coop
 from .digits import read_digits
 from .folder import read_folder
 from .messages import did_you_mean
 from .prompts import DEFAULT_TEMPLATE, parse_template, prompts
+from .scrawl import read_scrawl
+from .wds import read_wds
 
 __all__ = [
     "DEFAULT_TEMPLATE",
@@ -35,36 +41,62 @@ __all__ = [
 class _Reader:
     """How a prefix is written, what it stands for, and what reads it.
 
-    `argument` names what follows the colon; empty: nothing does, and there is no colon.
+    `argument` names what follows the colon; empty: nothing does, and there is no colon. `read`
+    takes that, `data_root` and `quiet`.
     """
 
     argument: str
     meaning: str
-    read: Callable[[str, str | Path | None], ImageData]
+    read: Callable[[str, str | Path | None, bool], ImageData]
 
 
 _READERS = {
     "digits": _Reader(
-        "", "the handwritten digits of scikit-learn", lambda _argument, _data_root: read_digits()
+        "", "the handwritten digits of scikit-learn", lambda argument, root, quiet: read_digits()
+    ),
+    "scrawl": _Reader(
+        "",
+        "47 printed characters in a shaky hand, drawn here",
+        lambda argument, root, quiet: read_scrawl(),
     ),
     "folder": _Reader(
         "PATH",
         "PATH/train/<class>/* and PATH/test/<class>/*",
-        lambda argument, _data_root: read_folder(argument),
+        lambda argument, root, quiet: read_folder(argument),
     ),
-    "coop": _Reader("NAME", "NAME under data_root, with its split_*.json", read_coop),
+    "coop": _Reader(
+        "NAME",
+        "NAME under data_root: one of the paper's fifteen, or a folder with its split_*.json",
+        lambda argument, root, quiet: read_coop(argument, root),
+    ),
+    "wds": _Reader(
+        "PATH_OR_URL",
+        "shards in clip_benchmark's webdataset layout, test/nshards.txt, test/0.tar, ...",
+        lambda argument, root, quiet: read_wds(argument, quiet=quiet),
+    ),
+    "clip_benchmark": _Reader(
+        "NAME",
+        "clip_benchmark's NAME under data_root, its --dataset_root; wds/NAME for shards",
+        lambda argument, root, quiet: read_benchmark(argument, root, quiet=quiet),
+    ),
 }
 
 
 def load_data(
-    spec: str, *, data_root: str | Path | None = None, template: str | None = None
+    spec: str,
+    *,
+    data_root: str | Path | None = None,
+    template: str | None = None,
+    quiet: bool = False,
 ) -> ImageData:
     """The data set that `spec` names.
 
     Args:
-        spec: `digits`, `folder:PATH` or `coop:NAME`.
-        data_root: the folder that holds the data sets of `coop:`; the others do not look at it.
+        spec: one of the forms above.
+        data_root: the folder that holds the data sets of `coop:`, or what clip_benchmark calls
+            `--dataset_root`; the others do not look at it.
         template: a prompt to use instead of the data set's own, with `{}` for the class name.
+        quiet: no progress bars where reading or fetching takes long.
 
     Raises:
         ValueError: an unknown form, or whatever the reader finds wrong; see the readers.
@@ -79,7 +111,7 @@ def load_data(
         raise UsageError(f"unknown data {spec!r}.{_suggestion(spec, prefix)}{_forms()}")
     if bool(reader.argument) != bool(argument) or (colon and not reader.argument):
         raise UsageError(f"data {spec!r} must be written {_form(prefix, reader)}.{_forms()}")
-    data = reader.read(argument, data_root)
+    data = reader.read(argument, data_root, quiet)
     return data if template is None else data.with_template(template)
 
 
@@ -95,8 +127,14 @@ def _forms() -> str:
 
 
 def _suggestion(spec: str, prefix: str) -> str:
-    if os.path.isdir(os.path.expanduser(spec)):
-        return f" Did you mean folder:{spec}?"
-    if spec in LAYOUTS:
+    if prefix in ("http", "https"):
+        return f" Did you mean wds:{spec}?"
+    path = Path(os.path.expanduser(spec))
+    if path.is_dir():
+        kind = "wds" if next(path.glob("*/nshards.txt"), None) else "folder"
+        return f" Did you mean {kind}:{spec}?"
+    if spec in CATALOG:
         return f" Did you mean coop:{spec}?"
+    if spec in SPLITS:
+        return f" Did you mean clip_benchmark:{spec}?"
     return did_you_mean(prefix, _READERS)

@@ -1,78 +1,83 @@
-"""`coop:NAME`: the field's folder layout with CoOp's split files, under one data root.
+"""`coop:NAME`: the field's folder layout, under one data root.
 
-Layout: DATASETS.md of github.com/KaiyangZhou/CoOp. Split files: `split_file.py`.
+The paper's fifteen data sets have fixed places and are read as their authors or the field lay them
+out (`catalog.py`). Any other NAME is a folder with a split file of its own.
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..errors import UsageError
+from .aircraft import read_aircraft
 from .base import Example, ImageData
+from .catalog import CATALOG, Entry, find_entry
+from .drawn_splits import draw_split
+from .imagenet import read_imagenet
 from .messages import did_you_mean, listing
 from .prompts import DEFAULT_TEMPLATE
-from .split_file import read_split
+from .split_file import Rows, read_split
 
-
-@dataclass(frozen=True)
-class _Layout:
-    """Folder under the data root, image folder in it, split file in it, and the paper's prompt."""
-
-    folder: str
-    images: str
-    split: str
-    template: str = DEFAULT_TEMPLATE
-
-
-# Prompts: Table 7 of the MMRL paper.
-LAYOUTS = {
-    "caltech101": _Layout("caltech-101", "101_ObjectCategories", "split_zhou_Caltech101.json"),
-    "oxford_pets": _Layout(
-        "oxford_pets",
-        "images",
-        "split_zhou_OxfordPets.json",
-        "a photo of a {}, a type of pet.",
-    ),
-    "stanford_cars": _Layout("stanford_cars", ".", "split_zhou_StanfordCars.json"),
-    "oxford_flowers": _Layout(
-        "oxford_flowers",
-        "jpg",
-        "split_zhou_OxfordFlowers.json",
-        "a photo of a {}, a type of flower.",
-    ),
-    "food101": _Layout(
-        "food-101", "images", "split_zhou_Food101.json", "a photo of {}, a type of food."
-    ),
-    "sun397": _Layout("sun397", "SUN397", "split_zhou_SUN397.json"),
-    "dtd": _Layout("dtd", "images", "split_zhou_DescribableTextures.json", "{} texture."),
-    "eurosat": _Layout(
-        "eurosat", "2750", "split_zhou_EuroSAT.json", "a centered satellite photo of {}."
-    ),
-    "ucf101": _Layout(
-        "ucf101",
-        "UCF-101-midframes",
-        "split_zhou_UCF101.json",
-        "a photo of a person doing {}.",
-    ),
-}
-# "coop:food-101" means food101: by the general rule it would silently get another prompt.
-_BY_FOLDER = {layout.folder: layout for layout in LAYOUTS.values()}
-# Published prompts of data sets that have no split file in the field's layout.
-_TEMPLATES = {"fgvc_aircraft": "a photo of a {}, a type of aircraft."}
+SplitOrigin = Literal["published file", "drawn", "folders"]
 
 
 def read_coop(name: str, data_root: str | Path | None) -> ImageData:
     """The data set NAME under `data_root`.
 
-    The names in `LAYOUTS` have fixed places. Any other NAME is a folder of `data_root` with one
-    file `split_*.json`; its image folder is the folder itself or one of its direct subfolders,
-    whichever holds the first path listed. Only that path is looked up: `read_image` names any
-    other image that is missing. "val" may be left out of a split file.
+    A data set of the catalog whose `split_zhou_*.json` is missing gets a split drawn here (see
+    `drawn_splits`; `split_origin` tells). Any other NAME is a folder of `data_root` with one file
+    `split_*.json`; its image folder is the folder itself or one of its direct subfolders,
+    whichever holds the first path listed. Of images that a file lists, only the first is looked
+    up: `read_image` names any other that is missing. "val" may be left out of a split file.
 
     Raises:
-        ValueError: no `data_root`; a folder or file is missing; the split file is not in
-            order (see `read_split`).
+        ValueError: no `data_root`; a folder or file is missing or not in order; see `read_split`,
+            `draw_split`, `read_aircraft` and `read_imagenet`.
     """
+    root = existing_root(name, data_root)
+    entry = find_entry(name)
+    if entry is not None and entry.labels == "folders":
+        _existing_folder(entry, root)
+        parts, class_names = read_imagenet(entry, root)
+    else:
+        rows, class_names, images = _listed(entry, root) if entry else _read_own(name, root)
+        parts = {
+            part: tuple(Example(image=images / path, label=label) for path, label, _ in listed)
+            for part, listed in rows.items()
+        }
+    return ImageData(
+        spec=f"coop:{name}",
+        class_names=class_names,
+        template=entry.template if entry else DEFAULT_TEMPLATE,
+        own_template=entry is not None,
+        **parts,
+    )
+
+
+def split_origin(name: str, data_root: str | Path | None) -> SplitOrigin:
+    """What says which image is in which part of a data set of the catalog.
+
+    "published file": its split file, or its authors' lists. "folders": the folders its images are
+    in. "drawn": neither is there, and the split is drawn here; it is not the one of published
+    results.
+
+    Raises:
+        ValueError: not a data set of the catalog, or its folder is missing.
+    """
+    root = existing_root(name, data_root)
+    entry = find_entry(name)
+    if entry is None:
+        raise UsageError(
+            f"coop:{name} is not one of the paper's data sets.{did_you_mean(name, CATALOG)} "
+            f"They are: {listing(CATALOG, len(CATALOG))}"
+        )
+    if entry.labels == "folders":
+        return "folders"
+    return "published file" if _split_file(entry, _existing_folder(entry, root)) else "drawn"
+
+
+def existing_root(name: str, data_root: str | Path | None) -> Path:
+    """The data root, if there is one."""
     if data_root is None:
         raise UsageError(
             f"coop:{name} needs data_root (on the command line --data-root): the folder that "
@@ -81,48 +86,60 @@ def read_coop(name: str, data_root: str | Path | None) -> ImageData:
     root = Path(os.path.expanduser(data_root))
     if not root.is_dir():
         raise UsageError(f"data_root {root} does not exist or is not a folder")
+    return root
 
-    layout = LAYOUTS.get(name) or _BY_FOLDER.get(name)
-    folder = root / (layout.folder if layout else name)
-    if not name or not folder.is_dir():
-        raise UsageError(_missing_folder(name, folder, root))
-    split_file = folder / layout.split if layout else _only_split_file(folder)
-    if not split_file.is_file():
-        raise ValueError(f"coop:{name}: no split file {split_file}; download it into {folder}")
 
-    parts, class_names = read_split(split_file)
-    first = next(rows[0][0] for rows in parts.values() if rows)
-    image_folder = folder / layout.images if layout else _image_folder(folder, first)
-    if not (image_folder / first).is_file():
+def _existing_folder(entry: Entry, root: Path) -> Path:
+    folder = root / entry.folder
+    if not folder.is_dir():
+        raise UsageError(
+            f"coop:{entry.name}: no folder {folder}; put {entry.title} there, from {entry.source} "
+            f"(in it: {listing(entry.places)}; github.com/KaiyangZhou/CoOp, DATASETS.md says how)"
+        )
+    return folder
+
+
+def _split_file(entry: Entry, folder: Path) -> Path | None:
+    """What the split is read from; None where it has to be drawn."""
+    file = folder / entry.files[-1]
+    return file if entry.labels == "lists" or file.is_file() else None
+
+
+def _listed(entry: Entry, root: Path) -> tuple[dict[str, Rows], tuple[str, ...], Path]:
+    """Rows, class names and image folder of a data set whose images stand in lists."""
+    folder = _existing_folder(entry, root)
+    split_file = _split_file(entry, folder)
+    if entry.labels == "lists":
+        rows, class_names = read_aircraft(entry, folder)
+    elif split_file:
+        rows, class_names = read_split(split_file)
+    else:
+        rows, class_names = draw_split(entry, folder)
+    images = folder / entry.images
+    if not (images / _first(rows)).is_file():
         raise ValueError(
-            f"coop:{name}: the first image of {split_file.name}, {image_folder / first}, does not "
-            f"exist; unpack the images into {image_folder}"
+            f"coop:{entry.name}: the first image listed, {images / _first(rows)}, does not exist; "
+            f"unpack the images of {entry.source} into {images}"
         )
-    examples = {
-        part: tuple(Example(image=image_folder / path, label=label) for path, label, _ in rows)
-        for part, rows in parts.items()
-    }
-    template = layout.template if layout else _TEMPLATES.get(name)
-    return ImageData(
-        spec=f"coop:{name}",
-        class_names=class_names,
-        template=template or DEFAULT_TEMPLATE,
-        own_template=template is not None,
-        **examples,
-    )
+    return rows, class_names, images
 
 
-def _missing_folder(name: str, folder: Path, root: Path) -> str:
-    if name in LAYOUTS or name in _BY_FOLDER:
-        return (
-            f"coop:{name}: no folder {folder}; put the data set there (CoOp's DATASETS.md says how)"
+def _read_own(name: str, root: Path) -> tuple[dict[str, Rows], tuple[str, ...], Path]:
+    """Rows, class names and image folder of a data set that is not in the catalog."""
+    folder = root / name
+    if not folder.is_dir():
+        present = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        raise UsageError(
+            f"coop:{name}: not a known name, nor a folder of {root}."
+            f"{did_you_mean(name, [*CATALOG, *present])} Known: {listing(CATALOG, len(CATALOG))}; "
+            f"folders there: {listing(present) or 'none'}"
         )
-    present = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-    return (
-        f"coop:{name}: not a known name, nor a folder of {root}."
-        f"{did_you_mean(name, [*LAYOUTS, *present])} Known: {listing(LAYOUTS, len(LAYOUTS))}; "
-        f"folders there: {listing(present) or 'none'}"
-    )
+    rows, class_names = read_split(_only_split_file(folder))
+    return rows, class_names, _image_folder(folder, _first(rows))
+
+
+def _first(rows: dict[str, Rows]) -> str:
+    return next(listed[0][0] for listed in rows.values() if listed)
 
 
 def _only_split_file(folder: Path) -> Path:

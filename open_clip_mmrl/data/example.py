@@ -1,14 +1,17 @@
 """One labelled image, and how its pixels are read.
 
-`read_image` is the one place to teach a new kind of image, such as a member of a shard.
+The kinds of image are a file, an array of pixels, a place in a shard, and an item of a data set of
+torchvision's kind. `_open` is the one place that tells them apart.
 """
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,16 +19,43 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+@dataclass(frozen=True, slots=True)
+class ShardImage:
+    """An image file inside a tar: `size` bytes from `offset` on. `key` is the sample's name."""
+
+    shard: Path
+    key: str
+    extension: str
+    offset: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.shard}, key {self.key}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # eq: data sets have none of their own
+class DatasetItem:
+    """`dataset[index]`, an (image, label) pair whose image is PIL's. `name` is the data set's."""
+
+    dataset: Sequence[tuple[Image.Image, Any]]
+    name: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.index}]"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)  # eq: arrays have no single answer to ==
 class Example:
     """One labelled image.
 
     Attributes:
-        image: a file, or pixels as a uint8 array, `[H, W]` grey or `[H, W, 3]` RGB.
+        image: a file, pixels as a uint8 array, `[H, W]` grey or `[H, W, 3]` RGB, a place in a
+            shard, or an item of a data set.
         label: the class, an index into `ImageData.class_names`.
     """
 
-    image: Path | np.ndarray
+    image: Path | np.ndarray | ShardImage | DatasetItem
     label: int
 
     def __post_init__(self) -> None:
@@ -38,10 +68,10 @@ class Example:
                     f"image is an array of {dtype} and shape {shape}; it must be uint8, "
                     "[height, width] (grey) or [height, width, 3] (RGB)"
                 )
-        elif not isinstance(self.image, Path):
+        elif not isinstance(self.image, Path | ShardImage | DatasetItem):
             raise ValueError(
-                f"image is of type {type(self.image).__name__}; "
-                "it must be a pathlib.Path or a uint8 array"
+                f"image is of type {type(self.image).__name__}; it must be a pathlib.Path, a uint8 "
+                "array, a ShardImage or a DatasetItem"
             )
 
 
@@ -53,17 +83,30 @@ def read_image(example: Example) -> Image.Image:
     Raises:
         ValueError: the file is missing, or is not a whole image; the message names it.
     """
+    from PIL import UnidentifiedImageError
+
+    image = example.image
+    if isinstance(image, Path) and not image.is_file():
+        raise ValueError(f"image {image} does not exist")
+    try:
+        with _open(image) as opened:
+            return opened.convert("RGB")
+    except Exception as error:  # what a damaged file raises depends on its format
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
+        raise ValueError(
+            f"image {image} cannot be read ({reason}); replace it, or remove it from the data set"
+        ) from error
+
+
+def _open(image: Path | np.ndarray | ShardImage | DatasetItem) -> Image.Image:
     from PIL import Image
 
-    if isinstance(example.image, np.ndarray):
-        return Image.fromarray(example.image).convert("RGB")
-    if not example.image.is_file():
-        raise ValueError(f"image file {example.image} does not exist")
-    try:
-        with Image.open(example.image) as image:
-            return image.convert("RGB")
-    except Exception as error:  # what a damaged file raises depends on its format
-        raise ValueError(
-            f"image file {example.image} cannot be read ({error}); "
-            "replace it, or remove it from the data set"
-        ) from error
+    if isinstance(image, np.ndarray):
+        return Image.fromarray(image)
+    if isinstance(image, DatasetItem):
+        return image.dataset[image.index][0]
+    if isinstance(image, Path):
+        return Image.open(image)
+    with open(image.shard, "rb") as shard:
+        shard.seek(image.offset)
+        return Image.open(io.BytesIO(shard.read(image.size)))

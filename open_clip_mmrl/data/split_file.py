@@ -10,11 +10,10 @@ from typing import Any
 from .messages import listing
 
 SHAPE = 'a split file is {"train": [[path, label, classname], ...], "val": ..., "test": ...}'
+Rows = list[tuple[str, int, str]]
 
 
-def read_split(
-    split_file: Path,
-) -> tuple[dict[str, list[tuple[str, int, str]]], tuple[str, ...]]:
+def read_split(split_file: Path) -> tuple[dict[str, Rows], tuple[str, ...]]:
     """The rows of "train", "val" and "test", and the class names by label.
 
     Raises:
@@ -29,32 +28,44 @@ def read_split(
         raise ValueError(f"{split_file} holds a {type(content).__name__}; {SHAPE}")
     content.setdefault("val", [])
 
-    parts: dict[str, list[tuple[str, int, str]]] = {}
-    name_of: dict[int, str] = {}
+    parts: dict[str, Rows] = {}
     for part in ("train", "val", "test"):
         if part not in content:
             raise ValueError(f"{split_file} has no key {part!r}; {SHAPE}")
         if not isinstance(content[part], list):
             raise ValueError(f"{split_file}: {part!r} is not a list; {SHAPE}")
         for index, row in enumerate(content[part]):
-            where = f"{split_file}: {part!r}, row {index}"
             if not _is_row(row):
-                raise ValueError(f"{where} is {row!r}, not [path, label, classname]; {SHAPE}")
-            _, label, class_name = row
-            if name_of.setdefault(label, class_name) != class_name:
                 raise ValueError(
-                    f"{where}: label {label} is named {class_name!r} here and "
-                    f"{name_of[label]!r} before; a label has one class name"
+                    f"{split_file}: {part!r}, row {index} is {row!r}, not "
+                    f"[path, label, classname]; {SHAPE}"
                 )
         parts[part] = [tuple(row) for row in content[part]]
+    return parts, names_by_label(parts, split_file)
+
+
+def names_by_label(parts: dict[str, Rows], source: Path) -> tuple[str, ...]:
+    """The class names that the rows give, one per label.
+
+    Raises:
+        ValueError: no rows, labels other than 0 to n - 1, or two names for one label.
+    """
+    name_of: dict[int, str] = {}
+    for part, rows in parts.items():
+        for index, (_, label, class_name) in enumerate(rows):
+            if name_of.setdefault(label, class_name) != class_name:
+                raise ValueError(
+                    f"{source}: {part!r}, row {index}: label {label} is named {class_name!r} here "
+                    f"and {name_of[label]!r} before; a label has one class name"
+                )
     if not name_of:
-        raise ValueError(f"{split_file} lists no images")
+        raise ValueError(f"{source} lists no images")
     if set(name_of) != set(range(len(name_of))):
         raise ValueError(
-            f"{split_file}: {len(name_of)} classes must have the labels 0 to {len(name_of) - 1}, "
+            f"{source}: {len(name_of)} classes must have the labels 0 to {len(name_of) - 1}, "
             f"but they are {listing(sorted(name_of))}"
         )
-    return parts, tuple(name_of[label] for label in range(len(name_of)))
+    return tuple(name_of[label] for label in range(len(name_of)))
 
 
 def _is_row(row: Any) -> bool:

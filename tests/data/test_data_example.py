@@ -1,9 +1,13 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_data_shards import colour, encoded
+from torchvision.datasets import FakeData
 
 from open_clip_mmrl.data import Example, read_image
+from open_clip_mmrl.data.example import DatasetItem, ShardImage
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.JPG", "a.bmp", "a.gif", "a.tiff", "a.ppm"])
@@ -42,13 +46,70 @@ def test_a_file_that_breaks_off_is_named(tmp_path, write_image, name):
         read_image(Example(image=path, label=0))
 
 
+def shard_image(path, content, before=b"other"):
+    path.write_bytes(before + content + b"more")
+    return ShardImage(path, "s01", "png", len(before), len(content))
+
+
+@pytest.mark.parametrize("extension", ["webp", "png", "jpg", "jpeg"])
+def test_images_in_shards_are_read_in_rgb(tmp_path, extension):
+    place = shard_image(tmp_path / "0.tar", encoded(3, extension))
+    image = read_image(Example(image=place, label=0))
+    assert (image.mode, image.size) == ("RGB", (6, 4))
+    assert np.abs(np.asarray(image).astype(int) - colour(3)).max() <= 3
+
+
+@pytest.mark.parametrize("extension", ["webp", "png", "jpg"])
+def test_an_image_in_a_shard_that_breaks_off_is_named(tmp_path, extension):
+    content = encoded(3, extension, size=(64, 64))
+    place = shard_image(tmp_path / "0.tar", content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"0\.tar, key s01 cannot be read .*replace it"):
+        read_image(Example(image=place, label=0))
+
+
+def test_a_shard_that_is_gone_or_shorter_is_named(tmp_path):
+    place = shard_image(tmp_path / "0.tar", encoded(3, "png"))
+    place.shard.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"0\.tar, key s01 cannot be read \(not an image\)"):
+        read_image(Example(image=place, label=0))
+    place.shard.unlink()
+    with pytest.raises(ValueError, match=r"0\.tar, key s01 cannot be read .*No such file"):
+        read_image(Example(image=place, label=0))
+
+
+def test_items_of_data_sets_are_read_in_rgb():
+    fakes = FakeData(size=3, image_size=(3, 4, 6))
+    image = read_image(Example(image=DatasetItem(fakes, "fakes", 2), label=0))
+    assert np.array_equal(np.asarray(image), np.asarray(fakes[2][0]))
+
+
+def test_an_item_that_cannot_be_read_is_named():
+    fakes = FakeData(size=3, image_size=(3, 4, 6))
+    with pytest.raises(ValueError, match=r"image fakes\[3\] cannot be read"):
+        read_image(Example(image=DatasetItem(fakes, "fakes", 3), label=0))
+
+
+def test_examples_of_all_kinds_travel_to_other_processes(tmp_path, write_image):
+    fakes = FakeData(size=3, image_size=(3, 4, 6))
+    for image in (
+        write_image(tmp_path / "a.png"),
+        np.zeros((4, 6, 3), np.uint8),
+        shard_image(tmp_path / "0.tar", encoded(3, "png")),
+        DatasetItem(fakes, "fakes", 2),
+    ):
+        example = Example(image=image, label=1)
+        copy = pickle.loads(pickle.dumps(example))
+        assert copy.label == 1 and str(copy.image) == str(image)
+        assert np.array_equal(np.asarray(read_image(copy)), np.asarray(read_image(example)))
+
+
 @pytest.mark.parametrize(
     ("image", "words"),
     [
         (np.zeros((4, 4), dtype=np.float32), r"array of float32 and shape \(4, 4\); .*uint8"),
         (np.zeros((3, 4, 4), dtype=np.uint8), r"shape \(3, 4, 4\); .*\[height, width, 3\]"),
         (np.zeros(4, dtype=np.uint8), r"shape \(4,\)"),
-        ("a.png", "image is of type str; .*pathlib.Path"),
+        ("a.png", "image is of type str; .*pathlib.Path, a uint8 array, a ShardImage or a Data"),
     ],
 )
 def test_image_errors(image, words):

@@ -20,11 +20,15 @@ def test_a_wrong_template_is_found_before_anything_is_read(tmp_path):
         ("Digits", r"Did you mean digits\?"),
         ("fodler:x", r"Did you mean folder\?"),
         ("oxford_pets", r"Did you mean coop:oxford_pets\?"),
+        ("fer2013", r"Did you mean clip_benchmark:fer2013\?"),
+        ("https://host/x", r"Did you mean wds:https://host/x\?"),
         ("imagefolder", "unknown data 'imagefolder'"),
         ("", "unknown data ''"),
         ("folder", "'folder' must be written folder:PATH"),
         ("folder:", "'folder:' must be written folder:PATH"),
         ("coop:", "'coop:' must be written coop:NAME"),
+        ("wds:", "'wds:' must be written wds:PATH_OR_URL"),
+        ("clip_benchmark", "'clip_benchmark' must be written clip_benchmark:NAME"),
         ("digits:", "'digits:' must be written digits"),
         ("digits:3", "'digits:3' must be written digits"),
         (None, "data is None, not a string"),
@@ -33,12 +37,17 @@ def test_a_wrong_template_is_found_before_anything_is_read(tmp_path):
 def test_unknown_forms(spec, words):
     with pytest.raises(ValueError, match=words) as error:
         load_data(spec)
-    for form in ("digits:", "folder:PATH:", "coop:NAME:"):
+    forms = ("digits:", "folder:PATH:", "coop:NAME:", "wds:PATH_OR_URL:", "clip_benchmark:NAME:")
+    for form in forms:
         assert f"\n  {form} " in str(error.value)
 
 
-def test_a_bare_path_is_a_folder(tmp_path):
+def test_a_bare_path_is_a_folder_or_shards(tmp_path):
     with pytest.raises(ValueError, match=r"Did you mean folder:.*\?"):
+        load_data(str(tmp_path))
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "nshards.txt").touch()
+    with pytest.raises(ValueError, match=r"Did you mean wds:.*\?"):
         load_data(str(tmp_path))
 
 

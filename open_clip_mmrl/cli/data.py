@@ -1,0 +1,85 @@
+"""`open-clip-mmrl data check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common import command, out, say
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..data.check import DatasetCheck
+
+app = typer.Typer(help="The paper's data sets on disk.", no_args_is_help=True)
+
+
+@app.callback()
+def _root() -> None: ...
+
+
+@app.command("check")
+@command
+def check(
+    data_root: Annotated[Path, typer.Option(help="Folder that holds the data sets' folders.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write what was found to this file, too.")
+    ] = None,
+) -> None:
+    """Which of the fifteen data sets are there, and what is missing and where it belongs."""
+    from ..data.catalog import CATALOG
+    from ..data.check import check as check_data
+    from ..files import json_bytes, write_atomically
+
+    found = check_data(data_root)
+    out.print(_table(found))
+    for dataset in found:
+        entry = CATALOG[dataset.name]
+        if dataset.state == "missing":
+            say(f"{dataset.name}: missing; from {entry.source}, put into {data_root}:")
+        elif dataset.problem:
+            say(f"{dataset.name}: incomplete; {dataset.problem}")
+        if dataset.state != "present":
+            for place in dataset.absent:
+                say(f"    {place}")
+    notes = dict.fromkeys(note for dataset in found for note in dataset.notes)
+    for note in notes:  # the five of ImageNet share theirs
+        say(f"{', '.join(d.name for d in found if note in d.notes)}: {note}")
+    if json_file is not None:
+        content = {"data_root": str(data_root), "datasets": [d.to_dict() for d in found]}
+        write_atomically(json_file, json_bytes(content))
+
+
+def _table(found: list[DatasetCheck]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from ..data.catalog import CATALOG
+
+    table = Table(
+        title="coop: data sets; in brackets the paper's count, where it is another",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in ("data set", "state", "split", "the\npaper's"):
+        table.add_column(name, no_wrap=True)
+    for name in ("classes", "train", "val", "test"):
+        table.add_column(name, justify="right")
+    for dataset in found:
+        paper = CATALOG[dataset.name].sizes
+        counts = [_count(dataset.sizes and dataset.sizes[key], paper[key]) for key in paper]
+        agrees = {True: "yes", False: "no", None: "-"}[
+            dataset.sizes and dataset.sizes["paper_split"]
+        ]
+        table.add_row(dataset.name, dataset.state, dataset.origin or "-", agrees, *counts)
+    return table
+
+
+def _count(found: int | None, paper: int) -> str:
+    if found is None:
+        return f"({paper})"
+    return str(found) if found == paper else f"{found} ({paper})"

@@ -1,0 +1,169 @@
+"""The labels of five data sets in their authors' own files, with the class names of the field.
+
+Each reader returns rows (path below the image folder, label, class name), images for training and
+images for testing apart. Files and formats are those of the data sets' home pages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from .split_file import Rows
+from .tree import read_lines, require
+
+
+def read_pets(folder: Path, source: str) -> tuple[Rows, Rows]:
+    """annotations/{trainval,test}.txt: "Abyssinian_100 1 1 1" (image, class from 1, ...).
+
+    Raises:
+        ValueError: a file is missing, or a line cannot be read.
+    """
+
+    def rows(name: str) -> Rows:
+        lines = read_lines(
+            folder / "annotations" / name,
+            r"(\S+)_(\d+) ([1-9]\d*) \d+ \d+",
+            "Abyssinian_100 1 1 1",
+            source,
+        )
+        return [
+            (f"{breed}_{number}.jpg", int(label) - 1, breed.lower())
+            for _, (breed, number, label) in lines
+        ]
+
+    return rows("trainval.txt"), rows("test.txt")
+
+
+def read_cars(folder: Path, source: str) -> tuple[Rows, Rows]:
+    """devkit/{cars_meta,cars_train_annos}.mat and cars_test_annos_withlabels.mat.
+
+    Class names have the year first: "2012 Tesla Model S Sedan".
+
+    Raises:
+        ValueError: a file is missing or cannot be read, or a label is not in cars_meta.mat.
+    """
+    meta = _read_mat(folder / "devkit" / "cars_meta.mat", "class_names", source)
+    names = [_year_first(str(name)) for name in meta]
+
+    def rows(path: Path, images: str) -> Rows:
+        found = []
+        for index, entry in enumerate(_read_mat(path, "annotations", source)):
+            if not {"class", "fname"} <= set(entry.dtype.names or ()):
+                raise ValueError(f"{path}: annotations[{index}] has no class and fname")
+            label = int(entry["class"])
+            if not 1 <= label <= len(names):
+                raise ValueError(
+                    f"{path}: annotations[{index}] is of class {label}; cars_meta.mat names 1 to "
+                    f"{len(names)}"
+                )
+            found.append((f"{images}/{entry['fname']}", label - 1, names[label - 1]))
+        return found
+
+    train = rows(folder / "devkit" / "cars_train_annos.mat", "cars_train")
+    return train, rows(folder / "cars_test_annos_withlabels.mat", "cars_test")
+
+
+def read_flowers(folder: Path, source: str) -> Rows:
+    """imagelabels.mat (classes from 1, one per image) and cat_to_name.json; not divided.
+
+    Raises:
+        ValueError: a file is missing or cannot be read, or a class has no name.
+    """
+    labels = _read_mat(folder / "imagelabels.mat", "labels", source)
+    path = require(folder / "cat_to_name.json", "github.com/KaiyangZhou/CoOp, DATASETS.md")
+    try:
+        name_of = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(name_of, dict):
+        raise ValueError(f'{path} holds a {type(name_of).__name__}, not {{"1": "pink primrose"}}')
+    found = []
+    for number, label in enumerate(map(int, labels), start=1):
+        if str(label) not in name_of:
+            raise ValueError(f"{path} has no name for class {label}, that of image {number}")
+        found.append((f"image_{number:05d}.jpg", label - 1, name_of[str(label)]))
+    return found
+
+
+def read_sun(folder: Path, source: str) -> tuple[Rows, Rows]:
+    """ClassName.txt ("/c/church/indoor", by label), Training_01.txt and Testing_01.txt (images).
+
+    Class names have the last word first: "indoor church".
+
+    Raises:
+        ValueError: a file is missing, a line cannot be read, or names a class that is not listed.
+    """
+    classes = folder / "ClassName.txt"
+    lines = read_lines(classes, r"/(\w/.+)", "/c/church/indoor", source)
+    label_of = {name: label for label, (_, (name,)) in enumerate(lines)}
+
+    def rows(name: str) -> Rows:
+        found = []
+        shape = "/c/church/indoor/sun_abc.jpg"
+        for where, (category, image) in read_lines(
+            folder / name, r"/(\w/.+)/([^/]+)", shape, source
+        ):
+            _require_known(where, category, label_of, classes)
+            name = " ".join(reversed(category.split("/")[1:]))
+            found.append((f"{category}/{image}", label_of[category], name))
+        return found
+
+    return rows("Training_01.txt"), rows("Testing_01.txt")
+
+
+def read_ucf(folder: Path, source: str) -> tuple[Rows, Rows]:
+    """ucfTrainTestlist/{classInd,trainlist01,testlist01}.txt, for the middle frames.
+
+    "BabyCrawling/v_BabyCrawling_g01_c01.avi" stands for
+    Baby_Crawling/v_BabyCrawling_g01_c01.jpg; the class name is the folder's.
+
+    Raises:
+        ValueError: a file is missing, a line cannot be read, or names a class that is not listed.
+    """
+    lists = folder / "ucfTrainTestlist"
+    classes = lists / "classInd.txt"
+    lines = read_lines(classes, r"([1-9]\d*) (\w+)", "4 BabyCrawling", source)
+    label_of = {name: int(label) - 1 for _, (label, name) in lines}
+
+    def rows(name: str) -> Rows:
+        found = []
+        pattern, shape = r"(\w+)/(\S+)\.avi(?: \d+)?", "BabyCrawling/v_BabyCrawling_g01_c01.avi 4"
+        for where, (action, video) in read_lines(lists / name, pattern, shape, source):
+            _require_known(where, action, label_of, classes)
+            words = "_".join(re.findall("[A-Z][^A-Z]*", action))
+            found.append((f"{words}/{video}.jpg", label_of[action], words))
+        return found
+
+    return rows("trainlist01.txt"), rows("testlist01.txt")
+
+
+def _require_known(where: str, name: str, known: dict[str, int], classes: Path) -> None:
+    if name not in known:
+        raise ValueError(f"{where}: {name!r} is not in {classes}")
+
+
+def _year_first(name: str) -> str:
+    model, _, year = name.rpartition(" ")
+    return f"{year} {model}".strip()
+
+
+def _read_mat(path: Path, key: str, source: str) -> Any:
+    """One array of a MATLAB file, flat.
+
+    Raises:
+        ValueError: the file is missing or damaged, or has no such array.
+    """
+    import numpy as np
+    from scipy.io import loadmat
+
+    require(path, source)
+    try:
+        content = loadmat(path, squeeze_me=True)
+    except Exception as error:  # what a damaged file raises depends on where the damage is
+        raise ValueError(f"{path} cannot be read ({error}); get it from {source}") from error
+    if key not in content:
+        raise ValueError(f"{path} has no array {key!r}; get it from {source}")
+    return np.atleast_1d(content[key]).ravel()
