@@ -99,6 +99,10 @@ def read_adapter_info(path: str | Path) -> dict[str, Any]:
     missing = [key for key in ("config", "base", "class_names", "template") if key not in info]
     if missing:
         raise ValueError(f"{path} has a header without {', '.join(missing)}: train again.")
+    if not isinstance(info["config"], dict):
+        raise ValueError(f"{path} has a header whose config is no JSON object: train again.")
+    # Settings that have come since an older version wrote it: it was the full method.
+    info["config"] = {**MMRLConfig().to_dict(), **info["config"]}
     return info
 
 

@@ -10,6 +10,9 @@ from typing import Any
 from .errors import UsageError
 
 VARIANTS = ("mmrl", "mmrl++")
+TOKEN_SIDES = ("both", "image", "text")
+SPACES = ("shared", "independent", "text_to_image")
+REGULARIZERS = ("cosine", "l1", "mse")
 PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
 
 
@@ -52,7 +55,9 @@ class _Config:
 class MMRLConfig(_Config):
     """The method's settings. Defaults are the paper's where it has one value for all data sets.
 
-    The two variants differ in their maps and in the default of `beta`, nowhere else.
+    The two variants differ in their maps and in the default of `beta`, nowhere else. The last
+    three fields make the variants of the paper's ablation (tables 4 and 9); their defaults are
+    the method itself.
     """
 
     variant: str = "mmrl"
@@ -60,7 +65,7 @@ class MMRLConfig(_Config):
     num_rep_tokens: int = 5
     """K, representation tokens per layer."""
     rep_dim: int = 512
-    """d_r, width of the representation space."""
+    """d_r, width of the representation space; ignored where `space` is not "shared"."""
     start_layer: int = 6
     """J, first layer of the *text* tower with tokens, 1-based. The image tower gets as many
     token layers, counted from its top, so towers of different depth work."""
@@ -76,6 +81,16 @@ class MMRLConfig(_Config):
     """r, rank of each layer's residual; used by "mmrl++"."""
     proj_rank: int = 64
     """Rank of the residual of the representation feature's projection; used by "mmrl++"."""
+    token_sides: str = "both"
+    """Which towers get tokens. "image" is the paper's `w/o L`: text features stay frozen CLIP's.
+    "text" is its `w/o V`: there is a class feature only, frozen CLIP's own, and `alpha` plays
+    no part."""
+    space: str = "shared"
+    """Where tokens come from. "shared": maps of one space. "independent" is `w/o RS`: parameters
+    of their own in every tower and layer. "text_to_image" is `MMRL-dagger`: free in the text
+    tower, and mapped from there to the image tower layer by layer."""
+    regularizer: str = "cosine"
+    """How the pull measures the distance to frozen CLIP: "cosine", "l1" or "mse"."""
 
     def __post_init__(self) -> None:
         aliases = {"mmrlpp": "mmrl++"}
@@ -90,6 +105,20 @@ class MMRLConfig(_Config):
             value = getattr(self, name)
             _require(_is_real(value, 0, 1), name, value, "a number from 0 to 1")
         _require(_is_real(self.reg_weight), "reg_weight", self.reg_weight, "a number from 0 up")
+        words = {"token_sides": TOKEN_SIDES, "space": SPACES, "regularizer": REGULARIZERS}
+        for name, allowed in words.items():
+            value = getattr(self, name)
+            _require(value in allowed, name, value, f"one of {allowed}")
+        if self.variant != "mmrl":
+            _require(self.space == "shared", "space", self.space, "'shared' with 'mmrl++'")
+        if self.space == "text_to_image":
+            sides = "'both' with space 'text_to_image', whose image tokens are made of text tokens"
+            _require(self.token_sides == "both", "token_sides", self.token_sides, sides)
+
+
+def as_config(value: MMRLConfig | Mapping[str, Any]) -> MMRLConfig:
+    """A config from a config or a mapping of its fields."""
+    return value if isinstance(value, MMRLConfig) else MMRLConfig.from_dict(value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,10 @@ Shapes: N images, B of them at a time, C classes, E embedding width.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,9 +19,9 @@ from .errors import UsageError
 from .model import MMRLCLIP
 from .precision import autocast
 from .progress import Progress
-from .task import cosine_logits, unit
+from .scores import FUSIONS, accuracy, mix
+from .task import cosine_logits, image_branches, unit
 
-FUSIONS = ("logits", "probabilities")
 SCORED = ("class", "fused", "frozen")
 
 
@@ -47,7 +49,36 @@ class Predictions:
     @property
     def accuracy(self) -> float:
         """Top-1, percent."""
-        return 100 * (self.scores.argmax(dim=1) == self.labels).double().mean().item()
+        return accuracy(self.scores, self.labels)
+
+
+class RawLogits(NamedTuple):
+    """Logits of one batch by every feature, [B, C] each: nothing mixed yet."""
+
+    by_class: Tensor
+    by_rep: Tensor | None
+    """None where the model has no image tokens."""
+    frozen: Tensor
+    """Of the base model: its image feature against its text features."""
+
+
+@dataclass(frozen=True)
+class AllPredictions:
+    """What a pass over N images gave by every feature, for `scores` to look at: any mix, the
+    class feature alone, frozen CLIP. Three times [N, C], on the CPU."""
+
+    by_class: Tensor
+    by_rep: Tensor | None
+    """None where the model has no image tokens."""
+    frozen: Tensor
+    labels: Tensor
+    """[N]."""
+    images_per_second: float
+    """Of the model alone, with both of its branches; `predict` runs only what it needs."""
+
+    def fused(self, alpha: float, fusion: str = "logits") -> Tensor:
+        """Scores [N, C] of both features, as `class_scores` mixes them."""
+        return mix(self.by_class, self.by_rep, alpha, fusion)
 
 
 @torch.no_grad()
@@ -56,10 +87,15 @@ def build_classifier(model: MMRLCLIP, tokens: Tensor, precision: str = "fp32") -
     device = model.visual.proj.device
     with autocast(precision, device):
         prompts = model.text_tower.lower(tokens.to(device))
-        return Classifier(
-            text=unit(model.adapted_text_features(prompts, model.learner()[1])),
-            frozen=unit(model.frozen_text_features(prompts)),
-        )
+        frozen, text_tokens = unit(model.frozen_text_features(prompts)), model.learner()[1]
+        if text_tokens is None:
+            return Classifier(text=frozen, frozen=frozen)
+        return Classifier(unit(model.adapted_text_features(prompts, text_tokens)), frozen)
+
+
+def _logits(model: MMRLCLIP, feature: Tensor, text: Tensor) -> Tensor:
+    """Image feature [B, E] as it leaves the projection, and unit text features [C, E]."""
+    return cosine_logits(model, unit(feature).to(text.dtype), text)
 
 
 def class_scores(
@@ -72,8 +108,8 @@ def class_scores(
     """Scores [B, C] of images [B, 3, H, W].
 
     Args:
-        features: "class" for new classes, "fused" for classes seen in training, "frozen" for
-            the base model.
+        features: "class" for new classes, "fused" for classes seen in training (where there are
+            no image tokens, the same as "class"), "frozen" for the base model.
         fusion: how "fused" mixes: "logits" as the released code, which made the published
             numbers; "probabilities" as the paper's text (returned as log probabilities).
     """
@@ -81,21 +117,26 @@ def class_scores(
         raise UsageError(f"features is {features!r}; it has to be one of {SCORED}.")
     if fusion not in FUSIONS:
         raise UsageError(f"fusion is {fusion!r}; it has to be one of {FUSIONS}.")
-
-    def logits(feature: Tensor, text: Tensor) -> Tensor:
-        return cosine_logits(model, unit(feature).to(text.dtype), text)
-
     hidden = model.image_tower.lower(images)
     if features == "frozen":
-        return logits(model.frozen_image_features(hidden), classifier.frozen)
+        return _logits(model, model.frozen_image_features(hidden), classifier.frozen)
     both = model.adapted_image_features(hidden, model.learner()[0])
-    by_class = logits(both.class_, classifier.text)
-    if features == "class":
+    by_class = _logits(model, both.class_, classifier.text)
+    if features == "class" or both.representation is None:
         return by_class
-    by_rep, alpha = logits(both.representation, classifier.text), model.config.alpha
-    if fusion == "logits":
-        return alpha * by_class + (1 - alpha) * by_rep
-    return (alpha * by_class.softmax(-1) + (1 - alpha) * by_rep.softmax(-1)).log()
+    by_rep = _logits(model, both.representation, classifier.text)
+    return mix(by_class, by_rep, model.config.alpha, fusion)
+
+
+def raw_logits(model: MMRLCLIP, classifier: Classifier, images: Tensor) -> RawLogits:
+    """Logits of images [B, 3, H, W] by every feature, in one pass over the shared layers."""
+    both, frozen = image_branches(model, images, model.learner()[0])
+    rep = both.representation
+    return RawLogits(
+        by_class=_logits(model, both.class_, classifier.text),
+        by_rep=None if rep is None else _logits(model, rep, classifier.text),
+        frozen=_logits(model, frozen, classifier.frozen),
+    )
 
 
 @torch.no_grad()
@@ -110,21 +151,53 @@ def predict(
     progress: Progress | None = None,
 ) -> Predictions:
     """Score every batch (images [B, 3, H, W], labels [B]) of an iterable, in order."""
+
+    def score(images: Tensor) -> tuple[Tensor]:
+        return (class_scores(model, classifier, images, features, fusion),)
+
+    (scores,), labels, speed = _pass(score, classifier, batches, precision, progress)
+    return Predictions(scores, labels, speed)
+
+
+@torch.no_grad()
+def predict_all(
+    model: MMRLCLIP,
+    classifier: Classifier,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    precision: str = "fp32",
+    progress: Progress | None = None,
+) -> AllPredictions:
+    """The logits of every batch (images [B, 3, H, W], labels [B]) by every feature, in order."""
+    score = partial(raw_logits, model, classifier)
+    logits, labels, speed = _pass(score, classifier, batches, precision, progress)
+    return AllPredictions(*logits, labels, speed)
+
+
+def _pass(
+    score: Callable[[Tensor], tuple[Tensor | None, ...]],
+    classifier: Classifier,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    precision: str,
+    progress: Progress | None,
+) -> tuple[list[Tensor | None], Tensor, float]:
+    """Every kind of scores over all batches, on the CPU; labels; images per second."""
     device = classifier.text.device
-    scores, labels, seconds = [], [], 0.0
+    found, labels, seconds = [], [], 0.0
     for images, targets in batches:
         start = time.perf_counter()
         with autocast(precision, device):
-            found = class_scores(model, classifier, images.to(device), features, fusion)
-        scores.append(found.cpu())  # waits for the device, so the clock below is honest
+            kinds = score(images.to(device))
+        # Waits for the device, so the clock below is honest.
+        found.append([None if kind is None else kind.cpu() for kind in kinds])
         seconds += time.perf_counter() - start
         labels.append(torch.as_tensor(targets))
         if progress is not None:
             progress.advance(1, images=len(images))
-    if not scores:
+    if not found:
         raise ValueError("there are no images to score.")
-    count = sum(len(part) for part in scores)
-    return Predictions(torch.cat(scores), torch.cat(labels), count / max(seconds, 1e-9))
+    whole = [None if parts[0] is None else torch.cat(parts) for parts in zip(*found, strict=True)]
+    return whole, torch.cat(labels), sum(map(len, labels)) / max(seconds, 1e-9)
 
 
 def choose_features(requested: str, classes: Iterable[str], seen: Iterable[str]) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
@@ -15,22 +15,15 @@ from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import MMRLConfig
+from .config import MMRLConfig, as_config
 from .errors import UsageError
 from .grouping import ClassPrompts
 from .representation import RepresentationLearner
 from .suitability import why_not_model
 from .text import TextTower
-from .vision import ImageTower
+from .vision import ImageFeatures, ImageTower
 
 FEATURES = ("class", "representation", "fused", "frozen")
-
-
-class ImageFeatures(NamedTuple):
-    """Features of one batch as they leave the projections, each [B, E], not normalised."""
-
-    class_: Tensor
-    representation: Tensor
 
 
 class MMRLCLIP(nn.Module):
@@ -116,12 +109,12 @@ class MMRLCLIP(nn.Module):
     @property
     def image_tower(self) -> ImageTower:
         """The image tower's stages."""
-        return ImageTower(self.visual, self.learner.image_aligner.bias.shape[0])
+        return ImageTower(self.visual, self.learner.layers)
 
     @property
     def text_tower(self) -> TextTower:
         """The text tower's stages."""
-        return TextTower.of(self, self.learner.text_aligner.bias.shape[0])
+        return TextTower.of(self, self.learner.layers)
 
     @property
     def quick_gelu(self) -> bool:
@@ -130,8 +123,10 @@ class MMRLCLIP(nn.Module):
 
     # One step of each tower, for whoever wants the parts: the training step, the evaluation.
 
-    def adapted_image_features(self, hidden: Tensor, tokens: Tensor) -> ImageFeatures:
+    def adapted_image_features(self, hidden: Tensor, tokens: Tensor | None) -> ImageFeatures:
         """Rows [B, 1 + P, D] of `image_tower.lower` and image tokens -> both features."""
+        if tokens is None:
+            return ImageFeatures(self.frozen_image_features(hidden), None)
         tower = self.image_tower
         class_row, rows = tower.with_tokens(hidden, tokens, self.config.beta)
         return ImageFeatures(
@@ -140,12 +135,14 @@ class MMRLCLIP(nn.Module):
         )
 
     def adapted_text_features(
-        self, prompts: ClassPrompts, tokens: Tensor, chunk_size: int | None = None
+        self, prompts: ClassPrompts, tokens: Tensor | None, chunk_size: int | None = None
     ) -> Tensor:
         """Prompts of `text_tower.lower` and text tokens -> w [C, E], not normalised.
 
         `chunk_size` prompts at a time bound the memory of training; see `TextTower.with_tokens`.
         """
+        if tokens is None:
+            return self.frozen_text_features(prompts)
         tower = self.text_tower
         return tower.project(tower.with_tokens(prompts, tokens, self.config.beta, chunk_size))
 
@@ -191,7 +188,7 @@ class MMRLCLIP(nn.Module):
         else:
             feature = self.adapted_text_features(prompts, self.learner()[1])
             if kind == "fused":
-                return self._fuse(feature, feature)
+                return self._fuse(feature)
         return F.normalize(feature, dim=-1) if normalize else feature
 
     # open_clip 4.x calls these names from forward() and get_logits().
@@ -205,16 +202,25 @@ class MMRLCLIP(nn.Module):
             "encode_text, or model.visual.forward_intermediates for the frozen image tower."
         )
 
-    def _fuse(self, class_feature: Tensor, other: Tensor) -> Tensor:
-        """[B, E] twice -> [sqrt(a) class ; sqrt(1-a) other], [B, 2E], of unit length."""
-        parts = F.normalize(class_feature, dim=-1), F.normalize(other, dim=-1)
+    def _fuse(self, feature: Tensor, other: Tensor | None = None) -> Tensor:
+        """[B, E] twice -> [sqrt(a) feature ; sqrt(1-a) other], [B, 2E], of unit length.
+
+        Where there is one feature only (texts; images without tokens), it is the other one too.
+        """
+        first = F.normalize(feature, dim=-1)
+        second = first if other is None else F.normalize(other, dim=-1)
         alpha = self.config.alpha
-        return torch.cat([alpha**0.5 * parts[0], (1 - alpha) ** 0.5 * parts[1]], dim=-1)
+        return torch.cat([alpha**0.5 * first, (1 - alpha) ** 0.5 * second], dim=-1)
 
     def _kind(self, features: str | None) -> str:
         kind = self.features if features is None else features
         if kind not in FEATURES:
             raise ValueError(f"features is {kind!r}; it has to be one of {FEATURES}.")
+        if kind == "representation" and self.learner.projection is None:
+            raise ValueError(
+                "this model has no image tokens (token_sides='text') and so no representation "
+                "feature; use features='class'."
+            )
         return kind
 
 
@@ -240,8 +246,3 @@ def _same_weights(source: nn.Module, kind: type[MMRLCLIP]) -> MMRLCLIP:
     # Copies of the registries, so that what is added to one is not in the other.
     model.__dict__.update({k: copy.copy(v) for k, v in source.__dict__.items()})
     return model
-
-
-def as_config(value: MMRLConfig | Mapping[str, Any]) -> MMRLConfig:
-    """A config from a config or a mapping of its fields."""
-    return value if isinstance(value, MMRLConfig) else MMRLConfig.from_dict(value)

@@ -29,10 +29,18 @@ def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Tensor]) 
             "state_dict"; CLIP's own frozen weights among them are passed over.
 
     Raises:
-        ValueError: names are missing or not known, or shapes differ.
+        ValueError: names are missing or not known, or shapes differ, or the model is a variant
+            of the ablation, of which the authors have released none.
     """
+    for name, full in (("token_sides", "both"), ("space", "shared")):
+        value = getattr(model.config, name)
+        if value != full:
+            raise ValueError(
+                f"The authors' checkpoints hold the full method, but this model has {name}="
+                f"{value!r}: create it with {name}={full!r}."
+            )
     tensors = dict(state_dict.get("state_dict", state_dict))
-    layers = model.learner.image_aligner.bias.shape[0]
+    layers = model.learner.layers
     sources = _official_names(model.config.variant, layers)
     learned = [n for n in tensors if n.startswith(_PREFIX) and not n.endswith("prompt_embeddings")]
     wanted = {name for names in sources.values() for name in names}

@@ -39,20 +39,33 @@ class ReferenceTask(nn.Module):
         x = self.text.token_embedding(tokens)
         return x + self.text.positional_embedding[: tokens.shape[1]]
 
-    def _layer_tokens(self, aligner: nn.Module, layer: int) -> Tensor:
-        """R W_i + b_i, [K, D], with W_i = W + U_i V_i for MMRL++."""
+    def _layer_tokens(self, side: str, layer: int) -> Tensor:
+        """R W_i + b_i, [K, D], with W_i = W + U_i V_i for MMRL++; free in some ablations."""
+        learner = self.model.learner
+        aligner = getattr(learner, f"{side}_aligner")
+        if hasattr(aligner, "tokens"):
+            return aligner.tokens[layer]
         if hasattr(aligner, "residual_u"):
             weight = aligner.weight + aligner.residual_u[layer] @ aligner.residual_v[layer]
         else:
             weight = aligner.weight[layer]
-        return F.linear(self.model.learner.space, weight, aligner.bias[layer])
+        mapped = learner.space
+        if self.model.config.space == "text_to_image":
+            mapped = learner.text_aligner.tokens[layer]
+        return F.linear(mapped, weight, aligner.bias[layer])
 
-    def _run(self, blocks: nn.ModuleList, x: Tensor, aligner: nn.Module, causal: bool) -> Tensor:
+    def _tokens(self, side: str) -> list[Tensor]:
+        """[K, D] for every layer with tokens, "image" or "text"; nothing for a side without."""
+        if self.model.config.token_sides not in ("both", side):
+            return []
+        layers = len(self.text.transformer.resblocks) - self.model.config.start_layer + 1
+        return [self._layer_tokens(side, i) for i in range(layers)]
+
+    def _run(self, blocks: nn.ModuleList, x: Tensor, tokens: list[Tensor], causal: bool) -> Tensor:
         """All layers over x [B, 1 + P, D]; rows 1..K of the result are the tokens'."""
         count = self.model.config.num_rep_tokens
         beta = self.model.config.beta
-        first = len(blocks) - aligner.bias.shape[0]
-        tokens = [self._layer_tokens(aligner, i) for i in range(aligner.bias.shape[0])]
+        first = len(blocks) - len(tokens)
         for i, block in enumerate(blocks):
             if i >= first:
                 fresh = tokens[i - first].expand(x.shape[0], -1, -1)
@@ -67,15 +80,12 @@ class ReferenceTask(nn.Module):
 
     def _text(self) -> Tensor:
         """[C, E]"""
-        x = self._run(
-            self.text.transformer.resblocks,
-            self.embeddings,
-            self.model.learner.text_aligner,
-            causal=True,
-        )
+        tokens = self._tokens("text")
+        x = self._run(self.text.transformer.resblocks, self.embeddings, tokens, causal=True)
         end = self._end()
-        # The row that is read moves with the tokens, unless it is the first token itself.
-        end = torch.where(end > 0, end + self.model.config.num_rep_tokens, end)
+        if tokens:
+            # The row that is read moves with them, unless it is the first token itself.
+            end = torch.where(end > 0, end + self.model.config.num_rep_tokens, end)
         return self._read(self.text, x, end)
 
     def _frozen_text(self, tower: TextTower) -> Tensor:
@@ -100,18 +110,30 @@ class ReferenceTask(nn.Module):
             return tower.text_projection(x)
         return x if tower.text_projection is None else x @ tower.text_projection
 
-    def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 3, H, W] -> class feature and representation feature, [B, E] each"""
-        visual, learner = self.model.visual, self.model.learner
+    def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """[B, 3, H, W] -> class feature and representation feature (or None), [B, E] each"""
+        visual, tokens = self.model.visual, self._tokens("image")
         x = visual._embeds(images)
-        x = self._run(visual.transformer.resblocks, x, learner.image_aligner, causal=False)
-        projection = learner.projection
+        x = self._run(visual.transformer.resblocks, x, tokens, causal=False)
+        class_feature = visual.ln_post(x[:, 0]) @ visual.proj
+        if not tokens:
+            return class_feature, None
+        projection = self.model.learner.projection
         if hasattr(projection, "weight"):
             matrix = projection.weight
         else:
             matrix = visual.proj + projection.residual_d @ projection.residual_u
         rows = visual.ln_post(x[:, 1 : 1 + self.model.config.num_rep_tokens])
-        return visual.ln_post(x[:, 0]) @ visual.proj, rows.mean(dim=1) @ matrix
+        return class_feature, rows.mean(dim=1) @ matrix
+
+    def _distance(self, feature: Tensor, frozen: Tensor) -> Tensor:
+        """One term of the pull, of unit vectors [N, E]."""
+        regularizer = self.model.config.regularizer
+        if regularizer == "l1":
+            return (feature - frozen).abs().mean()
+        if regularizer == "mse":
+            return (feature - frozen).square().mean()
+        return 1 - F.cosine_similarity(feature, frozen).mean()
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """images [B, 3, H, W], labels [B] -> the dict of `MMRLTask.forward`."""
@@ -120,27 +142,34 @@ class ReferenceTask(nn.Module):
             image_0 = F.normalize(self.frozen.visual(images), dim=-1)
         text = F.normalize(self._text(), dim=-1)
         class_feature, rep_feature = self.encode_image(images)
-        image, image_rep = F.normalize(class_feature, dim=-1), F.normalize(rep_feature, dim=-1)
+        image = F.normalize(class_feature, dim=-1)
         scale = self.model.logit_scale.exp()
         bias = 0 if self.model.logit_bias is None else self.model.logit_bias
         logits = scale * image @ text.T + bias
+        drift = self._distance(image, image_0) + self._distance(text, self.frozen_text)
+        result = {
+            "loss": F.cross_entropy(logits, labels) + config.reg_weight * drift,
+            "logits": logits,
+            "logits_fused": logits,
+            "image_features": image,
+            "text_features": text,
+            "frozen_image_features": image_0,
+            "frozen_text_features": self.frozen_text,
+        }
+        if rep_feature is None:
+            return result
+        image_rep = F.normalize(rep_feature, dim=-1)
         logits_rep = scale * image_rep @ text.T + bias
         loss = (
             config.alpha * F.cross_entropy(logits, labels)
             + (1 - config.alpha) * F.cross_entropy(logits_rep, labels)
-            + config.reg_weight * (1 - F.cosine_similarity(image, image_0).mean())
-            + config.reg_weight * (1 - F.cosine_similarity(text, self.frozen_text).mean())
+            + config.reg_weight * drift
         )
-        return {
+        return result | {
             "loss": loss,
-            "logits": logits,
             "logits_rep": logits_rep,
             "logits_fused": config.alpha * logits + (1 - config.alpha) * logits_rep,
-            "image_features": image,
             "image_features_rep": image_rep,
-            "text_features": text,
-            "frozen_image_features": image_0,
-            "frozen_text_features": self.frozen_text,
         }
 
 

@@ -13,6 +13,8 @@ from torch import Generator, Tensor, nn
 
 from .config import MMRLConfig
 
+TOKEN_STD = 0.02
+
 
 def _uniform_(tensor: Tensor, fan_in: int, generator: Generator | None) -> None:
     """Kaiming-uniform with a = sqrt(5), as nn.Linear draws: U(-b, b), b = fan_in^-1/2."""
@@ -36,7 +38,7 @@ class PerLayerAligner(nn.Module):
             parameter[1:] = parameter[0]
 
     def forward(self, space: Tensor) -> Tensor:
-        """space [K, d_r] -> tokens [n, K, width]."""
+        """space [K, d_r], or one for every layer [n, K, d_r] -> tokens [n, K, width]."""
         return space @ self.weight.mT + self.bias.unsqueeze(1)
 
 
@@ -64,6 +66,22 @@ class SharedResidualAligner(nn.Module):
         """space [K, d_r] -> tokens [n, K, width]."""
         weight = self.weight + self.residual_u @ self.residual_v
         return space @ weight.mT + self.bias.unsqueeze(1)
+
+
+class FreeTokens(nn.Module):
+    """Tokens of one tower that come from nowhere: parameters of their own in every layer."""
+
+    def __init__(self, count: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(torch.empty(layers, count, width))
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: Generator | None = None) -> None:
+        nn.init.normal_(self.tokens, std=TOKEN_STD, generator=generator)
+
+    def forward(self, space: None) -> Tensor:
+        """The tokens, [n, K, width]; there is no space to map."""
+        return self.tokens
 
 
 class FullProjection(nn.Module):
@@ -100,23 +118,58 @@ class ResidualProjection(nn.Module):
         return class_projection.to(self.residual_d.dtype) + self.residual_d @ self.residual_u
 
 
+def _aligner(config: MMRLConfig, width: int, layers: int) -> nn.Module:
+    """The variant's maps of the space into a tower."""
+    if config.variant == "mmrl":
+        return PerLayerAligner(config.rep_dim, width, layers)
+    return SharedResidualAligner(config.rep_dim, width, layers, config.residual_rank)
+
+
+def _text_aligner(config: MMRLConfig, width: int, layers: int) -> nn.Module:
+    if config.space == "shared":
+        return _aligner(config, width, layers)
+    return FreeTokens(config.num_rep_tokens, width, layers)
+
+
+def _image_aligner(config: MMRLConfig, width: int, text_width: int, layers: int) -> nn.Module:
+    if config.space == "shared":
+        return _aligner(config, width, layers)
+    if config.space == "independent":
+        return FreeTokens(config.num_rep_tokens, width, layers)
+    return PerLayerAligner(text_width, width, layers)
+
+
+def _projection(config: MMRLConfig, width: int, embed_dim: int) -> nn.Module:
+    if config.variant == "mmrl":
+        return FullProjection(width, embed_dim)
+    return ResidualProjection(width, embed_dim, config.proj_rank)
+
+
 class RepresentationLearner(nn.Module):
-    """Owner of every trained parameter: what is trained, optimised and saved is this module."""
+    """Owner of every trained parameter: what is trained, optimised and saved is this module.
+
+    What a setting does without does not exist: `space`, an aligner or `projection` is None then.
+
+    Attributes:
+        layers: n, layers with tokens.
+    """
 
     def __init__(
         self, config: MMRLConfig, *, image_width: int, text_width: int, embed_dim: int, layers: int
     ) -> None:
         super().__init__()
-        self.space = nn.Parameter(torch.empty(config.num_rep_tokens, config.rep_dim))
-        if config.variant == "mmrl":
-            self.image_aligner = PerLayerAligner(config.rep_dim, image_width, layers)
-            self.text_aligner = PerLayerAligner(config.rep_dim, text_width, layers)
-            self.projection = FullProjection(image_width, embed_dim)
-        else:
-            rank = config.residual_rank
-            self.image_aligner = SharedResidualAligner(config.rep_dim, image_width, layers, rank)
-            self.text_aligner = SharedResidualAligner(config.rep_dim, text_width, layers, rank)
-            self.projection = ResidualProjection(image_width, embed_dim, config.proj_rank)
+        self.layers = layers
+        self.space = None
+        if config.space == "shared":
+            self.space = nn.Parameter(torch.empty(config.num_rep_tokens, config.rep_dim))
+        self.image_aligner = self.text_aligner = self.projection = None
+        has_image_tokens = config.token_sides != "text"
+        if has_image_tokens:
+            self.image_aligner = _image_aligner(config, image_width, text_width, layers)
+        if config.token_sides != "image":
+            self.text_aligner = _text_aligner(config, text_width, layers)
+        if has_image_tokens:
+            self.projection = _projection(config, image_width, embed_dim)
         # Shapes alone do not tell J apart when towers differ in depth: keep it with the weights.
         self.register_buffer("start_layer", torch.tensor(config.start_layer))
         self.reset_parameters()
@@ -124,18 +177,24 @@ class RepresentationLearner(nn.Module):
     @torch.no_grad()
     def reset_parameters(self, generator: Generator | None = None) -> None:
         """Draw everything anew, in a fixed order, so that a seed decides the start."""
-        nn.init.normal_(self.space, std=0.02, generator=generator)
+        if self.space is not None:
+            nn.init.normal_(self.space, std=TOKEN_STD, generator=generator)
         for module in (self.image_aligner, self.text_aligner, self.projection):
-            module.reset_parameters(generator)
+            if module is not None:
+                module.reset_parameters(generator)
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Tokens of every layer: image [n, K, d_v], text [n, K, d_t].
+    def forward(self) -> tuple[Tensor | None, Tensor | None]:
+        """Tokens of every layer: image [n, K, d_v], text [n, K, d_t]; None for a side without.
 
         Outside of autocast: a few rows against large weights, which would cost more to convert
         to half precision than to multiply as they are.
         """
-        with torch.autocast(self.space.device.type, enabled=False):
-            return self.image_aligner(self.space), self.text_aligner(self.space)
+        with torch.autocast(self.start_layer.device.type, enabled=False):
+            text = None if self.text_aligner is None else self.text_aligner(self.space)
+            if self.image_aligner is None:
+                return None, text
+            # Without a space, image tokens are free as well or made of the text tower's.
+            return self.image_aligner(text if self.space is None else self.space), text
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """A checkpoint of the base model alone has none of our keys: then our values stay.

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from .losses import MMRLLoss
 from .model import MMRLCLIP
+from .scores import mix
+from .vision import ImageFeatures
 
 
 def unit(feature: Tensor) -> Tensor:
@@ -28,6 +30,22 @@ def cosine_logits(model: MMRLCLIP, image: Tensor, text: Tensor) -> Tensor:
     with torch.autocast(image.device.type, enabled=False):
         bias = 0 if model.logit_bias is None else model.logit_bias
         return model.logit_scale.exp() * image @ text.T + bias
+
+
+def image_branches(
+    model: MMRLCLIP, images: Tensor, tokens: Tensor | None
+) -> tuple[ImageFeatures, Tensor]:
+    """Images [B, 3, H, W] through both branches -> features with tokens, and frozen f_0 [B, E].
+
+    The layers below J run once. Nothing of the frozen branch is differentiated; without tokens
+    there is no other.
+    """
+    with torch.no_grad():
+        hidden = model.image_tower.lower(images)
+        frozen = model.frozen_image_features(hidden)
+    if tokens is None:
+        return ImageFeatures(frozen, None), frozen
+    return model.adapted_image_features(hidden, tokens), frozen
 
 
 class MMRLTask(nn.Module):
@@ -71,33 +89,39 @@ class MMRLTask(nn.Module):
         Returns:
             loss []; logits, logits_rep, logits_fused [B, C]; image_features,
             image_features_rep, frozen_image_features [B, E] and text_features,
-            frozen_text_features [C, E], all of unit length.
+            frozen_text_features [C, E], all of unit length. Without image tokens there are no
+            logits_rep and image_features_rep, and logits_fused are the logits.
         """
-        model, alpha = self.model, self.model.config.alpha
+        model, config = self.model, self.model.config
         image_tokens, text_tokens = model.learner()
-        with torch.no_grad():
-            hidden = model.image_tower.lower(images)
-            frozen_image = unit(model.frozen_image_features(hidden))
-        both = model.adapted_image_features(hidden, image_tokens)
-        text = unit(model.adapted_text_features(self._prompts, text_tokens, self.text_chunk_size))
-        image, image_rep = unit(both.class_), unit(both.representation)
-        logits = cosine_logits(model, image, text)
-        logits_rep = cosine_logits(model, image_rep, text)
+        both, frozen_image = image_branches(model, images, image_tokens)
+        image, frozen_image = unit(both.class_), unit(frozen_image)
+        text = self._text_features(text_tokens)
+        logits, logits_rep, of_rep = cosine_logits(model, image, text), None, {}
+        if both.representation is not None:
+            image_rep = unit(both.representation)
+            logits_rep = cosine_logits(model, image_rep, text)
+            of_rep = {"logits_rep": logits_rep, "image_features_rep": image_rep}
         with torch.autocast(images.device.type, enabled=False):
-            loss = MMRLLoss(alpha, model.config.reg_weight)(
+            loss = MMRLLoss(config.alpha, config.reg_weight, config.regularizer)(
                 logits, logits_rep, image, text, frozen_image, self.frozen_text_features, labels
             )
         return {
             "loss": loss,
             "logits": logits,
-            "logits_rep": logits_rep,
-            "logits_fused": alpha * logits + (1 - alpha) * logits_rep,
+            "logits_fused": mix(logits, logits_rep, config.alpha),
             "image_features": image,
-            "image_features_rep": image_rep,
             "text_features": text,
             "frozen_image_features": frozen_image,
             "frozen_text_features": self.frozen_text_features,
+            **of_rep,
         }
+
+    def _text_features(self, tokens: Tensor | None) -> Tensor:
+        """w [C, E], of unit length; without tokens, frozen CLIP's, which are there already."""
+        if tokens is None:
+            return self.frozen_text_features
+        return unit(self.model.adapted_text_features(self._prompts, tokens, self.text_chunk_size))
 
 
 def _prepare_again(task: MMRLTask, _: object) -> None:

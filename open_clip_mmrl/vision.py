@@ -14,12 +14,21 @@ E embedding width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from .blocks import compose, keys_values, run_block
+
+
+class ImageFeatures(NamedTuple):
+    """Features of one batch as they leave the projections, each [B, E], not normalised."""
+
+    class_: Tensor
+    representation: Tensor | None
+    """None without image tokens."""
 
 
 @dataclass(frozen=True)

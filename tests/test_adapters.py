@@ -326,6 +326,67 @@ def test_another_config(saved, ours, words):
     assert_refused(fresh(**ours), path, f"{words}.*pretrained=<the adapter file>")
 
 
+# The variants of the ablation.
+
+ABLATIONS = pytest.mark.parametrize(
+    "settings",
+    [
+        {"token_sides": "image"},
+        {"token_sides": "text"},
+        {"token_sides": "text", "variant": "mmrl++"},
+        {"space": "independent"},
+        {"space": "text_to_image"},
+        {"regularizer": "l1"},
+    ],
+    ids=lambda s: " ".join(s.values()),
+)
+
+
+@ABLATIONS
+def test_a_variant_there_and_back(tmp_path, settings):
+    original, model = tiny_mmrl(**settings), fresh(**settings)
+    path = save_adapter(original, tmp_path / "a.safetensors")
+    assert load_file(path).keys() == original.learner.state_dict().keys()
+    load_adapter(model, path)
+    for name, value in original.learner.state_dict().items():
+        assert torch.equal(model.learner.state_dict()[name], value), name
+    kind = {"features": "fused"}
+    assert torch.equal(
+        model.encode_image(tiny_images(), **kind), original.encode_image(tiny_images(), **kind)
+    )
+
+
+@ABLATIONS
+def test_a_variant_is_part_of_the_shape(tmp_path, settings):
+    name, value = next(iter(settings.items()))
+    variant = {"variant": settings.get("variant", "mmrl")}
+    path = save_adapter(tiny_mmrl(**settings), tmp_path / "a.safetensors")
+    assert_refused(fresh(**variant), path, f"trained with {name}='{value}', this model has '")
+    save_adapter(tiny_mmrl(**variant), path)
+    assert_refused(fresh(**settings), path, f"trained with {name}='.*', this model has '{value}'")
+
+
+def test_an_adapter_of_before_the_variants_is_of_the_full_method(saved):
+    path, original = saved
+
+    def forget(header):
+        for name in ("token_sides", "space", "regularizer"):
+            del header["config"][name]
+
+    rewrite(path, change_header=forget)
+    assert read_adapter_info(path)["config"] == original.config.to_dict()
+    model = fresh()
+    load_adapter(model, path)
+    assert torch.equal(model.learner.space, original.learner.space)
+    assert_refused(fresh(token_sides="text"), path, "trained with token_sides='both', this model")
+
+
+def test_a_config_that_is_none(saved):
+    path, _ = saved
+    rewrite(path, change_header=lambda header: header.update(config="mmrl"))
+    assert_refused(fresh(), path, r"a\.safetensors has a header whose config is no JSON object")
+
+
 def drop(tensors):
     del tensors["space"]
 

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from open_clip_mmrl import MMRLConfig, TrainConfig
+from open_clip_mmrl.config import as_config
 from open_clip_mmrl.errors import UsageError
 
 BOTH = pytest.mark.parametrize("config_class", [MMRLConfig, TrainConfig])
@@ -22,6 +23,9 @@ def test_defaults_of_the_method():
         "reg_weight": 0.5,
         "residual_rank": 4,
         "proj_rank": 64,
+        "token_sides": "both",
+        "space": "shared",
+        "regularizer": "cosine",
     }
 
 
@@ -77,6 +81,13 @@ def test_the_name_without_signs_is_an_alias():
         ({"reg_weight": -0.5}, "reg_weight is -0.5, .*number from 0 up"),
         ({"reg_weight": float("inf")}, "reg_weight is inf, .*number from 0 up"),
         ({"reg_weight": float("nan")}, "reg_weight is nan"),
+        ({"token_sides": "vision"}, r"token_sides is 'vision', .*'both', 'image', 'text'"),
+        ({"space": None}, r"space is None, .*'shared', 'independent', 'text_to_image'"),
+        ({"regularizer": "L1"}, r"regularizer is 'L1', .*'cosine', 'l1', 'mse'"),
+        ({"variant": "mmrl++", "space": "independent"}, "space is 'independent', .*'shared' with"),
+        ({"variant": "mmrlpp", "space": "text_to_image"}, r"'shared' with 'mmrl\+\+'"),
+        ({"space": "text_to_image", "token_sides": "text"}, "token_sides is 'text', .*'both' with"),
+        ({"space": "text_to_image", "token_sides": "image"}, "made of text tokens"),
     ],
 )
 def test_wrong_settings_of_the_method(values, words):
@@ -114,6 +125,23 @@ def test_wrong_settings_of_training(values, words):
 @pytest.mark.parametrize("values", [{"alpha": 0}, {"alpha": 1}, {"reg_weight": 0}, {"beta": 0.0}])
 def test_the_ends_of_a_range_are_allowed(values):
     assert MMRLConfig(**values).to_dict().items() >= values.items()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"space": "independent", "token_sides": "image"},
+        {"space": "independent", "token_sides": "text"},
+        {"variant": "mmrl++", "token_sides": "text", "regularizer": "mse"},
+    ],
+)
+def test_variants_of_the_ablation_that_go_together(values):
+    assert MMRLConfig(**values).to_dict().items() >= values.items()
+
+
+def test_as_config_takes_either():
+    config = MMRLConfig(alpha=0.2)
+    assert as_config(config) is config and as_config({"alpha": 0.2}) == config
 
 
 @BOTH

@@ -1,6 +1,7 @@
 """Scores against hand computations, and the choice of features."""
 
 import math
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -13,8 +14,11 @@ from open_clip_mmrl.evaluate import (
     choose_features,
     class_scores,
     predict,
+    predict_all,
+    raw_logits,
 )
 from open_clip_mmrl.metrics import harmonic_mean
+from open_clip_mmrl.vision import ImageTower
 
 IMAGES, TOKENS = tiny_images(5), tiny_prompts([4, 7, 12, 5])
 LABELS = torch.tensor([0, 1, 2, 3, 0])
@@ -39,6 +43,12 @@ def by_hand(model, kind):
     image = model.encode_image(IMAGES, normalize=True, features=kind)
     bias = 0.0 if model.logit_bias is None else model.logit_bias
     return 8.0 * image @ text.T + bias
+
+
+def counted(stage):
+    """Count the calls of one stage of the image tower, which does its work all the same."""
+    original = getattr(ImageTower, stage)
+    return patch.object(ImageTower, stage, autospec=True, side_effect=original)
 
 
 def test_classifier_holds_unit_text_features(model):
@@ -75,6 +85,53 @@ def test_fused_probabilities(model):
     close(scores.exp().sum(-1), torch.ones(5, dtype=torch.float64))
     logits = class_scores(model, classifier, IMAGES, "fused", "logits")
     assert not torch.allclose(scores.exp(), logits.softmax(-1), atol=1e-4)
+
+
+def test_raw_logits_are_every_feature_s(model):
+    found = raw_logits(model, build_classifier(model, TOKENS), IMAGES)
+    close(found.by_class, by_hand(model, "class"))
+    close(found.by_rep, by_hand(model, "representation"))
+    close(found.frozen, by_hand(model, "frozen"))
+
+
+def test_raw_logits_take_one_pass(model):
+    """Each layer is shown to the shared rows once, and to either branch once."""
+    classifier = build_classifier(model, TOKENS)
+    with (
+        counted("lower") as lower,
+        counted("with_tokens") as adapted,
+        counted("without_tokens") as frozen,
+    ):
+        raw_logits(model, classifier, IMAGES)
+    assert (lower.call_count, adapted.call_count, frozen.call_count) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("features", "calls"), [("class", (1, 0)), ("frozen", (0, 1))])
+def test_one_feature_takes_one_branch(model, features, calls):
+    classifier = build_classifier(model, TOKENS)
+    with counted("with_tokens") as adapted, counted("without_tokens") as frozen:
+        class_scores(model, classifier, IMAGES, features)
+    assert (adapted.call_count, frozen.call_count) == calls
+
+
+@pytest.mark.parametrize("fusion", ["logits", "probabilities"])
+def test_without_image_tokens_fused_is_class(fusion):
+    model = tiny_mmrl(token_sides="text")
+    classifier = build_classifier(model, TOKENS)
+    by_class = class_scores(model, classifier, IMAGES, "class")
+    assert torch.equal(class_scores(model, classifier, IMAGES, "fused", fusion), by_class)
+    found = raw_logits(model, classifier, IMAGES)
+    assert found.by_rep is None and torch.equal(found.by_class, by_class)
+    assert not torch.allclose(found.frozen, by_class, atol=1e-3)
+    whole = predict_all(model, classifier, [(IMAGES[:3], LABELS[:3]), (IMAGES[3:], LABELS[3:])])
+    assert whole.by_rep is None and torch.equal(whole.fused(0.2, fusion), whole.by_class)
+    close(whole.by_class, by_class)
+
+
+def test_without_text_tokens_the_classifier_is_frozen_clip_s():
+    classifier = build_classifier(tiny_mmrl(token_sides="image"), TOKENS)
+    assert torch.equal(classifier.text, classifier.frozen)
+    close(classifier.text, tiny_clip().encode_text(TOKENS, normalize=True).detach())
 
 
 @pytest.mark.parametrize(
@@ -115,7 +172,23 @@ def test_predict_passes_the_fusion_on(model):
     close(found.scores.exp().sum(-1), torch.ones(5, dtype=torch.float64))
 
 
-def test_predict_reports_its_progress(model):
+@pytest.mark.parametrize("fusion", ["logits", "probabilities"])
+def test_one_pass_holds_what_every_other_pass_would_give(model, fusion):
+    classifier = build_classifier(model, TOKENS)
+    parts = [(IMAGES[:2], LABELS[:2].tolist()), (IMAGES[2:], LABELS[2:])]
+    whole = predict_all(model, classifier, iter(parts))
+    assert torch.equal(whole.labels, LABELS) and whole.images_per_second > 0
+    for scores, features in ((whole.by_class, "class"), (whole.frozen, "frozen")):
+        close(scores, predict(model, classifier, parts, features=features).scores)
+        assert not scores.requires_grad
+    fused = predict(model, classifier, parts, features="fused", fusion=fusion).scores
+    close(whole.fused(0.6, fusion), fused)
+    close(whole.fused(0.0), whole.by_rep)
+    close(whole.fused(1.0), whole.by_class)
+
+
+@pytest.mark.parametrize("run", [predict, predict_all])
+def test_progress_is_reported(model, run):
     class Counter:
         calls = ()
 
@@ -124,7 +197,7 @@ def test_predict_reports_its_progress(model):
 
     counter = Counter()
     batches = [(IMAGES[:2], LABELS[:2]), (IMAGES[2:], LABELS[2:])]
-    predict(model, build_classifier(model, TOKENS), batches, progress=counter)
+    run(model, build_classifier(model, TOKENS), batches, progress=counter)
     assert counter.calls == ((1, 2), (1, 3))
 
 
@@ -138,11 +211,15 @@ def test_predict_in_half_precision():
     assert found.scores.dtype == torch.float32
     assert not torch.equal(found.scores, exact.scores)
     close(found.scores, exact.scores, 0.03 * model.logit_scale.exp().item())
+    whole = predict_all(model, classifier, batches, precision="amp_bf16")
+    assert torch.equal(whole.fused(model.config.alpha), found.scores)
+    assert whole.frozen.dtype == torch.float32
 
 
-def test_nothing_to_score(model):
+@pytest.mark.parametrize("run", [predict, predict_all])
+def test_nothing_to_score(model, run):
     with pytest.raises(ValueError, match="no images to score"):
-        predict(model, build_classifier(model, TOKENS), [])
+        run(model, build_classifier(model, TOKENS), [])
 
 
 def test_accuracy_is_percent():

@@ -5,6 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from open_clip_mmrl import MMRLLoss
+from open_clip_mmrl.config import REGULARIZERS
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.losses import DISTANCES
 
 LABELS = torch.tensor([0, 2, 1])
 
@@ -47,23 +50,67 @@ def test_by_hand(parts, alpha, reg_weight):
     torch.testing.assert_close(found, expected + reg_weight * drift, rtol=0, atol=1e-12)
 
 
+def unit_difference(parts, kind):
+    a, b = parts[f"{kind}_features"], parts[f"frozen_{kind}_features"]
+    return a / a.norm(dim=1, keepdim=True) - b / b.norm(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize("regularizer", ["l1", "mse"])
+def test_other_distances_by_hand(parts, regularizer):
+    """Means over all coordinates of unit-length features, 3 x 5 and 4 x 5 of them."""
+    power = {"l1": 1, "mse": 2}[regularizer]
+    drift = sum(
+        sum(abs(x) ** power for row in unit_difference(parts, kind) for x in row) / count
+        for kind, count in (("image", 15), ("text", 20))
+    )
+    expected = 0.7 * nll(parts["logits"]) + 0.3 * nll(parts["logits_rep"]) + 3.0 * drift
+    found = MMRLLoss(0.7, 3.0, regularizer)(**parts)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_squares_are_the_cosine_made_weaker_by_the_width(parts):
+    """So that nobody compares the two at one reg_weight without knowing."""
+    plain = MMRLLoss(0.7, 0.0)(**parts)
+    cosine_pull, mse_pull = (MMRLLoss(0.7, 1.0, r)(**parts) - plain for r in ("cosine", "mse"))
+    torch.testing.assert_close(mse_pull, cosine_pull * 2 / 5, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.7, 1.0])
+def test_without_a_representation_feature_alpha_plays_no_part(parts, alpha):
+    parts["logits_rep"] = None
+    found = MMRLLoss(alpha, 0.0)(**parts)
+    torch.testing.assert_close(found, nll(parts["logits"]), rtol=0, atol=1e-12)
+    assert MMRLLoss(alpha, 1.0)(**parts) > found
+
+
+def test_regularizers_are_those_of_the_config():
+    assert tuple(DISTANCES) == REGULARIZERS
+
+
+def test_an_unknown_regularizer():
+    with pytest.raises(UsageError, match=r"regularizer is 'L2'; .*'cosine', 'l1', 'mse'"):
+        MMRLLoss(regularizer="L2")
+
+
 def test_defaults_are_the_paper_s():
     loss = MMRLLoss()
     assert (loss.alpha, loss.reg_weight) == (0.7, 0.5)
     assert not list(loss.parameters())
 
 
-def test_nothing_drifts_from_itself(parts):
+@pytest.mark.parametrize("regularizer", REGULARIZERS)
+def test_nothing_drifts_from_itself(parts, regularizer):
     """The pull sees directions only, and is nought where nothing has moved."""
     for kind in ("image", "text"):
         parts[f"frozen_{kind}_features"] = 3.0 * parts[f"{kind}_features"]
-    found = MMRLLoss(0.7, 1000.0)(**parts)
+    found = MMRLLoss(0.7, 1000.0, regularizer)(**parts)
     torch.testing.assert_close(found, MMRLLoss(0.7, 0.0)(**parts), rtol=0, atol=1e-9)
 
 
-def test_the_pull_turns_features_back(parts):
+@pytest.mark.parametrize("regularizer", REGULARIZERS)
+def test_the_pull_turns_features_back(parts, regularizer):
     feature = parts["image_features"].requires_grad_()
-    (gradient,) = torch.autograd.grad(MMRLLoss(0.7, 1.0)(**parts), feature)
+    (gradient,) = torch.autograd.grad(MMRLLoss(0.7, 1.0, regularizer)(**parts), feature)
     parts["image_features"] = feature.detach() - 0.1 * gradient
     nearer = cosine(parts["image_features"], parts["frozen_image_features"])
     assert nearer > cosine(feature, parts["frozen_image_features"])

@@ -349,6 +349,54 @@ def test_gradients_reach_the_learner_alone(custom, variant):
     assert all(p.grad.abs().max() > 0 for p in model.learner.parameters() if p.grad is not None)
 
 
+# Without the tokens of one tower.
+
+
+@BOTH
+@VARIANTS
+def test_without_text_tokens(custom, variant):
+    clip = tiny_clip(custom=custom)
+    model = tiny_mmrl(copy.deepcopy(clip), variant=variant, token_sides="image")
+    for kind in ("class", "representation", "frozen"):
+        close(model.encode_text(TOKENS, features=kind), clip.encode_text(TOKENS))
+    assert not torch.allclose(model.encode_image(IMAGES), clip.encode_image(IMAGES), atol=1e-3)
+    assert model.encode_image(IMAGES, features="fused").shape == (3, 20)
+
+
+@BOTH
+@VARIANTS
+def test_without_image_tokens(custom, variant):
+    clip = tiny_clip(custom=custom)
+    model = tiny_mmrl(copy.deepcopy(clip), variant=variant, token_sides="text")
+    for kind in ("class", "frozen"):
+        close(model.encode_image(IMAGES, features=kind), clip.encode_image(IMAGES))
+    text = model.encode_text(TOKENS, normalize=True)
+    assert not torch.allclose(text, clip.encode_text(TOKENS, normalize=True), atol=1e-3)
+    # "fused" keeps its shape, and gives the class feature's logits.
+    fused = model.encode_image(IMAGES, features="fused")
+    assert fused.shape == (3, 20)
+    logits = fused @ model.encode_text(TOKENS, features="fused").T
+    close(logits, model.encode_image(IMAGES, normalize=True) @ text.T)
+
+
+def test_there_is_no_representation_feature_without_image_tokens():
+    model = tiny_mmrl(token_sides="text")
+    for encode, given in ((model.encode_image, IMAGES), (model.encode_text, TOKENS)):
+        with pytest.raises(ValueError, match=r"no image tokens \(token_sides='text'\).*'class'"):
+            encode(given, features="representation")
+    model.features = "representation"
+    with pytest.raises(ValueError, match="no representation feature"):
+        model(IMAGES, TOKENS)
+
+
+def test_siblings_with_other_tokens_share_the_layers_below():
+    model = tiny_mmrl()
+    others = [tiny_config(token_sides="text"), tiny_config(space="independent")]
+    models = [model, *(model.sibling(config) for config in others)]
+    for found, each in zip(encode_image_each(models, IMAGES), models, strict=True):
+        assert torch.equal(found, each.encode_image(IMAGES))
+
+
 # Towers of different depth.
 
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import golden, golden_model, golden_section
+from conftest import golden, golden_model, golden_section, tiny_mmrl
 
 from open_clip_mmrl import load_official_state_dict
 from open_clip_mmrl.official import _official_names
@@ -19,8 +19,8 @@ def model(golden_case):
 
 @pytest.fixture
 def official(golden_case):
-    """The learnable parameters of a golden file, under the authors' names."""
-    return golden_section(golden_case, "param")
+    """The learnable parameters of a golden file, under the authors' names; a copy, to change."""
+    return {name: value.clone() for name, value in golden_section(golden_case, "param").items()}
 
 
 def with_base(official, clip):
@@ -163,6 +163,14 @@ def test_layers_that_differ_in_shape(model, official):
     name = next(n for n in _official_names(variant, 2)[f"image_aligner.{part}"] if n in official)
     odd = {**official, name: torch.zeros(3)}
     assert_refused(model, odd, "differ in shape", "(3,)")
+
+
+@pytest.mark.parametrize("setting", [{"token_sides": "image"}, {"space": "independent"}])
+def test_a_variant_of_the_ablation(official, setting):
+    """The authors have released none, and their names would not say which it is."""
+    (name,) = setting
+    words = f"hold the full method, but this model has {name}='{setting[name]}'"
+    assert_refused(tiny_mmrl(**setting), official, words, f"create it with {name}=")
 
 
 def test_an_empty_dict(model):

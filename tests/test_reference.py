@@ -28,6 +28,25 @@ def assert_agree(model, tokens, images, labels, chunk=None):
         torch.testing.assert_close(value, gradients[1][name], rtol=1e-9, atol=1e-9, msg=name)
 
 
+# Each with the variants that allow it: the paper's ablation is of MMRL.
+ABLATIONS = {
+    "w/o L": {"token_sides": "image"},
+    "w/o V": {"token_sides": "text"},
+    "w/o RS": {"space": "independent"},
+    "w/o RS and L": {"space": "independent", "token_sides": "image"},
+    "w/o RS and V": {"space": "independent", "token_sides": "text"},
+    "MMRL-dagger": {"space": "text_to_image"},
+    "L1": {"regularizer": "l1"},
+    "MSE": {"regularizer": "mse"},
+}
+ALLOWED = [
+    {"variant": variant, **settings}
+    for variant in ("mmrl", "mmrl++")
+    for settings in ({}, *ABLATIONS.values())
+    if variant == "mmrl" or "space" not in settings
+]
+
+
 @st.composite
 def cases(draw):
     image_layers, text_layers = draw(st.integers(1, 4)), draw(st.integers(1, 4))
@@ -36,7 +55,8 @@ def cases(draw):
         "custom": draw(st.booleans()),
         "image_layers": image_layers,
         "text_layers": text_layers,
-        "variant": draw(st.sampled_from(["mmrl", "mmrl++"])),
+        "method": draw(st.sampled_from(ALLOWED)),
+        "regularizer": draw(st.sampled_from(["cosine", "l1", "mse"])),
         "start_layer": draw(st.integers(lowest, text_layers)),
         "num_rep_tokens": draw(st.integers(1, 8)),
         "alpha": draw(st.sampled_from([0.0, 0.3, 0.7, 1.0])),
@@ -59,11 +79,20 @@ def test_agrees_with_the_reference(case):
         text_layers=case["text_layers"],
         text=text,
     )
-    names = ("variant", "start_layer", "num_rep_tokens", "alpha", "beta", "reg_weight")
-    model = tiny_mmrl(clip, **{name: case[name] for name in names})
+    names = ("start_layer", "num_rep_tokens", "alpha", "beta", "reg_weight", "regularizer")
+    model = tiny_mmrl(clip, **{**{name: case[name] for name in names}, **case["method"]})
     tokens, labels = tiny_prompts(case["lengths"]), torch.tensor([0, 1, 2]) % len(case["lengths"])
     with patch.object(length_groups, "__defaults__", (case["group_cost"],)):
         assert_agree(model, tokens, tiny_images(3), labels, case["chunk"])
+
+
+@pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
+@pytest.mark.parametrize("beta", [None, 0.6])
+@pytest.mark.parametrize("method", ALLOWED, ids=lambda m: " ".join(m.values()))
+def test_agrees_on_the_variants_of_the_ablation(method, beta, custom):
+    clip = tiny_clip(custom=custom, image_layers=4)
+    model = tiny_mmrl(clip, beta=beta, reg_weight=3.0, **method)
+    assert_agree(model, tiny_prompts([4, 7, 12]), tiny_images(), torch.tensor([0, 1, 2]))
 
 
 @pytest.mark.parametrize(

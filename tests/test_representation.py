@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -49,6 +50,60 @@ def test_parameter_counts_are_the_paper_s(settings, count):
     assert sum(p.numel() for p in found.parameters()) == count
 
 
+def maps(s, width):
+    """MMRL's: a weight and a bias per layer."""
+    return s.n * (s.d_r * width + width)
+
+
+def shared_maps(s, width):
+    """MMRL++'s: one weight, and per layer a residual of two factors and a bias."""
+    return s.d_r * width + s.n * (width * s.r + s.r * s.d_r + width)
+
+
+COUNTS = {
+    "mmrl": ({}, lambda s: s.K * s.d_r + maps(s, s.d_v) + maps(s, s.d_t) + s.d_v * s.E),
+    "w/o L": ({"token_sides": "image"}, lambda s: s.K * s.d_r + maps(s, s.d_v) + s.d_v * s.E),
+    "w/o V": ({"token_sides": "text"}, lambda s: s.K * s.d_r + maps(s, s.d_t)),
+    "w/o RS": ({"space": "independent"}, lambda s: s.n * s.K * (s.d_v + s.d_t) + s.d_v * s.E),
+    "w/o RS and L": (
+        {"space": "independent", "token_sides": "image"},
+        lambda s: s.n * s.K * s.d_v + s.d_v * s.E,
+    ),
+    "MMRL-dagger": (
+        {"space": "text_to_image"},
+        lambda s: s.n * s.K * s.d_t + s.n * (s.d_t * s.d_v + s.d_v) + s.d_v * s.E,
+    ),
+    "mmrl++": (
+        {"variant": "mmrl++"},
+        lambda s: s.K * s.d_r + shared_maps(s, s.d_v) + shared_maps(s, s.d_t) + s.p * (s.d_v + s.E),
+    ),
+    "mmrl++ w/o L": (
+        {"variant": "mmrl++", "token_sides": "image"},
+        lambda s: s.K * s.d_r + shared_maps(s, s.d_v) + s.p * (s.d_v + s.E),
+    ),
+    "mmrl++ w/o V": (
+        {"variant": "mmrl++", "token_sides": "text"},
+        lambda s: s.K * s.d_r + shared_maps(s, s.d_t),
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "formula"), COUNTS.values(), ids=COUNTS)
+def test_what_a_variant_does_without_does_not_exist(settings, formula):
+    """Counts by formula: at the size of ViT-B/16, and of a tiny model, where what is trained is
+    also what is saved."""
+    sizes = SimpleNamespace(n=7, K=5, d_r=512, d_v=768, d_t=512, E=512, r=4, p=64)
+    with torch.device("meta"):
+        found = RepresentationLearner(MMRLConfig(**settings), **VIT_B_16)
+    assert sum(p.numel() for p in found.parameters()) == formula(sizes)
+    sizes = SimpleNamespace(n=2, K=2, d_r=6, d_v=16, d_t=12, E=10, r=2, p=3)
+    model = tiny_mmrl(**settings)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert sum(p.numel() for p in trained.values()) == formula(sizes)
+    saved = {f"learner.{name}" for name in model.learner.state_dict()}
+    assert saved == {*trained, "learner.start_layer"}
+
+
 def test_shapes(start):
     image, text = start()
     assert image.shape == (7, 5, 768) and text.shape == (7, 5, 512)
@@ -77,6 +132,42 @@ def assert_uniform(tensor, fan_in):
 def test_the_space_is_drawn_narrowly(start):
     assert start.space.shape == (5, 512)
     assert_normal(start.space, 0.02)
+
+
+def test_free_tokens_are_drawn_like_the_space():
+    found = learner("mmrl", space="independent")
+    assert found.space is None
+    image, text = found()
+    assert image.shape == (7, 5, 768) and text.shape == (7, 5, 512)
+    for tokens in (image, text):
+        assert_normal(tokens, 0.02)
+        assert not torch.equal(tokens[0], tokens[1])
+
+
+def test_image_tokens_are_made_of_text_tokens_in_mmrl_dagger():
+    found = learner("mmrl", space="text_to_image")
+    assert found.space is None
+    assert_normal(found.text_aligner.tokens, 0.02)
+    aligner = found.image_aligner
+    assert_uniform(aligner.weight[0], 512)
+    assert torch.equal(aligner.weight, aligner.weight[:1].expand_as(aligner.weight))
+    shake(found.double())
+    image, text = found()
+    for i, tokens in enumerate(image):
+        close(tokens, torch.nn.functional.linear(text[i], aligner.weight[i], aligner.bias[i]))
+
+
+@pytest.mark.parametrize(
+    ("sides", "missing"),
+    [("image", ["text_aligner"]), ("text", ["image_aligner", "projection"])],
+)
+@VARIANTS
+def test_a_side_without_tokens(variant, sides, missing):
+    found = learner(variant, token_sides=sides)
+    names = ("image_aligner", "text_aligner", "projection")
+    assert [name for name in names if getattr(found, name) is None] == missing
+    image, text = found()
+    assert (image is None, text is None) == (sides == "text", sides == "image")
 
 
 def test_aligners_are_drawn_as_linear_layers(start):
@@ -123,11 +214,21 @@ def test_the_full_projection_is_drawn_by_width():
     assert projection(torch.zeros(768, 512)) is projection.weight
 
 
-@VARIANTS
-def test_a_generator_decides_the_start(variant):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"variant": "mmrl"},
+        {"variant": "mmrl++"},
+        {"variant": "mmrl", "space": "independent"},
+        {"variant": "mmrl", "space": "text_to_image"},
+        {"variant": "mmrl", "token_sides": "text"},
+    ],
+    ids=lambda s: " ".join(s.values()),
+)
+def test_a_generator_decides_the_start(settings):
     """The seed of a run may come as a generator, without touching torch's own."""
-    ours, other = learner(variant, seed=1), learner(variant, seed=2)
-    assert not torch.equal(ours.space, other.space)
+    ours, other = learner(**settings, seed=1), learner(**settings, seed=2)
+    assert not torch.equal(ours()[1], other()[1])
     before = torch.get_rng_state()
     for found in (ours, other):
         found.reset_parameters(torch.Generator().manual_seed(9))

@@ -1,6 +1,7 @@
 """One training step as a module: what comes out, where gradients go, and moving it about."""
 
 import copy
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from torch.nn import functional as F
 
 from open_clip_mmrl import MMRLTask
 from open_clip_mmrl.task import unit
+from open_clip_mmrl.text import TextTower
+from open_clip_mmrl.vision import ImageTower
 
 IMAGES, TOKENS, LABELS = tiny_images(3), tiny_prompts([4, 7, 12, 5]), torch.tensor([0, 3, 1])
 VARIANTS = pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
@@ -69,6 +72,60 @@ def test_loss_by_hand(bias):
     drift = drift - (w * result["frozen_text_features"]).sum(-1).mean()
     expected = 0.6 * F.cross_entropy(logits, LABELS) + 0.4 * F.cross_entropy(logits_rep, LABELS)
     close(result["loss"], expected + 3.0 * drift)
+
+
+@VARIANTS
+def test_without_text_tokens_the_text_stays_frozen(variant):
+    model = tiny_mmrl(variant=variant, token_sides="image")
+    task = MMRLTask(model, TOKENS)
+    result = task(IMAGES, LABELS)
+    assert torch.equal(result["text_features"], task.frozen_text_features)
+    assert not result["text_features"].requires_grad
+    close(result["text_features"], tiny_clip().encode_text(TOKENS, True))
+    assert set(result) == {"loss", "logits", "logits_rep", "logits_fused", *FEATURES}
+    result["loss"].backward()
+    assert all(p.grad.abs().max() > 0 for p in model.learner.parameters())
+
+
+@VARIANTS
+@pytest.mark.parametrize("alpha", [0.0, 0.7])
+def test_without_image_tokens_there_is_the_class_feature_alone(variant, alpha):
+    model = tiny_mmrl(variant=variant, token_sides="text", alpha=alpha, reg_weight=2.0)
+    result = MMRLTask(model, TOKENS)(IMAGES, LABELS)
+    assert set(result) == {"loss", "logits", "logits_fused", *FEATURES} - {"image_features_rep"}
+    assert torch.equal(result["image_features"], result["frozen_image_features"])
+    assert torch.equal(result["logits_fused"], result["logits"])
+    drift = 1 - (result["text_features"] * result["frozen_text_features"]).sum(-1).mean()
+    close(result["loss"], F.cross_entropy(result["logits"], LABELS) + 2.0 * drift)
+    result["loss"].backward()
+    assert all(p.grad.abs().max() > 0 for p in model.learner.parameters())
+
+
+@pytest.mark.parametrize(("sides", "tower"), [("image", "text"), ("text", "image")])
+def test_a_tower_without_tokens_is_run_no_second_time(sides, tower):
+    """Its features are frozen CLIP's, which are there already."""
+    task = MMRLTask(tiny_mmrl(token_sides=sides), TOKENS)
+    kind = {"text": TextTower, "image": ImageTower}[tower]
+    with (
+        patch.object(kind, "with_tokens") as adapted,
+        patch.object(
+            kind, "without_tokens", autospec=True, side_effect=kind.without_tokens
+        ) as frozen,
+    ):
+        task(IMAGES, LABELS)
+    assert not adapted.called
+    assert frozen.call_count == {"text": 0, "image": 1}[tower]
+
+
+@pytest.mark.parametrize("regularizer", ["l1", "mse"])
+def test_the_regularizer_of_the_config_is_used(regularizer):
+    model = tiny_mmrl(regularizer=regularizer, reg_weight=5.0)
+    result = MMRLTask(model, TOKENS)(IMAGES, LABELS)
+    kinds = ("image_features", "text_features")
+    power = {"l1": 1, "mse": 2}[regularizer]
+    drift = sum((result[k] - result[f"frozen_{k}"]).abs().pow(power).mean() for k in kinds)
+    entropies = [F.cross_entropy(result[name], LABELS) for name in ("logits", "logits_rep")]
+    close(result["loss"], 0.7 * entropies[0] + 0.3 * entropies[1] + 5.0 * drift)
 
 
 @VARIANTS

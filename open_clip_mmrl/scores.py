@@ -1,0 +1,141 @@
+"""What can be said of scores and labels: accuracies, calibration, curves. All in percent.
+
+Shapes: N images, C classes. Scores are logits or probabilities; labels are 0 .. C-1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .errors import UsageError
+from .metrics import harmonic_mean
+
+FUSIONS = ("logits", "probabilities")
+
+Scored = tuple[Tensor, Tensor | None, Tensor]
+"""Logits by the class feature and by the representation feature (None without image tokens),
+[N, C] each, and labels [N]."""
+
+
+def mix(by_class: Tensor, by_rep: Tensor | None, alpha: float, fusion: str = "logits") -> Tensor:
+    """Scores from the logits of both features, [N, C]; without the second, those of the first.
+
+    fusion: "logits" as the released code, which made the published numbers; "probabilities" as
+    the paper's text (returned as log probabilities).
+    """
+    if fusion not in FUSIONS:
+        raise UsageError(f"fusion is {fusion!r}; it has to be one of {FUSIONS}.")
+    if by_rep is None:
+        return by_class
+    if fusion == "logits":
+        return alpha * by_class + (1 - alpha) * by_rep
+    return (alpha * by_class.softmax(-1) + (1 - alpha) * by_rep.softmax(-1)).log()
+
+
+def accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Top-1 of scores [N, C]."""
+    return 100 * _right(scores, labels).double().mean().item()
+
+
+def per_class_accuracy(scores: Tensor, labels: Tensor, num_classes: int) -> list[float | None]:
+    """Top-1 among the images of every class, in the classes' order; None for one without any."""
+    right = _right(scores, labels)
+    if labels.max() >= num_classes:
+        raise ValueError(f"a label is {int(labels.max())}, but there are {num_classes} classes.")
+    count = torch.bincount(labels, minlength=num_classes)
+    hits = torch.bincount(labels[right], minlength=num_classes)
+    return [100 * h / n if n else None for h, n in zip(hits.tolist(), count.tolist(), strict=True)]
+
+
+def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """Expected calibration error: how far confidence and accuracy lie apart, on average.
+
+    Images are put into bins of equal width, (low, high], by their largest probability; the
+    differences of the bins' mean confidence and accuracy are averaged by their numbers of images.
+    Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), equation 5.
+    """
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; it has to be 1 or more.")
+    right = _right(probabilities, labels)
+    probabilities = probabilities.double()
+    if probabilities.min() < 0 or (probabilities.sum(dim=1) - 1).abs().max() > 1e-2:
+        raise ValueError(
+            "these scores are no probabilities, for they are negative or do not add up to 1: give "
+            "logits.softmax(dim=1)."
+        )
+    confidence = probabilities.max(dim=1).values
+    edges = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype, device=confidence.device)
+    place = torch.bucketize(confidence, edges[1:-1])
+    gap = torch.bincount(place, weights=confidence - right.double(), minlength=bins)
+    return 100 * gap.abs().sum().item() / len(labels)
+
+
+def alpha_curve(
+    by_class: Tensor, by_rep: Tensor | None, labels: Tensor, steps: int = 11
+) -> list[dict[str, float]]:
+    """Accuracy of the mix of logits at `steps` values of alpha from 0 to 1.
+
+    One trained model, mixed in many ways; not one model trained for every alpha, as table 5 has.
+    """
+    if steps < 2:
+        raise ValueError(f"steps is {steps}; it has to be 2 or more, for both ends count.")
+    alphas = [step / (steps - 1) for step in range(steps)]
+    return [{"alpha": a, "accuracy": accuracy(mix(by_class, by_rep, a), labels)} for a in alphas]
+
+
+def generalized(base: Scored, novel: Scored, seen: Tensor, alpha: float) -> dict[str, float]:
+    """Base and novel classes told apart by one classifier that holds them all.
+
+    Every image is scored against all C classes: those seen in training by both features (the mix
+    of logits), the new ones by the class feature alone. Beyond the paper's protocol, in which the
+    classifier holds one half at a time.
+
+    Args:
+        base, novel: test images of seen and of new classes.
+        seen: bool [C], True for classes seen in training.
+        alpha: weight of the class feature in the mix.
+
+    Returns:
+        "seen": accuracy on base, "unseen": on novel, "hm": their harmonic mean.
+    """
+    result = {}
+    for name, (by_class, by_rep, labels), wanted in (
+        ("seen", base, seen),
+        ("unseen", novel, ~seen),
+    ):
+        if seen.dtype != torch.bool or seen.shape != by_class.shape[1:]:
+            raise ValueError(
+                f"seen is {seen.dtype} of shape {tuple(seen.shape)}; for these logits it has to be "
+                f"torch.bool of shape ({by_class.shape[1]},)."
+            )
+        _check(by_class, labels)
+        if not wanted[labels].all():
+            odd = int(labels[~wanted[labels]][0])
+            raise ValueError(
+                f"label {odd} is among those of the {name} images, but seen says otherwise: give "
+                "images of seen classes as base, and of new ones as novel."
+            )
+        result[name] = accuracy(torch.where(seen, mix(by_class, by_rep, alpha), by_class), labels)
+    return {**result, "hm": harmonic_mean(result["seen"], result["unseen"])}
+
+
+def _check(scores: Tensor, labels: Tensor) -> None:
+    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+        raise ValueError(
+            f"scores are {tuple(scores.shape)} and labels {tuple(labels.shape)}; they have to be "
+            "[images, classes] and [images]."
+        )
+    if not len(labels):
+        raise ValueError("there are no images to score.")
+    if labels.min() < 0 or labels.max() >= scores.shape[1]:
+        raise ValueError(
+            f"labels are {int(labels.min())} to {int(labels.max())}, but the scores are of "
+            f"{scores.shape[1]} classes: 0 to {scores.shape[1] - 1}."
+        )
+
+
+def _right(scores: Tensor, labels: Tensor) -> Tensor:
+    """Whether the best score is the label's, bool [N]."""
+    _check(scores, labels)
+    return scores.argmax(dim=1) == labels
