@@ -9,8 +9,9 @@ import torch
 
 from . import assets, recipes
 from .config import VARIANTS
-from .protocols import FewShotRun, Runtime, execute
+from .protocols import execute
 from .report import Row, base_to_novel_rows, comparison_figure
+from .runs import FewShotRun, Runtime
 
 SEEDS = (1, 2, 3)
 FIGURE = "comparison.png"
@@ -34,6 +35,7 @@ def run_demo(output: str | Path, runtime: Runtime, seeds: tuple[int, ...] = SEED
                 method=variant,
                 classes="base",
                 settings=recipe.method,
+                settings_source="demo",
                 train=recipes.changed(recipe.train, seed=seed),
             )
             folder = output / f"{variant.replace('+', 'p')}-seed{seed}"

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .data import ImageData
 from .errors import UsageError
 from .files import json_bytes, write_atomically
+from .runs import FewShotRun
 from .trainer import CHECKPOINT
 
 ADAPTER, RESULTS, SETTINGS = "adapter.safetensors", "results.json", "run.json"
 
 
-def claim(output: Path, settings: Mapping[str, Any]) -> bool:
+def claim(
+    output: Path, settings: Mapping[str, Any], needed: Sequence[str] = (RESULTS, ADAPTER)
+) -> bool:
     """Take a folder for a run with these settings; True if that run is finished already.
+
+    It is when all files of `needed` are there.
 
     A folder in which nothing was computed yet may be taken with other settings.
 
@@ -45,20 +52,28 @@ def claim(output: Path, settings: Mapping[str, Any]) -> bool:
             f"{output} belongs to a run with other settings ({lines}). Give another folder, or "
             "remove this one."
         )
-    return (output / RESULTS).is_file() and (output / ADAPTER).is_file()
+    return all((output / name).is_file() for name in needed)
+
+
+def read_run(folder: Path) -> FewShotRun | None:
+    """The finished run whose folder this is; None where there is none."""
+    if not all((folder / name).is_file() for name in (SETTINGS, RESULTS, ADAPTER)):
+        return None
+    values = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    return FewShotRun.from_dict(values)
 
 
 def digest(subset: ImageData) -> str:
-    """What tells one set of training images from another: paths, or pixels, and labels.
+    """What tells one set of training images from another: where they lie, or pixels, and labels.
 
     Not the content of files: a broken image may be mended between two parts of a run.
     """
     state = hashlib.sha256(repr((subset.class_names, subset.template)).encode())
     for example in subset.train:
-        if isinstance(example.image, Path):
-            state.update(repr((str(example.image), example.label)).encode())
-        else:
+        if isinstance(example.image, np.ndarray):
             state.update(example.image.tobytes() + repr(example.label).encode())
+        else:
+            state.update(repr((str(example.image), example.label)).encode())
     return state.hexdigest()[:16]
 
 

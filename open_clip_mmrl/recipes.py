@@ -1,13 +1,29 @@
-"""Settings with their sources: functions that return full configs."""
+"""Settings with their sources: functions that return full configs.
+
+paper       per data set, as the authors chose them; lambda and beta by accuracy on *test*
+            images, so figures got with them flatter the method
+fixed       one setting for all data sets
+validation  the fixed ones, then alpha, lambda and beta chosen for each run on held-out shots
+            alone (see `selection.py`)
+demo        what the demo uses, for the shipped tiny CLIP
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .config import VARIANTS, TrainConfig
+from .config import VARIANTS, MMRLConfig, TrainConfig
 from .errors import UsageError
 
-PROTOCOLS = ("base-to-novel", "few-shot")
+PROTOCOLS = (
+    "base-to-novel",
+    "few-shot",
+    "cross-dataset",
+    "domain-generalization",
+    "ablation",
+)
+SOURCES = ("paper", "fixed", "validation", "demo")
 
 
 class Recipe(NamedTuple):
@@ -17,21 +33,107 @@ class Recipe(NamedTuple):
     train: TrainConfig
 
 
-def recipe(variant: str, protocol: str) -> Recipe:
-    """The paper's training of one protocol, with one setting for all data sets.
+class _Chosen(NamedTuple):
+    """The authors' choice for one data set."""
 
-    Source: appendix A of the MMRL paper; MMRL++'s few-shot values from its released
-    configuration files. lambda and beta keep the defaults of `MMRLConfig`.
+    mmrl: float
+    """lambda of MMRL: the maximum of the data set's column in Table 8 of the paper."""
+    mmrlpp: float
+    """lambda of MMRL++: its released configuration files."""
+    beta: float
+    """beta of MMRL++: its released configuration files."""
+    target_beta: float | None
+    """beta when the data set is the target of a model trained elsewhere."""
+
+
+_PAPER = {
+    "imagenet": _Chosen(0.5, 0.2, 0.9, None),
+    "caltech101": _Chosen(0.5, 3, 0.6, 0.6),
+    "oxford_pets": _Chosen(0.2, 0.01, 0.7, 0.6),
+    "stanford_cars": _Chosen(7, 6, 0.7, 0.3),
+    "oxford_flowers": _Chosen(4, 7, 0.4, 0.4),
+    "food101": _Chosen(5, 1, 0.1, 0.3),
+    "fgvc_aircraft": _Chosen(6, 2, 0.9, 0.9),
+    "sun397": _Chosen(6, 3, 0.5, 0.7),
+    "dtd": _Chosen(6, 7, 0.9, 0.5),
+    "eurosat": _Chosen(0.01, 0.01, 0.2, 0.3),
+    "ucf101": _Chosen(3, 3, 0.9, 0.9),
+}
+_VARIANT_TARGET_BETA = {
+    "imagenetv2": 0.9,
+    "imagenet_r": 0.9,
+    "imagenet_a": 0.8,
+    "imagenet_sketch": 0.7,
+}
+
+
+def recipe(variant: str, protocol: str, dataset: str = "", source: str = "fixed") -> Recipe:
+    """The settings of one run.
+
+    Args:
+        variant: "mmrl" or "mmrl++".
+        protocol: one of `PROTOCOLS`; an ablation trains as base-to-novel does.
+        dataset: short name of the data set trained on, e.g. "dtd".
+        source: one of `SOURCES`.
+
+    Raises:
+        UsageError: a word that is not known, or "paper" for a data set the paper has not.
     """
     if variant not in VARIANTS:
         raise UsageError(f"method is {variant!r}; it has to be one of {VARIANTS}.")
-    if protocol == "base-to-novel":
-        return Recipe({}, TrainConfig(lr=1e-3, batch_size=4, epochs=10))
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"protocol is {protocol!r}; it has to be one of {PROTOCOLS}.")
+    if source not in SOURCES:
+        raise UsageError(f"settings is {source!r}; it has to be one of {SOURCES}.")
+    if source == "demo":
+        return demo()
+    train = _training(variant, protocol, dataset)
+    if protocol in ("cross-dataset", "domain-generalization"):
+        # The released configuration files; one setting whatever the source.
+        reg = {"mmrl": {"reg_weight": 0.2}, "mmrl++": {"reg_weight": 0.1, "beta": 0.9}}
+        return Recipe(reg[variant], train)
+    if source != "paper":
+        return Recipe({}, train)
+    chosen = _chosen(dataset)
+    if variant == "mmrl":
+        # d_r 2048 for EuroSAT: appendix A of the paper.
+        wide = {"rep_dim": 2048} if dataset == "eurosat" else {}
+        return Recipe({"reg_weight": chosen.mmrl, **wide}, train)
+    return Recipe({"reg_weight": chosen.mmrlpp, "beta": chosen.beta}, train)
+
+
+def target_beta(dataset: str, source: str) -> float | None:
+    """MMRL++'s beta on a target of transfer, where the paper chose it anew; None keeps it."""
+    if source != "paper":
+        return None
+    if dataset in _VARIANT_TARGET_BETA:
+        return _VARIANT_TARGET_BETA[dataset]
+    return _PAPER[dataset].target_beta if dataset in _PAPER else None
+
+
+def _training(variant: str, protocol: str, dataset: str) -> TrainConfig:
+    """Appendix A of the MMRL paper; MMRL++'s few-shot values from its configuration files."""
+    imagenet = dataset == "imagenet"
+    if protocol in ("base-to-novel", "ablation"):
+        if imagenet:
+            return TrainConfig(lr=1e-3, batch_size=32, epochs=5)
+        return TrainConfig(lr=1e-3, batch_size=4, epochs=10)
     if protocol == "few-shot":
+        if imagenet:
+            return TrainConfig(lr=1e-3, batch_size=32, epochs=5)
         if variant == "mmrl":
-            return Recipe({}, TrainConfig(lr=1e-3, batch_size=32, epochs=50))
-        return Recipe({}, TrainConfig(lr=2e-3, batch_size=32, epochs=100))
-    raise UsageError(f"protocol is {protocol!r}; it has to be one of {PROTOCOLS}.")
+            return TrainConfig(lr=1e-3, batch_size=32, epochs=50)
+        return TrainConfig(lr=2e-3, batch_size=32, epochs=100)
+    return TrainConfig(lr=1e-3, batch_size=32, epochs=1)
+
+
+def _chosen(dataset: str) -> _Chosen:
+    if dataset not in _PAPER:
+        raise UsageError(
+            f"there are no paper settings for {dataset!r}, only for {', '.join(_PAPER)}: use "
+            "--settings fixed, or --settings validation."
+        )
+    return _PAPER[dataset]
 
 
 def demo() -> Recipe:
@@ -47,3 +149,41 @@ def demo() -> Recipe:
 def changed(train: TrainConfig, **changes: Any) -> TrainConfig:
     """The same training with some fields changed; unknown names are a UsageError."""
     return TrainConfig.from_dict({**train.to_dict(), **changes})
+
+
+# What the ablation varies, with the values of the paper's Tables 4, 5, 8 and 9; for J and K,
+# of which the paper shows a figure without a list, a range around the default.
+SWEEPS: Mapping[str, tuple[Any, ...]] = {
+    "variant": ("full", "w/o L", "w/o V", "w/o DS1", "w/o DS2", "w/o RS", "MMRL-dagger"),
+    "rep_dim": (32, 128, 256, 512, 1024, 2048),
+    "start_layer": (1, 2, 4, 6, 8, 10, 12),
+    "num_rep_tokens": (1, 3, 5, 7, 9),
+    "alpha": (0.0, 0.3, 0.5, 0.7, 1.0),
+    "reg_weight": (0.0, 0.01, 0.1, 0.2, 0.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 10.0),
+    "regularizer": ("cosine", "l1", "mse"),
+}
+_VARIANTS: Mapping[str, dict[str, Any]] = {
+    "full": {},
+    "w/o L": {"token_sides": "image"},
+    "w/o V": {"token_sides": "text"},
+    "w/o DS1": {},
+    "w/o DS2": {},
+    "w/o RS": {"space": "independent"},
+    "MMRL-dagger": {"space": "text_to_image"},
+}
+
+
+def ablated(sweep: str, value: Any) -> dict[str, Any]:
+    """Fields of MMRLConfig at one point of a sweep.
+
+    Raises:
+        UsageError: a sweep or variant that is not known, or a value of the wrong kind.
+    """
+    if sweep not in SWEEPS:
+        raise UsageError(f"sweep is {sweep!r}; it has to be one of {', '.join(SWEEPS)}.")
+    if sweep == "variant":
+        if value not in _VARIANTS:
+            raise UsageError(f"variant is {value!r}; it has to be one of {', '.join(_VARIANTS)}.")
+        return _VARIANTS[value]
+    MMRLConfig.from_dict({sweep: value})  # a wrong value is named before anything runs
+    return {sweep: value}

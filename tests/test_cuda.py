@@ -17,7 +17,8 @@ from open_clip_mmrl import (
     save_adapter,
 )
 from open_clip_mmrl.images import ImageSet, train_transform
-from open_clip_mmrl.protocols import Runtime, execute
+from open_clip_mmrl.protocols import execute
+from open_clip_mmrl.runs import Runtime
 from open_clip_mmrl.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

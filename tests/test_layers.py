@@ -11,12 +11,13 @@ import open_clip_mmrl
 ROOT = Path(open_clip_mmrl.__file__).parent
 LAYERS = [
     "errors config losses blocks grouping representation sampling progress "
-    "files names memory metrics",
+    "files names memory metrics scores environment",
     "vision text data precision assets suitability",
     "model images prompting",
     "sharing bases adapters official task reference evaluate creation registry",
-    "trainer recipes building",
-    "folders protocols classifier report demo speed",
+    "trainer recipes building probe runs",
+    "folders testing selection baselines transfer protocols estimate plan runner classifier "
+    "report reporting demo speed",
     "tables cli",
 ]
 LAYER = {name: depth for depth, names in enumerate(LAYERS) for name in names.split()}

@@ -12,7 +12,8 @@ from open_clip_mmrl import TrainConfig, read_adapter_info
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.protocols import FewShotRun, Runtime, execute
+from open_clip_mmrl.protocols import execute
+from open_clip_mmrl.runs import FewShotRun, Runtime
 from open_clip_mmrl.trainer import Trainer
 
 KEYS = {

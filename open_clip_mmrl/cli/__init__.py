@@ -1,4 +1,4 @@
-"""The command line: `open-clip-mmrl train | eval | predict | demo | speed`.
+"""The command line: `open-clip-mmrl train | eval | predict | run | data | demo | speed`.
 
 Exit code 2 for what was asked wrongly, 1 for what went wrong.
 """
@@ -11,8 +11,10 @@ import typer
 
 from .. import __version__
 from .common import say
+from .data import app as data_app
 from .demo import demo
 from .evaluate import evaluate, predict
+from .run import ListOptions, run
 from .speed import speed
 from .train import train
 
@@ -30,6 +32,8 @@ for name, function in {
     "speed": speed,
 }.items():
     app.command(name)(function)
+app.command("run", cls=ListOptions)(run)
+app.add_typer(data_app, name="data")
 
 
 def _version(value: bool) -> None:

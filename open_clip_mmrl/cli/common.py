@@ -55,10 +55,14 @@ def say(text: str) -> None:
 DataOption = Annotated[
     str,
     typer.Option(
-        help="digits | folder:PATH (PATH/train/<class>/*, PATH/test/<class>/*) | coop:NAME"
+        help="digits | scrawl | folder:PATH (PATH/train/<class>/*, PATH/test/<class>/*) | "
+        "coop:NAME | wds:PATH_OR_URL | clip_benchmark:NAME"
     ),
 ]
-RootOption = Annotated[Path | None, typer.Option(help="Folder of the coop: data sets.")]
+RootOption = Annotated[
+    str | None,
+    typer.Option(help="Folder of the coop: data sets, or clip_benchmark's --dataset_root."),
+]
 TemplateOption = Annotated[
     str | None, typer.Option(help='Prompt, {} for the class name: "a photo of a {}."')
 ]

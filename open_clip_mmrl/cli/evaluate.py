@@ -57,10 +57,13 @@ def evaluate(
     from ..data import load_data
     from ..evaluate import choose_features
     from ..precision import pick_device
-    from ..protocols import Runtime, score
+    from ..runs import Runtime
+    from ..scores import accuracy
     from ..tables import scores_table
+    from ..testing import percent, score_part
 
-    loaded = load_data(data, data_root=data_root, template=template).select(classes.value)
+    loaded = load_data(data, data_root=data_root, template=template, quiet=quiet)
+    loaded = loaded.select(classes.value)
     built, info = build_from_adapter(
         adapter,
         base_pretrained=pretrained,
@@ -70,13 +73,9 @@ def evaluate(
     if not loaded.own_template and info["template"]:
         loaded = loaded.with_template(info["template"])
     chosen, reason = choose_features(features.value, loaded.class_names, info["class_names"])
-    how = {
-        "fusion": fusion.value,
-        "precision": precision.value,
-        "runtime": Runtime(workers=workers, quiet=quiet),
-    }
-    adapted = score(built, loaded, split.value, features=chosen, **how)
-    frozen = score(built, loaded, split.value, features="frozen", **how)
+    runtime = Runtime(workers=workers, quiet=quiet)
+    part, speed = score_part(built, loaded, split.value, precision.value, runtime)
+    scores = part.scores(chosen, built.model.config.alpha, fusion.value)
     result = {
         "adapter": str(adapter),
         "data": data,
@@ -85,10 +84,10 @@ def evaluate(
         "template": loaded.template,
         "features": chosen,
         "fusion": fusion.value,
-        "images": len(adapted.labels),
-        "accuracy": round(adapted.accuracy, 4),
-        "zero_shot": round(frozen.accuracy, 4),
-        "eval_images_per_second": round(adapted.images_per_second, 1),
+        "images": len(part.labels),
+        "accuracy": percent(accuracy(scores, part.labels)),
+        "zero_shot": percent(accuracy(part.frozen, part.labels)),
+        "eval_images_per_second": round(speed, 1),
     }
     if as_json:
         say(json.dumps(result))

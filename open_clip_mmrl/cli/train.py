@@ -72,7 +72,8 @@ def train(
     from ..building import resolve_name
     from ..folders import ADAPTER
     from ..names import split_name
-    from ..protocols import FewShotRun, Runtime, execute
+    from ..protocols import execute
+    from ..runs import FewShotRun, Runtime
     from ..tables import scores_table
 
     name = resolve_name(model or assets.MODEL_NAME, method and method.value)
@@ -86,7 +87,7 @@ def train(
         shots=shots,
         test_split=test_split.value,
         fusion=fusion.value,
-        data_root=str(data_root) if data_root else None,
+        data_root=data_root,
         template=template,
         settings=given(
             reg_weight=reg_weight,

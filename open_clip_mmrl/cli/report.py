@@ -1,0 +1,31 @@
+"""`open-clip-mmrl report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import command, say
+
+
+@command
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders with results.json files below.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the report; default: report in the first DIR.")
+    ] = None,
+) -> None:
+    """Tables and figures of finished runs, beside the published ones: Markdown, CSV, HTML."""
+    from ..reporting import write_report
+
+    written = write_report(folders, output)
+    for line in (*written.summary, *(f"Note: {note}" for note in written.notes)):
+        say(line)
+    say(
+        f"page: {written.html}   text: {written.markdown}   "
+        f"{len(written.tables)} tables (CSV) and {len(written.figures)} pictures beside them"
+    )

@@ -1,0 +1,207 @@
+"""`open-clip-mmrl run PROTOCOL`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from ..config import PRECISIONS
+from ..errors import UsageError
+from ..recipes import PROTOCOLS, SOURCES, SWEEPS
+from ..runs import METHODS
+from .common import (
+    DeviceOption,
+    Fusion,
+    FusionOption,
+    RootOption,
+    Split,
+    WorkersOption,
+    _choice,
+    command,
+    given,
+    say,
+)
+
+
+class ListOptions(TyperCommand):
+    """Takes `--shots 1 2 4` as well as `--shots 1,2,4`: words behind a list option belong to it."""
+
+    lists = ("--datasets", "--methods", "--seeds", "--shots", "--sweep", "--values")
+
+    def parse_args(self, ctx, args):
+        joined: list[str] = []
+        for word in args:
+            more = len(joined) > 1 and joined[-2] in self.lists
+            if more and not word.startswith("--") and word not in PROTOCOLS:
+                joined[-1] += f",{word}"
+            else:
+                joined.append(word)
+        return super().parse_args(ctx, joined)
+
+
+Protocol = _choice("Protocol", PROTOCOLS)
+Settings = _choice("Settings", SOURCES)
+Precision = _choice("RunPrecision", PRECISIONS)
+
+
+@command
+def run(
+    protocol: Annotated[Protocol, typer.Argument(help="What to carry out.")],
+    output: Annotated[Path, typer.Option(help="Folder of all runs; give it again to go on.")],
+    model: Annotated[
+        str | None, typer.Option(help="An open_clip model; default: the tiny one shipped.")
+    ] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="Its weights: a tag, or a checkpoint file.")
+    ] = None,
+    datasets: Annotated[
+        str | None,
+        typer.Option(
+            help="Names of coop: data sets or SPECs, separated by commas or spaces; in "
+            "cross-dataset and domain-generalization the targets. Default: the paper's."
+        ),
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="What cross-dataset and domain-generalization train on.")
+    ] = "imagenet",
+    methods: Annotated[
+        str | None, typer.Option(help=f"Separated by commas, of {', '.join(METHODS)}.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "1,2,3",
+    shots: Annotated[
+        str | None, typer.Option(help="Separated by commas. Default: 16; few-shot: 1,2,4,8,16.")
+    ] = None,
+    settings: Annotated[
+        Settings,
+        typer.Option(
+            help="paper: per data set, chosen by the authors on test accuracy; fixed: one for "
+            "all; validation: alpha, lambda, beta chosen on held-out shots; demo: the demo's."
+        ),
+    ] = Settings.fixed,
+    sweep: Annotated[
+        str | None, typer.Option(help=f"ablation: separated by commas, of {', '.join(SWEEPS)}.")
+    ] = None,
+    values: Annotated[
+        str | None, typer.Option(help="Points of the one sweep, instead of the paper's.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE: any other field of MMRLConfig or TrainConfig."),
+    ] = None,
+    data_root: RootOption = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Arithmetic of the towers.")
+    ] = Precision.fp32,
+    fusion: FusionOption = Fusion.logits,
+    test_split: Annotated[Split, typer.Option(help="val: for choosing settings.")] = Split.test,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time on this machine.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs and an estimate of their time.")
+    ] = False,
+    device: DeviceOption = None,
+    workers: WorkersOption = 0,
+    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+) -> None:
+    """Carry out one of the paper's protocols; finished runs are kept, broken ones go on."""
+    from .. import assets
+    from ..plan import Wanted, plan
+    from ..runner import run_all, unfinished
+    from ..runs import Runtime
+
+    wanted = Wanted(
+        protocol=protocol.value,
+        model=model or assets.MODEL_NAME,
+        pretrained=pretrained,
+        datasets=_words(datasets),
+        source=source,
+        methods=_words(methods),
+        seeds=_numbers("seeds", seeds),
+        shots=_numbers("shots", shots) if shots else None,
+        settings=settings.value,
+        sweeps=_words(sweep),
+        values=[_value(text) for text in _words(values) or []] or None,
+        overrides={**_fields(set_ or []), **given(precision=precision.value)},
+        data_root=data_root,
+        test_split=test_split.value,
+        fusion=fusion.value,
+    )
+    planned = plan(wanted)
+    runtime = Runtime(device=device, workers=workers, quiet=quiet, say=say)
+    if dry_run:
+        _show(planned, output, runtime)
+        return
+    todo = len(unfinished(planned, output))
+    say(f"{len(planned)} runs, {len(planned) - todo} of them finished already.")
+    outcomes = run_all(planned, output, runtime, jobs)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    say(f"tables and figures: open-clip-mmrl report {output}")
+    if failed:
+        raise ValueError(
+            f"{len(failed)} of {len(outcomes)} runs failed, the first with: {failed[0].error}\n"
+            "The others are kept; give the same command again when the cause is mended."
+        )
+
+
+def _show(planned, output: Path, runtime) -> None:
+    """Every run with an estimate of its time, and the sum."""
+    from ..data import load_data
+    from ..estimate import in_words, matrix_product_rate, seconds_of
+    from ..precision import pick_device
+    from ..runner import unfinished
+
+    rate = matrix_product_rate(pick_device(runtime.device))
+    todo, data, total = unfinished(planned, output), {}, 0.0
+    for item in planned:
+        run = item.run
+        if run.data not in data:
+            try:
+                data[run.data] = load_data(run.data, data_root=run.data_root, quiet=runtime.quiet)
+            except ValueError as error:
+                data[run.data] = None
+                say(f"{run.data} cannot be read: {error}")
+        if item not in todo:
+            note = "finished"
+        elif item.donors:
+            note = f"shares the training of {item.donors[0]}"
+        elif data[run.data] is None:
+            note = "its data are missing"
+        else:
+            seconds = seconds_of(run, data[run.data], rate)
+            total += seconds
+            note = f"about {in_words(seconds)}"
+        say(f"{item.folder}: {note}")
+    say(
+        f"{len(planned)} runs, {len(planned) - len(todo)} finished; the rest about "
+        f"{in_words(total)} on this {pick_device(runtime.device).type}, by counting operations "
+        "(a factor of two either way; targets of transfer are not counted)."
+    )
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(name: str, text: str) -> list[int]:
+    try:
+        return [int(word) for word in _words(text)]
+    except ValueError as error:
+        raise UsageError(f"{name} is {text!r}; give whole numbers separated by commas.") from error
+
+
+def _fields(pairs: list[str]) -> dict[str, Any]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError(f"--set {pair!r} has no '='; write NAME=VALUE, as in rep_dim=64.")
+    return {name.strip(): _value(value) for name, value in (p.split("=", 1) for p in pairs)}
+
+
+def _value(text: str) -> Any:
+    """A number, true or false where it reads as one; else the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

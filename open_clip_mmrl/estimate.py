@@ -1,0 +1,77 @@
+"""How long a run will take, from counting operations and one timed matrix product.
+
+Rough by nature (a factor of two either way): images are not read, and small models are bound by
+other things than arithmetic. It tells minutes from days before anything is started.
+"""
+
+from __future__ import annotations
+
+import time
+
+import open_clip
+import torch
+
+from .config import VARIANTS
+from .data import ImageData
+from .data.prompts import prompts
+from .names import split_name
+from .registry import registered_config
+from .runs import FewShotRun
+
+_EFFICIENCY = 0.7
+"""Share of a step that is matrix products, as profiled at ViT-B/16."""
+_TOKENS_PER_WORD = 1.5
+
+
+def matrix_product_rate(device: torch.device, size: int = 1024) -> float:
+    """Operations per second of a float32 matrix product on this device."""
+    left = torch.randn(size, size, device=device)
+    for repeat in range(3):  # the first ones wake the device up
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        left = left @ left
+        float(left[0, 0])  # waits for the device
+        seconds = time.perf_counter() - start
+        left = torch.randn(size, size, device=device) if repeat < 2 else left
+    return 2 * size**3 / seconds
+
+
+def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
+    """Estimated seconds of one run: training, and one pass over the images it is tested on."""
+    config = open_clip.get_model_config(split_name(run.model)[1])
+    settings = {**registered_config(run.model), **run.settings}
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    layers = text["layers"] - settings["start_layer"] + 1
+    size, patch = vision.get("image_size", 224), vision.get("patch_size", 16)
+    rows = (size // patch) ** 2 + 1 if isinstance(size, int) else 197
+    per_image = rows * _per_row(vision["width"], rows)
+    lengths = [len(text.split()) for text in prompts(data.class_names, data.template)]
+    words = sum(lengths) / len(lengths) * _TOKENS_PER_WORD + 2
+    seen = (data.num_classes + 1) // 2 if run.classes == "base" else data.num_classes
+    # Frozen layers once, the upper ones for the frozen branch, and forward and backward with
+    # tokens; no gradients of weights.
+    image_step = per_image * (vision["layers"] + 2 * layers)
+    text_step = seen * words * _per_row(text["width"], words) * 2 * layers
+    operations = len(data.test) * per_image * (vision["layers"] + layers)
+    if run.method in VARIANTS:
+        images = min(run.shots * seen, max(len(data.train), 1))
+        steps = max(images // run.train.batch_size, 1) * run.train.epochs
+        batch = min(run.train.batch_size, images)
+        operations += steps * (batch * image_step + text_step)
+    elif run.method == "linear_probe":
+        operations += min(run.shots * seen, len(data.train)) * per_image * vision["layers"]
+    return operations / (rate * _EFFICIENCY)
+
+
+def _per_row(width: int, rows: float) -> float:
+    """Operations of one transformer layer for one of its rows."""
+    return 24 * width**2 + 4 * rows * width
+
+
+def in_words(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h` or `2.1 days`."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}".replace(".0 ", " ")
+    return f"{max(seconds, 1):.0f} s"

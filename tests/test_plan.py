@@ -1,0 +1,127 @@
+from pathlib import PurePosixPath
+
+import pytest
+
+from open_clip_mmrl.assets import MODEL_NAME
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.plan import Wanted, as_spec, plan
+
+
+def wanted(protocol="base-to-novel", **changes) -> Wanted:
+    values = {"model": MODEL_NAME, "pretrained": None, "datasets": ["digits"], "seeds": (1, 2)}
+    return Wanted(protocol=protocol, **{**values, **changes})
+
+
+def folders(planned) -> list[str]:
+    return [str(item.folder) for item in planned]
+
+
+def test_base_to_novel_runs_every_method_with_every_seed_and_zero_shot_once():
+    assert folders(plan(wanted())) == [
+        "base-to-novel/digits/zeroshot",
+        "base-to-novel/digits/linear_probe/16-shots-seed1",
+        "base-to-novel/digits/linear_probe/16-shots-seed2",
+        "base-to-novel/digits/mmrl/16-shots-seed1",
+        "base-to-novel/digits/mmrl/16-shots-seed2",
+        "base-to-novel/digits/mmrlpp/16-shots-seed1",
+        "base-to-novel/digits/mmrlpp/16-shots-seed2",
+    ]
+
+
+def test_few_shot_takes_the_papers_shots_and_trains_on_all_classes():
+    planned = plan(wanted("few-shot", methods=["mmrl"], seeds=(3,)))
+    assert [item.run.shots for item in planned] == [1, 2, 4, 8, 16]
+    assert {item.run.classes for item in planned} == {"all"}
+    assert {item.run.train.epochs for item in planned} == {50}
+
+
+def test_the_papers_data_sets_are_the_default():
+    planned = plan(wanted(datasets=None, methods=["mmrl"], seeds=(1,), settings="paper"))
+    assert len(planned) == 11
+    by_data = {item.run.data: item.run for item in planned}
+    assert by_data["coop:eurosat"].settings == {"reg_weight": 0.01, "rep_dim": 2048}
+    assert by_data["coop:imagenet"].train.batch_size == 32
+
+
+def test_transfer_trains_once_and_names_its_targets():
+    (item,) = plan(wanted("cross-dataset", datasets=None, methods=["mmrl++"], seeds=(1,)))
+    assert item.run.data == "coop:imagenet" and len(item.run.targets) == 10
+    assert "coop:imagenet" not in item.run.targets and item.run.train.epochs == 1
+    (item,) = plan(wanted("domain-generalization", datasets=None, methods=["mmrl"], seeds=(1,)))
+    assert item.run.targets == (
+        "coop:imagenetv2",
+        "coop:imagenet_sketch",
+        "coop:imagenet_a",
+        "coop:imagenet_r",
+    )
+    (item,) = plan(
+        wanted("cross-dataset", datasets=["scrawl"], source="digits", methods=["mmrl"], seeds=(1,))
+    )
+    assert (item.run.data, item.run.targets) == ("digits", ("scrawl",))
+    methods = {item.run.method for item in plan(wanted("cross-dataset"))}
+    assert methods == {"zeroshot", "mmrl", "mmrl++"}  # a probe has no classes for the targets
+
+
+def test_an_ablation_trains_equal_points_once():
+    planned = plan(wanted("ablation", seeds=(1,), sweeps=["variant", "alpha"]))
+    by_point = {str(item.folder).split("/")[3]: item for item in planned}
+    full = PurePosixPath("ablation/digits/mmrl/variant-full/16-shots-seed1")
+    for point in ("variant-w_o_DS1", "variant-w_o_DS2", "alpha-0.7"):
+        assert by_point[point].donors == (full,)
+    for point in ("variant-full", "variant-w_o_L", "alpha-0.3"):
+        assert by_point[point].donors == ()
+    assert not planned[0].donors and planned[-1].donors  # donors come first
+    assert by_point["variant-w_o_RS"].run.settings == {"space": "independent"}
+
+
+def test_layers_that_the_model_has_not_are_left_out_of_the_default_sweep():
+    planned = plan(wanted("ablation", seeds=(1,), sweeps=["start_layer"]))
+    assert [item.run.settings["start_layer"] for item in planned] == [1, 2, 4, 6]
+
+
+def test_values_and_overrides():
+    planned = plan(
+        wanted(
+            "ablation",
+            seeds=(1,),
+            sweeps=["rep_dim"],
+            values=[8, 16],
+            overrides={"epochs": 2, "alpha": 0.6},
+        )
+    )
+    assert [item.run.settings for item in planned] == [
+        {"alpha": 0.6, "rep_dim": 8},
+        {"alpha": 0.6, "rep_dim": 16},
+    ]
+    assert {item.run.train.epochs for item in planned} == {2}
+
+
+def test_short_names_and_specs():
+    assert as_spec("dtd") == "coop:dtd"
+    assert as_spec("digits") == "digits" and as_spec("folder:x") == "folder:x"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"protocol": "fewshot"}, "protocol is 'fewshot'; it has to be one of"),
+        ({"seeds": ()}, r"seeds is \[\]; give one or more different"),
+        ({"shots": (4, 4)}, r"shots is \[4, 4\]; give one or more different"),
+        ({"methods": ["coop"]}, "method 'coop' is not known; choose from zeroshot"),
+        ({"datasets": ["dtd", "coop:dtd"]}, "given twice, or with the same name: dtd"),
+        ({"sweeps": ["alpha"]}, "base-to-novel has no sweeps"),
+        ({"overrides": {"alhpa": 1}}, "no field 'alhpa'.*'alpha'"),
+        ({"overrides": {"seed": 1}}, "the seeds with --seeds"),
+        ({"overrides": {"variant": "mmrl"}}, "choose the variant with --methods"),
+        ({"protocol": "ablation", "methods": ["zeroshot"]}, "zeroshot has nothing to ablate"),
+        ({"protocol": "ablation", "sweeps": ["a"]}, "sweep is 'a'"),
+        ({"protocol": "ablation", "values": [1]}, "values belong to one sweep"),
+        (
+            {"protocol": "cross-dataset", "methods": ["linear_probe"]},
+            "linear_probe knows the classes of its own data set only",
+        ),
+    ],
+)
+def test_what_cannot_be_planned_is_named(changes, message):
+    with pytest.raises(UsageError, match=message):
+        plan(wanted(**changes))

@@ -1,0 +1,81 @@
+import json
+
+import pytest
+import torch
+from test_protocols import make_run
+
+from open_clip_mmrl import TrainConfig
+from open_clip_mmrl.assets import MODEL_NAME, TAG
+from open_clip_mmrl.building import build_for_training
+from open_clip_mmrl.data import load_data
+from open_clip_mmrl.protocols import execute
+from open_clip_mmrl.runs import Runtime
+from open_clip_mmrl.selection import BETAS, LAMBDAS, _hold_out, select
+
+SETTINGS = {"start_layer": 6, "rep_dim": 8}
+RUN = make_run(
+    method="mmrl++",
+    shots=4,
+    settings=SETTINGS,
+    settings_source="validation",
+    train=TrainConfig(epochs=1, batch_size=10),
+)
+
+
+def build(method="mmrl++"):
+    device = torch.device("cpu")
+    return build_for_training(
+        MODEL_NAME, TAG, method=method, settings=SETTINGS, device=device, seed=1
+    )
+
+
+def quiet(notes):
+    return Runtime(device="cpu", quiet=True, say=notes.append)
+
+
+def test_only_the_runs_own_images_are_held_out():
+    subset = load_data("digits").few_shot(4, 1).select("base")
+    trial, held_out = _hold_out(subset, RUN)
+    assert held_out == 3  # one of four images of each class that is trained on
+    assert not set(trial.train) & set(trial.test) and not trial.val
+    assert set(trial.train) | set(trial.test) == set(subset.train)
+    assert {example.label for example in trial.train} == {0, 1, 2}
+    novel = trial.select("novel")  # classes that play at being new: all of their images
+    assert len(novel.test) == 8 and novel.num_classes == 2
+    trial, held_out = _hold_out(subset, RUN.like(classes="all", protocol="few-shot"))
+    assert held_out == len(trial.test) == 5
+
+
+def test_lambda_then_beta_then_alpha_are_chosen_and_kept(tmp_path):
+    subset, notes = load_data("digits").few_shot(4, 1).select("base"), []
+    built = build()
+    before = [p.clone() for p in built.model.learner.parameters()]
+    found = select(built, subset, RUN, tmp_path, quiet(notes))
+    tried = found["candidates"]
+    assert [c["reg_weight"] for c in tried[: len(LAMBDAS)]] == list(LAMBDAS)
+    assert [c["beta"] for c in tried[len(LAMBDAS) :]] == list(BETAS)
+    best = max(tried, key=lambda c: c["score"])
+    assert found["chosen"]["reg_weight"] == best["reg_weight"]
+    assert found["chosen"].keys() >= {"reg_weight", "alpha"}
+    assert len(notes) == len(tried) and "held-out images, reg_weight 0.2: " in notes[0]
+    for old, new in zip(before, built.model.learner.parameters(), strict=True):
+        assert torch.equal(old, new)  # the run's own learner has not been trained
+    assert json.loads((tmp_path / "selection.json").read_text()) == found
+    assert select(built, subset, RUN, tmp_path, quiet([])) == found
+
+
+def test_one_image_per_class_leaves_nothing_to_choose_on(tmp_path):
+    subset, notes = load_data("digits").few_shot(1, 1).select("base"), []
+    found = select(build(), subset, RUN.like(shots=1), tmp_path, quiet(notes))
+    assert found == {"chosen": {}, "candidates": [], "held_out": 0}
+    assert "nothing to hold out" in notes[0]
+
+
+def test_a_run_is_trained_and_tested_with_what_was_chosen(tmp_path):
+    run = RUN.like(method="mmrl")
+    results = execute(run, tmp_path, quiet([]))
+    chosen = results["selection"]["chosen"]
+    assert chosen.keys() == {"reg_weight", "alpha"}
+    for name, value in chosen.items():
+        assert results["config"][name] == pytest.approx(value)
+    assert results["settings_source"] == "validation"
