@@ -1,0 +1,33 @@
+import pytest
+import torch
+from test_protocols import make_run
+
+from open_clip_mmrl import TrainConfig
+from open_clip_mmrl.data import load_data
+from open_clip_mmrl.estimate import in_words, matrix_product_rate, seconds_of
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (40, "40 s"), (600, "10 min"), (5400, "1.5 h"), (200000, "2.3 days")],
+)
+def test_times_in_words(seconds, words):
+    assert in_words(seconds) == words
+
+
+def test_a_run_costs_in_proportion_to_its_steps_and_zero_shot_to_its_test_images():
+    data = load_data("digits")
+    full = "mmrl-ViT-B-16"
+    run = make_run(model=full, settings={}, shots=16, train=TrainConfig(epochs=10, batch_size=4))
+    untrained = seconds_of(run.like(method="zeroshot"), data, 1e9)
+    one = seconds_of(run, data, 1e9) - untrained
+    two = seconds_of(run.like(train=TrainConfig(epochs=20, batch_size=4)), data, 1e9) - untrained
+    assert two == pytest.approx(2 * one)
+    assert seconds_of(run, data, 2e9) == pytest.approx(seconds_of(run, data, 1e9) / 2)
+    # ViT-B/16 takes 17.6 * 10^9 multiplications and additions per image, once.
+    per_image = untrained * 0.7 * 1e9 / len(data.test) / 2
+    assert per_image == pytest.approx(17.6e9 * (12 + 7) / 12, rel=0.05)
+
+
+def test_the_rate_is_a_number_of_this_machine():
+    assert matrix_product_rate(torch.device("cpu"), size=64) > 1e6
