@@ -38,13 +38,15 @@ class Progress:
         self._start, self._done, self._unit = time.perf_counter(), 0.0, unit
 
     def __enter__(self) -> Progress:
-        self._bar.start()
+        if not self._bar.disable:  # even without a bar rich would end with an empty line
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:
+            self._bar.stop()
 
     def advance(self, steps: float, *, images: float = 0, loss: float | None = None) -> None:
         """Some steps further; so many images (or other units) were done since the last call."""
