@@ -60,26 +60,27 @@ def _table(found: list[DatasetCheck]) -> Table:
     from ..data.catalog import CATALOG
 
     table = Table(
-        title="coop: data sets; in brackets the paper's count, where it is another",
+        title="coop: data sets; found/the paper's count, where they differ",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 0, 0, 1),
     )
-    for name in ("data set", "state", "split", "the\npaper's"):
+    for name in ("data set", "state", "paper's\nsplit"):
         table.add_column(name, no_wrap=True)
     for name in ("classes", "train", "val", "test"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for dataset in found:
         paper = CATALOG[dataset.name].sizes
         counts = [_count(dataset.sizes and dataset.sizes[key], paper[key]) for key in paper]
         agrees = {True: "yes", False: "no", None: "-"}[
             dataset.sizes and dataset.sizes["paper_split"]
         ]
-        table.add_row(dataset.name, dataset.state, dataset.origin or "-", agrees, *counts)
+        table.add_row(dataset.name, dataset.state, agrees, *counts)
     return table
 
 
 def _count(found: int | None, paper: int) -> str:
     if found is None:
-        return f"({paper})"
-    return str(found) if found == paper else f"{found} ({paper})"
+        return f"-/{paper}"
+    return str(found) if found == paper else f"{found}/{paper}"

@@ -161,8 +161,8 @@ def test_command(run, tmp_path):
     result = run("--data-root", tmp_path, "--json", tmp_path / "out" / "check.json")
     assert result.exit_code == 0, result.output
     words = [line.split() for line in result.output.splitlines()]
-    assert ["dtd", "present", "drawn", "no", "2", "(47)", "8", "(2820)"] in [w[:8] for w in words]
-    assert ["eurosat", "missing", "-", "-", "(10)", "(13500)", "(5400)", "(8100)"] in words
+    assert ["dtd", "present", "no", "2/47", "8/2820"] in [w[:5] for w in words]
+    assert ["eurosat", "missing", "-", "-/10", "-/13500", "-/5400", "-/8100"] in words
     assert "eurosat: missing; from https://github.com/phelber/EuroSAT" in result.output
     assert "\n    eurosat/split_zhou_EuroSAT.json\n" in result.output
     assert "food101: incomplete; 1 of the 18 images listed are not there" in result.output
