@@ -1,4 +1,7 @@
-"""From results.json files to tables and figures. No torch here."""
+"""Rows and figures of the demo and of the speed measurements. No torch here.
+
+Reports of whole folders of runs: `reporting`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, pstdev
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
+from .files import write_atomically
 from .metrics import harmonic_mean
+from .reporting.drawing import COLOURS, image_bytes, legend_below, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +25,10 @@ _LABELS = {"mmrl": "MMRL", "mmrl++": "MMRL++"}
 
 @dataclass(frozen=True)
 class Row:
-    """One method over its seeds: accuracies in percent, mean and standard deviation."""
+    """One method over its seeds: accuracies in percent, mean and sample standard deviation.
+
+    The deviation is 0 where there is one seed only.
+    """
 
     method: str
     base: float
@@ -72,8 +80,8 @@ def _row(method, metrics, parameters, train_ms, eval_ms) -> Row:
         method=method,
         base=mean(base),
         novel=mean(novel),
-        base_std=pstdev(base),
-        novel_std=pstdev(novel),
+        base_std=_deviation(base),
+        novel_std=_deviation(novel),
         parameters=parameters,
         train_ms=train_ms,
         eval_ms=eval_ms,
@@ -81,13 +89,17 @@ def _row(method, metrics, parameters, train_ms, eval_ms) -> Row:
     )
 
 
+def _deviation(values: Sequence[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0
+
+
 def speed_figure(results: Sequence[dict[str, Any]], path: str | Path) -> Path:
     """Time and memory of a training step against the number of classes, log axes."""
     settings = results[0]["settings"]
     measured = {"seconds": ("seconds per step", 1), "peak_bytes": ("peak memory, MB", 1e6)}
     measured = {k: v for k, v in measured.items() if results[0]["train_step"][k]}
-    compared = {"ours": ("", "#1a73e8"), "reference": ("reference_", "#9aa0a6")}
-    figure = _new_figure(4.5 * len(measured), 4)
+    compared = {"ours": ("", COLOURS["mmrl"]), "reference": ("reference_", COLOURS["zeroshot"])}
+    figure = new_figure(4.5 * len(measured), 4)
     panels = figure.subplots(1, len(measured), squeeze=False)[0]
     for axes, (key, (label, unit)) in zip(panels, measured.items(), strict=True):
         for name, (prefix, colour) in compared.items():
@@ -112,8 +124,8 @@ def speed_figure(results: Sequence[dict[str, Any]], path: str | Path) -> Path:
 def comparison_figure(rows: Sequence[Row], title: str, path: str | Path) -> Path:
     """Bars of base, novel and harmonic mean, one group for each, one colour per method."""
     groups = ("base classes\n(seen in training)", "novel classes\n(new names)", "harmonic mean")
-    colours = ("#9aa0a6", "#1a73e8", "#e8710a", "#188038")
-    figure = _new_figure(7.2, 4.2)
+    colours = [COLOURS[name] for name in ("zeroshot", "mmrl", "mmrl++", "linear_probe")]
+    figure = new_figure(7.2, 4.2)
     axes = figure.add_subplot()
     width = 0.8 / len(rows)
     for i, row in enumerate(rows):
@@ -133,28 +145,12 @@ def comparison_figure(rows: Sequence[Row], title: str, path: str | Path) -> Path
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel("accuracy, %")
     axes.set_title(title, fontsize=11, loc="left")
-    axes.grid(axis="y", color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.legend(
-        frameon=False, ncols=len(rows), loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9
-    )
+    plain(axes)
+    axes.grid(axis="x", visible=False)
+    legend_below(figure, [axes])
     return _save(figure, path)
 
 
-def _new_figure(width: float, height: float) -> Figure:
-    """A figure of this many inches, drawn without a screen and without pyplot's state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _save(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    return path
+    write_atomically(path, image_bytes(figure))
+    return Path(path)

@@ -12,13 +12,13 @@ import random
 from .base import Example, ImageData
 
 TEMPLATE = "a photo of the {}."
-IMAGES = {"train": 20, "val": 10, "test": 30}
+IMAGES = {"train": 20, "val": 10, "test": 60}
 """Per class."""
 SEED = 20250
 
 
 def read_scrawl() -> ImageData:
-    """47 classes, 32 x 32 grey pixels; 20 training, 10 validation and 30 test images of each.
+    """47 classes, 32 x 32 grey pixels; 20 training, 10 validation and 60 test images of each.
 
     The order of the classes is shuffled (always in the same way), so that digits, capitals and
     small letters fall into both halves. The same images everywhere, up to rounding.
