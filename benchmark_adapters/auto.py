@@ -1,0 +1,79 @@
+"""`mmrl_auto`: both features for classes seen in training, the class feature for all others.
+
+In one classifier both kinds stand side by side: images are [sqrt(a) f_c ; sqrt(1-a) f_r], the text
+of a seen class [sqrt(a) w ; sqrt(1-a) w], of a new one [w / sqrt(a) ; 0]; the inner products are
+a f_c.w + (1-a) f_r.w and f_c.w. Shapes: C classes, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from open_clip_mmrl.data.prompts import readable
+from open_clip_mmrl.errors import UsageError
+
+
+def is_auto(model: Any) -> bool:
+    return hasattr(model, "seen_classes")
+
+
+def seen_among(model: Any, class_names: Sequence[str]) -> Tensor:
+    """Which of the classes the model's adapter was trained on, bool [C]."""
+    return torch.tensor([readable(name) in model.seen_classes for name in class_names])
+
+
+@contextmanager
+def chosen_features(
+    model: Any, class_names: Sequence[str] | None, *, mix: bool = False
+) -> Iterator[None]:
+    """Let an auto model choose its features for the time of one task, and say which.
+
+    Args:
+        model: left alone where it is not of the type mmrl_auto.
+        class_names: None where a task has none: the class feature.
+        mix: whether the task can use both kinds in one classifier.
+    """
+    if not is_auto(model):
+        yield
+        return
+    model.features, reason = _choose(model, class_names or (), mix)
+    print(f"mmrl_auto: {reason}")
+    try:
+        yield
+    finally:
+        model.features = "class"
+
+
+def _choose(model: Any, class_names: Sequence[str], mix: bool) -> tuple[str, str]:
+    count, seen = len(class_names), int(seen_among(model, class_names).sum())
+    if not count:
+        return "class", "the class feature, there are no class names."
+    found = f"{seen} of {count} classes seen in training"
+    if seen == count:
+        return "fused", f"both features, {found}."
+    if not seen or not mix:
+        return "class", f"the class feature, {found}."
+    if model.config.alpha == 0:
+        raise UsageError(
+            f"{found}, and alpha is 0: the adapter's mix has no class feature for the others. "
+            "Choose --model_type mmrl_fused or mmrl, or score the classes apart."
+        )
+    return "fused", f"{found}: both features for these, the class feature for the others."
+
+
+def with_new_classes(model: Any, classifier: Tensor, class_names: Sequence[str]) -> Tensor:
+    """A classifier [2E, C] for seen classes -> the same with new classes on the class feature."""
+    new = ~seen_among(model, class_names).to(classifier.device)
+    width = len(classifier) // 2
+    by_class = classifier[:width] / model.config.alpha  # sqrt(a) w -> w / sqrt(a)
+    return torch.cat(
+        [
+            torch.where(new, by_class, classifier[:width]),
+            torch.where(new, 0.0, classifier[width:]),
+        ]
+    )

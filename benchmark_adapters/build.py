@@ -1,0 +1,84 @@
+"""`build`: result files of many runs into one CSV table."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from open_clip_mmrl.data.messages import listing
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.files import write_atomically
+
+from .notices import warn
+
+FIRST = ("model_fullname", "model", "pretrained", "dataset", "task", "method", "shots", "seed")
+"""Columns in front, where any result has them; behind them the metrics, then all else, sorted."""
+
+
+def main_build(args: argparse.Namespace) -> None:
+    """Write `args.output` from `args.files`, JSON files and folders of them.
+
+    Raises:
+        ValueError: no results in any of them.
+        UsageError: a file that does not exist.
+    """
+    results = []
+    for path in result_files(args.files):
+        try:
+            results.append(read_result(path))
+        except ValueError as error:
+            warn(f"{path} is left out: {error}")
+    if not results:
+        raise ValueError(
+            f"there are no results in {listing(args.files)}: {args.output} not written."
+        )
+    write_atomically(args.output, table(results).encode())
+
+
+def result_files(paths: Iterable[str]) -> Iterator[Path]:
+    """Files as given, and the *.json of folders, by name."""
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UsageError(f"there is no result file or folder {path}.")
+        yield from sorted(path.glob("*.json")) if path.is_dir() else [path]
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The content of a result file; ValueError where it is none."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"no JSON ({error})") from error
+    if not isinstance(result, dict) or not {"model", "pretrained", "metrics"} <= result.keys():
+        raise ValueError("no result: it lacks model, pretrained or metrics")
+    if not isinstance(result["metrics"], dict):
+        raise ValueError(f"it has no metrics but {json.dumps(result['metrics'])}")
+    return result
+
+
+def table(results: Iterable[dict[str, Any]]) -> str:
+    """One line per result, as CSV; a cell that holds a list or a dict has its JSON."""
+    rows, metrics, rest = [], set(), set()
+    for result in results:
+        top = {key: value for key, value in result.items() if key != "metrics"}
+        fullname = f"{result['model']} {result['pretrained']}"
+        rows.append({**result["metrics"], **top, "model_fullname": fullname})
+        metrics |= result["metrics"].keys()
+        rest |= top.keys()
+    first = [name for name in FIRST if any(name in row for row in rows)]
+    ordered = [*sorted(metrics - rest), *sorted(rest)]
+    columns = [*first, *(name for name in ordered if name not in first)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value

@@ -1,0 +1,96 @@
+"""The command line: `clip-benchmark-mmrl eval | build | fewshot | export`.
+
+`eval` and `build` are clip_benchmark's own, with our model types and repairs; its parser reads
+sys.argv. Exit code 2 for what was asked wrongly, 1 for what went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from . import seam
+
+PROG = "clip-benchmark-mmrl"
+THEIRS = {
+    "eval": "score models on data sets; clip_benchmark's own options and ours",
+    "build": "write the results of many runs into one CSV file",
+}
+OURS = {
+    "fewshot": "train on a few images per class of a data set, and score",
+    "export": "write a data set as the shards that eval reads",
+}
+SKIP_BROKEN = "--skip_broken"
+EVAL_HELP = f"""\
+Beside clip_benchmark's own options:
+  --model mmrl-<base> or mmrlpp-<base>, --pretrained <adapter file>
+  --model_type mmrl         the class feature: for new classes and other data sets
+               mmrl_fused   both features: for the classes the adapter was trained on
+               mmrl_frozen  the base model's own feature
+               mmrl_auto    by the adapter's class names, class by class
+  {SKIP_BROKEN}             leave images of wds/ data sets out that cannot be read
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    options = _parser().parse_args(argv[:1])
+    if options.command is None:
+        _parser().print_help()
+        return 0
+    from open_clip_mmrl.errors import UsageError
+
+    try:
+        if options.command in THEIRS:
+            return _clip_benchmark(argv)
+        return _own(options.command, argv[1:])
+    except (ValueError, RuntimeError, OSError) as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROG, description="clip_benchmark with MMRL and MMRL++ models."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, text in {**THEIRS, **OURS}.items():
+        commands.add_parser(name, help=text, add_help=False)
+    return parser
+
+
+def _clip_benchmark(argv: list[str]) -> int:
+    seam.register()
+    from clip_benchmark import cli
+
+    from . import shards
+
+    if argv[0] == "eval":
+        if {"-h", "--help"} & set(argv):
+            print(EVAL_HELP)
+        shards.set_skip_broken(SKIP_BROKEN in argv)
+        argv = [word for word in argv if word != SKIP_BROKEN]
+    with as_command_line(argv):
+        cli.main()
+    return 0
+
+
+@contextmanager
+def as_command_line(argv: list[str]) -> Iterator[None]:
+    before = sys.argv
+    sys.argv = [PROG, *argv]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _own(command: str, argv: list[str]) -> int:
+    module = importlib.import_module(f".{command}", __package__)
+    parser = argparse.ArgumentParser(prog=f"{PROG} {command}", description=OURS[command])
+    module.add_arguments(parser)
+    return module.main(parser.parse_args(argv))

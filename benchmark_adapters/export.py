@@ -1,0 +1,235 @@
+"""Any data set of `open_clip_mmrl.data` as the shards that clip_benchmark reads.
+
+    python -m benchmark_adapters export --data coop:dtd --data-root ROOT --output DIR
+
+The layout is clip_benchmark's (`clip_benchmark.webdataset_builder`): train, val and test with
+`nshards.txt` and `0.tar` onwards, `classnames.txt`, `zeroshot_classification_templates.txt`. Labels
+and order are kept; the same data set gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import webdataset
+from PIL import Image
+
+from open_clip_mmrl.data import Example, ImageData, load_data, read_image
+from open_clip_mmrl.data.example import ShardImage
+from open_clip_mmrl.data.messages import listing
+from open_clip_mmrl.data.prompts import readable
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.files import write_atomically
+from open_clip_mmrl.progress import Progress
+
+PARTS = ("train", "val", "test")
+MAX_COUNT = 10_000
+MAX_BYTES = 1e9
+"""Per shard, as in clip_benchmark's own converter."""
+
+_SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+"""Pillow's formats that clip_benchmark reads, and what it calls them."""
+_SAVE: dict[str, dict[str, Any]] = {
+    "webp": {"format": "webp", "lossless": True},
+    "png": {"format": "png"},
+    "jpg": {"format": "jpeg", "quality": 95},
+}
+FORMATS = ("keep", *_SAVE)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    add = parser.add_argument
+    add("--data", required=True, help="a data set, as open-clip-mmrl's --data takes it")
+    add("--data-root", help="folder of the coop: and clip_benchmark: data sets")
+    add("--output", required=True, help="folder to write; must not exist yet")
+    add(
+        "--image-format",
+        default="keep",
+        help="keep (default): jpg, png and webp files byte for byte, anything else as png; or all "
+        "as webp (lossless), png, or jpg (with loss)",
+    )
+    add("--max-count", type=int, default=MAX_COUNT, help=f"images per shard ({MAX_COUNT:,})")
+    add("--template", help='the prompt, {} for the class name: "a photo of a {}."')
+    add("--quiet", action="store_true", help="no progress bar")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; errors are `open_clip_mmrl`'s own."""
+    refuse_existing(Path(args.output))
+    data = load_data(args.data, data_root=args.data_root, template=args.template)
+    shards = export(
+        data,
+        args.output,
+        image_format=args.image_format,
+        max_count=args.max_count,
+        quiet=args.quiet,
+    )
+    for part, count in shards.items():
+        images = len(getattr(data, part))
+        print(f"{part}: {images:,} images in {count} shard{'' if count == 1 else 's'}")
+    print(f"{data.num_classes} classes, prompt {data.template!r}: {args.output}")
+    return 0
+
+
+def export(
+    data: ImageData,
+    output: str | Path,
+    *,
+    image_format: str = "keep",
+    max_count: int = MAX_COUNT,
+    quiet: bool = False,
+) -> dict[str, int]:
+    """Write a data set whole or not at all; returns the number of shards of every part written.
+
+    Args:
+        data: parts that are empty are left out.
+        output: a folder that does not exist yet.
+        image_format: "keep" copies files that clip_benchmark can read byte for byte, and writes
+            others as PNG; "webp" and "png" are without loss, "jpg" is not. Images that are in the
+            format asked for are always copied.
+        max_count: images per shard.
+
+    Raises:
+        UsageError: the folder exists, or an option has no such value.
+        ValueError: images that cannot be read (named), no images at all, or a class name that
+            a line of `classnames.txt` cannot hold.
+    """
+    output = Path(output)
+    refuse_existing(output)
+    if image_format not in FORMATS:
+        raise UsageError(f"image format is {image_format!r}; it has to be one of {FORMATS}.")
+    if max_count < 1:
+        raise UsageError(f"max count is {max_count}; a shard holds 1 image or more.")
+    parts = {part: getattr(data, part) for part in PARTS if getattr(data, part)}
+    if not parts:
+        raise ValueError(f"{data.spec} has no images to export.")
+    texts = {
+        "classnames.txt": [readable(name) for name in data.class_names],
+        "zeroshot_classification_templates.txt": [data.template.replace("{}", "{c}")],
+    }
+    for lines in texts.values():
+        _require_lines(data.spec, lines)
+    shards, total = {}, sum(map(len, parts.values()))
+    with _appearing(output) as folder, Progress("exporting", total, quiet=quiet) as progress:
+        unreadable: list[str] = []
+        for part, examples in parts.items():
+            encoded = _encoded(examples, image_format, unreadable, progress)
+            shards[part] = _write_shards(folder / part, encoded, max_count)
+        if unreadable:
+            raise ValueError(
+                f"{len(unreadable)} of {total} images cannot be exported; nothing was written: "
+                + "; ".join(unreadable[:8])
+                + (f"; and {len(unreadable) - 8} more" if len(unreadable) > 8 else "")
+            )
+        for name, lines in texts.items():
+            write_atomically(folder / name, "".join(f"{line}\n" for line in lines).encode())
+    return shards
+
+
+def refuse_existing(output: Path) -> None:
+    """UsageError where there is something already: an export never mixes with another."""
+    if output.exists():
+        raise UsageError(f"output {output} exists already; give a folder that does not, or move it")
+
+
+def _encoded(
+    examples: tuple[Example, ...], image_format: str, unreadable: list[str], progress: Progress
+) -> Iterator[tuple[str, bytes, int]]:
+    """(suffix, bytes, label) of every image; what is wrong with the others is collected."""
+    for example in examples:
+        try:
+            suffix, content = encode(example, image_format)
+        except ValueError as error:
+            unreadable.append(str(error))
+        else:
+            if not unreadable:  # nothing will appear any more: only look for the others
+                yield suffix, content, int(example.label)
+        progress.advance(1, images=1)
+
+
+def encode(example: Example, image_format: str = "keep") -> tuple[str, bytes]:
+    """The suffix and the content of one image in a shard.
+
+    Every image is decoded once, so that a damaged one is found here and not in a long run.
+
+    Raises:
+        ValueError: it cannot be read, or not be written in this format; the message names it.
+    """
+    decoded = read_image(example)
+    content = _file_content(example)
+    if content is not None:
+        with Image.open(io.BytesIO(content)) as image:
+            suffix = _SUFFIXES.get(image.format)
+        if suffix and image_format in ("keep", suffix):
+            return suffix, content
+    if isinstance(example.image, np.ndarray) and example.image.ndim == 2:
+        decoded = Image.fromarray(example.image)  # grey in one channel: the same pixels, smaller
+    suffix = "png" if image_format == "keep" else image_format
+    stream = io.BytesIO()
+    try:
+        decoded.save(stream, **_SAVE[suffix])
+    except (ValueError, OSError) as error:  # WebP ends at 16,383 pixels a side
+        raise ValueError(f"{example.image} cannot be written as {suffix} ({error})") from error
+    return suffix, stream.getvalue()
+
+
+def _file_content(example: Example) -> bytes | None:
+    """The image's file as it lies on the disk or in a shard; None where there are pixels only."""
+    image = example.image
+    if isinstance(image, Path):
+        return image.read_bytes()
+    if isinstance(image, ShardImage):
+        with open(image.shard, "rb") as shard:
+            shard.seek(image.offset)
+            return shard.read(image.size)
+    return None
+
+
+def _write_shards(folder: Path, encoded: Iterator[tuple[str, bytes, int]], max_count: int) -> int:
+    """The shards of one part and `nshards.txt`; returns how many there are."""
+    folder.mkdir()
+    with webdataset.ShardWriter(
+        str(folder / "%d.tar"), maxcount=max_count, maxsize=MAX_BYTES, verbose=0, mtime=0
+    ) as sink:
+        for index, (suffix, content, label) in enumerate(encoded):
+            sink.write({"__key__": f"s{index:07d}", suffix: content, "cls": label})
+        count = sink.shard
+    write_atomically(folder / "nshards.txt", f"{count}\n".encode())
+    return count
+
+
+@contextmanager
+def _appearing(output: Path) -> Iterator[Path]:
+    """A hidden folder beside `output` that takes its name at the end, or goes away."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+    try:
+        yield folder
+        mask = os.umask(0)
+        os.umask(mask)
+        folder.chmod(0o777 & ~mask)
+        refuse_existing(output)
+        folder.rename(output)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _require_lines(spec: str, lines: list[str]) -> None:
+    """clip_benchmark reads one name per line and strips it: nothing may be lost by that."""
+    broken = [line for line in lines if line.splitlines() != [line] or line.strip() != line]
+    if broken:
+        raise ValueError(
+            f"{spec}: {listing(map(repr, broken))} cannot be written as one line of a text file: "
+            "take line breaks and spaces at the ends out of class names and template."
+        )

@@ -1,0 +1,102 @@
+"""`--model_type`: which features of our models clip_benchmark gets to see."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import open_clip
+
+from open_clip_mmrl import read_adapter_info
+from open_clip_mmrl.adapters import is_adapter
+from open_clip_mmrl.building import naming, resolve_pretrained
+from open_clip_mmrl.data.prompts import readable
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.names import name_for, split_name
+
+from .notices import warn
+
+FEATURES = {
+    "mmrl": "class",
+    "mmrl_fused": "fused",
+    "mmrl_frozen": "frozen",
+    "mmrl_auto": "class",  # until a task with class names chooses
+}
+"""Model type -> `model.features`."""
+
+
+def loaders() -> dict[str, Callable[..., tuple[Any, Any, Any]]]:
+    """A loading function for every model type, as clip_benchmark's TYPE2FUNC wants them."""
+    return {name: functools.partial(load, name) for name in FEATURES}
+
+
+def load(
+    model_type: str,
+    model_name: str,
+    pretrained: str,
+    cache_dir: str | None = None,
+    device: Any = "cpu",
+) -> tuple[Any, Any, Any]:
+    """The model, its transform for evaluation and its tokenizer.
+
+    Args:
+        model_type: a key of `FEATURES`.
+        model_name: one of our names; with an adapter file any, for the file knows its own.
+        pretrained: an adapter file, or a tag or checkpoint of the base.
+
+    Raises:
+        UsageError: a name, tag or file that does not exist or does not fit the model type.
+    """
+    name = resolve_model(model_type, model_name, pretrained)
+    seen = _seen_classes(pretrained) if model_type == "mmrl_auto" else None
+    resolve_pretrained(name, pretrained)
+    if model_type != "mmrl_frozen":
+        warn_if_untrained(name, pretrained)
+    with naming(pretrained):
+        model, _, transform = open_clip.create_model_and_transforms(
+            name, pretrained=pretrained, cache_dir=cache_dir
+        )
+    model.features = FEATURES[model_type]
+    if seen is not None:
+        model.seen_classes = seen
+    tokenizer = open_clip.get_tokenizer(name, context_length=model.context_length)
+    return model.to(device), transform, tokenizer
+
+
+def resolve_model(model_type: str, model_name: str, pretrained: str) -> str:
+    """The registered name of the model a run is about: as given, or from the adapter's header."""
+    if split_name(model_name):
+        return model_name.replace("/", "-")
+    if not is_adapter(pretrained):
+        raise UsageError(
+            f"--model_type {model_type} needs a model with tokens: {model_name!r} has none and "
+            f"{pretrained!r} is no adapter file. Give --model mmrl-{model_name}, or an adapter "
+            "file as --pretrained."
+        )
+    info = read_adapter_info(pretrained)
+    if info["base"]["model"] is None:
+        raise UsageError(
+            f"{pretrained} does not name its base model: give --model mmrl-<base> or mmrlpp-<base>."
+        )
+    return name_for(info["base"]["model"], info["config"]["variant"])
+
+
+def warn_if_untrained(name: str, pretrained: str) -> None:
+    if not is_adapter(pretrained):
+        warn(f"the tokens of {name} are random: {pretrained} holds weights of its base, no adapter")
+
+
+def _seen_classes(pretrained: str) -> frozenset[str]:
+    if not is_adapter(pretrained):
+        raise UsageError(
+            f"--model_type mmrl_auto goes by the classes an adapter was trained on, but "
+            f"{pretrained!r} is no adapter file: choose mmrl, mmrl_fused or mmrl_frozen."
+        )
+    names = read_adapter_info(pretrained)["class_names"]
+    if not names:
+        raise UsageError(
+            f"{pretrained} names no classes, so mmrl_auto cannot tell seen from new ones: choose "
+            "--model_type mmrl_fused (both features) or mmrl (the class feature)."
+        )
+    return frozenset(readable(name) for name in names)

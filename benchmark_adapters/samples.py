@@ -1,0 +1,155 @@
+"""One sample of a shard, from bytes to (image, target); part of what `shards` repairs.
+
+A sample is a dict: bytes by extension, with "__key__" and "__url__", the name and the shard.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from open_clip_mmrl.data.messages import listing
+from open_clip_mmrl.data.shards import IMAGES
+
+_broken = None
+"""Counter of the broken images left out, shared with workers; None: they are errors."""
+
+
+def set_skip_broken(skip: bool) -> None:
+    """Whether the sets built from here on leave broken images out; they are counted from 0."""
+    global _broken
+    # A lock of the spawn context also works in forked workers, one of fork not in spawned ones.
+    _broken = multiprocessing.get_context("spawn").Value("q", 0) if skip else None
+
+
+def skipped() -> int:
+    """How many broken images all workers have left out since `set_skip_broken(True)`.
+
+    An image counts each time it is read.
+    """
+    return 0 if _broken is None else _broken.value
+
+
+class ReadSample:
+    """The last stage of the pipeline.
+
+    Cure: webdataset decodes every member of a sample, and unpickles those called .pyd or .pickle;
+    this reads the two it needs.
+
+    Args:
+        transform: applied to the RGB image; None leaves it as it is.
+        kind: "classification", "multilabel" or "retrieval".
+        classes: names by label, which the targets have to fit; None where there are none.
+    """
+
+    def __init__(
+        self,
+        transform: Callable[[Image.Image], Any] | None,
+        kind: str,
+        classes: Sequence[str] | None,
+    ) -> None:
+        self.transform = transform
+        self.extension, self.decode = _TARGETS[kind]
+        self.classes = None if classes is None else list(classes)
+        self.broken = _broken  # with the pipeline into its workers
+
+    def stream(self, samples: Iterable[dict]) -> Iterator[tuple[Any, Any]]:
+        """Every sample, less broken images where they are left out."""
+        for sample in samples:
+            target, image = self._target(sample), self._image(sample)
+            if image is not None:
+                yield image if self.transform is None else self.transform(image), target
+
+    def _target(self, sample: dict) -> int | np.ndarray | list[str]:
+        data = sample[_first(sample, [self.extension])]
+        try:  # Cure: a label beyond the class names was counted as an image not recognised
+            return self.decode(data, None if self.classes is None else len(self.classes))
+        except ValueError as error:
+            raise ValueError(
+                f"{_place(sample)}: .{self.extension} holds {plain_message(error)}"
+            ) from error
+
+    def _image(self, sample: dict) -> Image.Image | None:
+        extension = _first(sample, IMAGES)
+        try:
+            with Image.open(io.BytesIO(sample[extension])) as image:
+                return image.convert("RGB")
+        except Exception as error:  # Cure: what Pillow raises is of many types, and names no image
+            if self.broken is not None:
+                with self.broken.get_lock():
+                    self.broken.value += 1
+                return None
+            reason = (
+                "not an image"
+                if isinstance(error, UnidentifiedImageError)
+                else plain_message(error)
+            )
+            raise ValueError(
+                f"{_place(sample)}: .{extension} cannot be read ({reason}); replace it, remove the "
+                "sample, or leave broken images out with --skip_broken"
+            ) from error
+
+
+def _label(data: bytes, count: int | None) -> int:
+    try:
+        label = int(data)
+    except ValueError as error:
+        raise ValueError(f"{data[:40]!r}, not an integer") from error
+    if label < 0 or (count is not None and label >= count):
+        allowed = "labels begin at 0"
+        if count is not None:
+            allowed = f"with {count} class names labels are 0 to {count - 1}"
+        raise ValueError(f"label {label}; {allowed}")
+    return label
+
+
+def _label_set(data: bytes, count: int | None) -> np.ndarray:
+    labels = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    if labels.ndim != 1 or count not in (None, len(labels)):
+        wanted = "class" if count is None else f"of the {count} class names"
+        raise ValueError(f"an array of shape {labels.shape}, not one number for each {wanted}")
+    return labels
+
+
+def _captions(data: bytes, _count: int | None) -> list[str]:
+    try:
+        return data.decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"no text in UTF-8 ({error})") from error
+
+
+_TARGETS = {
+    "classification": ("cls", _label),
+    "multilabel": ("npy", _label_set),
+    "retrieval": ("txt", _captions),
+}
+
+
+def _first(sample: dict, extensions: Sequence[str]) -> str:
+    """The first of `extensions` that the sample has."""
+    for extension in extensions:
+        if extension in sample:
+            return extension
+    found = listing(f".{name}" for name in sample if not name.startswith("__"))
+    wanted = " or ".join(f".{extension}" for extension in extensions)
+    raise ValueError(f"{_place(sample)}: no {wanted}; it has {found or 'nothing'}")
+
+
+def _place(sample: dict) -> str:
+    return f"{sample['__url__']}, key {sample['__key__']}"
+
+
+def plain_message(error: BaseException) -> str:
+    """What an error says, in one line; of one in a DataLoader's worker only what was raised there.
+
+    The DataLoader puts the worker's whole traceback into its message; the last line is the error.
+    """
+    message = str(error).strip()
+    if " in DataLoader worker process " in message:
+        message = message.splitlines()[-1].partition(": ")[2]
+    return " ".join(message.split())

@@ -1,0 +1,92 @@
+"""Result files into one table."""
+
+import argparse
+import csv
+import json
+
+import pytest
+
+from benchmark_adapters.build import main_build
+from open_clip_mmrl.errors import UsageError
+
+
+def result(**changes):
+    values = {
+        "dataset": "wds/a",
+        "model": "mmrl-ViT-B-16",
+        "pretrained": "runs/a/adapter.safetensors",
+        "task": "zeroshot_classification",
+        "metrics": {"acc5": None, "acc1": 0.5},
+        "language": "en",
+    }
+    return {**values, **changes}
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Write results by file name, build; returns the columns and the rows."""
+
+    def run(files, *paths):
+        folder = tmp_path / "results"
+        folder.mkdir()
+        for name, content in files.items():
+            text = content if isinstance(content, str) else json.dumps(content)
+            (folder / name).write_text(text)
+        output = tmp_path / "tables" / "all.csv"
+        paths = [str(folder / path) for path in paths] or [str(folder)]
+        main_build(argparse.Namespace(files=paths, output=str(output)))
+        with output.open(newline="") as stream:
+            reader = csv.DictReader(stream)
+            return reader.fieldnames, list(reader)
+
+    return run
+
+
+def test_columns_are_in_order(build):
+    probe = {"metrics": {"lp_acc1": 0.25, "seed": 3}, "task": "linear_probe", "seed": 3}
+    shots = {"method": "mmrl++", "shots": 16, "note": {"b": [1, "x"]}, "model_type": "mmrl"}
+    columns, rows = build({"2.json": result(**probe), "10.json": result(**shots), "x.txt": "no"})
+    assert columns == [
+        *("model_fullname", "model", "pretrained", "dataset", "task", "method", "shots", "seed"),
+        *("acc1", "acc5", "lp_acc1"),
+        *("language", "model_type", "note"),
+    ]
+    assert [row["task"] for row in rows] == ["zeroshot_classification", "linear_probe"]
+    assert rows[0]["model_fullname"] == "mmrl-ViT-B-16 runs/a/adapter.safetensors"
+    assert json.loads(rows[0]["note"]) == {"b": [1, "x"]}
+    assert (rows[0]["acc1"], rows[0]["acc5"], rows[0]["lp_acc1"]) == ("0.5", "", "")
+    assert (rows[1]["lp_acc1"], rows[1]["seed"], rows[1]["note"]) == ("0.25", "3", "")
+
+
+def test_columns_that_no_result_has_are_left_out(build):
+    columns, _ = build({"a.json": result()}, "a.json")
+    assert columns[:5] == ["model_fullname", "model", "pretrained", "dataset", "task"]
+    assert columns[5:] == ["acc1", "acc5", "language"]
+
+
+def test_what_is_no_result_is_named_and_left_out(build, capsys):
+    bad = {
+        "b.json": result(metrics=None),
+        "c.json": "{",
+        "d.json": "[1]",
+        "e.json": {"model": "x", "metrics": {}},
+    }
+    _, rows = build({"a.json": result(), **bad})
+    said = capsys.readouterr().err.splitlines()
+    assert len(rows) == 1 and len(said) == 4
+    assert all(line.startswith("warning: ") and "is left out: " in line for line in said)
+    assert "b.json is left out: it has no metrics but null" in said[0]
+    assert "c.json is left out: no JSON (" in said[1]
+    assert "d.json is left out: no result: it lacks model, pretrained or metrics" in said[2]
+    assert "e.json is left out: no result" in said[3]
+
+
+def test_nothing_left_is_an_error(build, tmp_path):
+    with pytest.raises(ValueError, match=r"no results in .*results: .*all\.csv not written"):
+        build({"b.json": result(metrics=None)})
+    assert not (tmp_path / "tables").exists()
+
+
+def test_a_file_that_is_not_there(build):
+    with pytest.raises(UsageError, match=r"no result file or folder .*gone\.json"):
+        build({"a.json": result()}, "a.json", "gone.json")

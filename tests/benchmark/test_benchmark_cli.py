@@ -1,0 +1,301 @@
+"""The commands in process: what is handed over, exit codes, many runs, several processes."""
+
+import argparse
+import sys
+
+import open_clip
+import pytest
+from shard_sets import (
+    DIGITS,
+    OURS,
+    TAG,
+    eval_command,
+    results,
+    retrieval,
+    single_label,
+    write_adapter,
+    write_split,
+)
+
+from benchmark_adapters import shards
+from benchmark_adapters.cli import PROG, main
+from benchmark_adapters.runs import naming, settle_task
+from open_clip_mmrl.assets import MODEL_NAME
+from open_clip_mmrl.errors import UsageError
+
+pytest_plugins = ["benchmark_fixtures"]
+
+
+@pytest.fixture(autouse=True)
+def _undone(registered):
+    """The commands register; nothing of it stays for other tests."""
+    yield
+    shards.set_skip_broken(False)
+
+
+def error(capsys):
+    """The last line on standard error, which has to be the error."""
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"]])
+def test_help_lists_all_commands(argv, capsys):
+    try:
+        assert main(argv) == 0
+    except SystemExit as stop:
+        assert stop.code == 0
+    said = capsys.readouterr().out
+    assert all(f"\n    {name} " in said for name in ("eval", "build", "fewshot", "export"))
+
+
+def test_an_unknown_command_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate"])
+    assert stop.value.code == 2 and "invalid choice: 'evaluate'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["eval", "--help"], ["--skip_broken", "mmrl_auto", "--fewshot_k", f"{PROG} eval"]),
+        (["build", "--help"], ["--output", "CSV output file"]),
+        (["fewshot", "--help"], [f"{PROG} fewshot"]),
+        (["export", "--help"], [f"{PROG} export", "--output"]),
+    ],
+)
+def test_every_command_has_help(argv, words, capsys):
+    before = sys.argv
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    said = capsys.readouterr().out
+    assert stop.value.code == 0 and all(word in said for word in words)
+    assert sys.argv is before
+
+
+def test_own_commands_are_called_with_their_arguments(tmp_path, adapter, capsys):
+    """Exported digits are data for eval; a wrong name is a usage error."""
+    assert main(["export", "--data", "digits", "--output", str(tmp_path / "d"), "--quiet"]) == 0
+    command = eval_command(tmp_path / "d", "wds/d", tmp_path / "out", "--pretrained", adapter)
+    assert main([*command, "--split", "val"]) == 0
+    (found,) = results(tmp_path / "out").values()
+    assert found["metrics"]["acc1"] > 0
+    assert main(["export", "--data", "nothing", "--output", str(tmp_path / "n")]) == 2
+    assert "nothing" in error(capsys)
+
+
+def test_clip_benchmarks_own_models_and_tables(tmp_path, digits, capsys):
+    output = tmp_path / "out"
+    command = eval_command(digits, "wds/digits", output, "--model", MODEL_NAME)
+    assert main([*command, "--pretrained", TAG]) == 0
+    name = f"digits_{TAG}_{MODEL_NAME}_zeroshot_classification.json"
+    assert list(results(output)) == [name]
+    assert main(["build", str(output), "--output", str(tmp_path / "all.csv")]) == 0
+    header, line = (tmp_path / "all.csv").read_text().splitlines()
+    assert header.startswith("model_fullname,model,pretrained,dataset,task,acc1,acc5,")
+    assert line.startswith(f"{MODEL_NAME} {TAG},{MODEL_NAME},{TAG},wds/digits,zeroshot_class")
+    assert main(["build", str(digits / "classnames.txt"), "--output", str(tmp_path / "x")]) == 1
+    assert "there are no results in" in error(capsys)
+
+
+def test_the_model_may_be_left_to_the_adapter(tmp_path, digits, adapter):
+    """--model then has clip_benchmark's default, which is not what is evaluated."""
+    command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", adapter)
+    place = command.index("--model")
+    del command[place : place + 2]
+    assert main([*command, "--model_type", "mmrl"]) == 0
+    ((name, found),) = results(tmp_path / "out").items()
+    assert found["model"] == OURS and OURS in name and found["model_type"] == "mmrl"
+
+
+def test_adapters_of_one_name_and_skipping(tmp_path, digits, capsys):
+    paths = []
+    for seed in (1, 2):
+        folder = tmp_path / str(seed) / "run"
+        paths.append(str(write_adapter(folder / "adapter.safetensors", seed=seed)))
+    command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", *paths)
+    command.remove("--quiet")
+    assert main([*command, "--skip_existing"]) == 0
+    first = results(tmp_path / "out")
+    assert [found["pretrained"] for found in first.values()] in (paths, paths[::-1])
+    said = capsys.readouterr().out
+    assert "Skip" not in said and all(f"Results: {tmp_path}/out/{name}" in said for name in first)
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert main([*command, "--skip_existing"]) == 0
+    assert capsys.readouterr().out.count(", exists already.") == 2
+    assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert main(command) == 0  # without: evaluated again, with the same results
+    assert results(tmp_path / "out") == first
+
+
+def test_finished_runs_stay_and_the_failing_one_is_named(tmp_path, digits, adapter, capsys):
+    (tmp_path / "digits").symlink_to(digits)
+    root, datasets = tmp_path / "{dataset}", ["wds/digits", "wds/gone"]
+    command = eval_command(root, datasets[0], tmp_path / "out", "--pretrained", adapter)
+    assert main([*command, "--dataset", *datasets]) == 2
+    said = error(capsys)
+    assert said.startswith(f"wds/gone with {OURS}, {adapter}: ") and str(tmp_path / "gone") in said
+    (found,) = results(tmp_path / "out").values()
+    assert found["dataset"] == "wds/digits"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--task", "captioning"], 2, f"captioning needs a model that generates text; {OURS} does"),
+        (
+            ["--task", "zeroshot_retrieval"],
+            2,
+            "does not fit a classification data set: choose zero",
+        ),
+        (["--model_type", "mmrl", "--model", MODEL_NAME, "--pretrained", TAG], 2, "or an adapter"),
+        (["--pretrained", "gone.safetensors"], 1, "gone.safetensors"),
+        (["--model", "ViT-X"], 1, "ViT-X"),
+        (["--model", MODEL_NAME], 1, f"is an adapter, which '{MODEL_NAME}' cannot hold: create"),
+        (["--dataset", "imagenet9"], 1, "Unsupported dataset: imagenet9"),
+        (["--dataset", "cifar10", "--split", "val"], 1, "Only `train` and `test` split available"),
+        (["--dataset_root", "{name}"], 2, "cannot be filled in ('name'): places are {dataset}"),
+        (["--output", "{name}.json"], 2, "places are {model}, {pretrained}"),
+        (["--custom_classname_file", "gone.json"], 1, "gone.json' does not exist"),
+    ],
+)
+def test_errors_are_one_line(tmp_path, digits, adapter, capsys, options, code, words):
+    command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", adapter)
+    assert main([*command, *options]) == code
+    assert words in error(capsys)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_clip_benchmarks_parser_ends_in_its_own_way(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["eval", "--nothing"])
+    assert stop.value.code == 2 and "unrecognized arguments: --nothing" in capsys.readouterr().err
+
+
+def test_errors_without_words_are_named_by_their_kind():
+    class Args:
+        dataset, model, pretrained = "a", "b", "c"
+
+    with pytest.raises(ValueError, match="a with b, c: AssertionError"), naming(Args):
+        raise AssertionError
+
+
+def test_errors_of_workers_lose_their_traceback(tmp_path, adapter, capsys):
+    """What a DataLoader's worker raises comes with its traceback as the message."""
+    root = single_label(tmp_path / "digits", 4)
+    (root / "test" / "0.tar").unlink()
+    write_split(root / "bad", "test", [{"png": b"broken", "cls": "0"}])
+    (root / "bad" / "test" / "0.tar").rename(root / "test" / "0.tar")
+    command = eval_command(root, "wds/digits", tmp_path / "out", "--pretrained", adapter)
+    assert main([*command, "--num_workers", "2"]) == 1
+    said = error(capsys)
+    assert said.startswith(f"wds/digits with {OURS}, {adapter}: ") and "0.tar" in said
+    assert "Traceback" not in said and "worker process" not in said
+
+
+def test_broken_images_can_be_left_out(tmp_path, adapter, capsys):
+    root = tmp_path / "digits"
+    good = single_label(root, 4)
+    write_split(root / "bad", "test", [{"png": b"broken", "cls": "0"}] * 2)
+    (root / "bad" / "test" / "0.tar").rename(good / "test" / "1.tar")
+    (good / "test" / "nshards.txt").write_text("2")
+    command = eval_command(root, "wds/digits", tmp_path / "out", "--pretrained", adapter)
+    assert main(command) == 1
+    assert "--skip_broken" in error(capsys)
+    assert main([*command, "--skip_broken"]) == 0
+    assert "warning: wds/digits: 2 broken images were left out" in capsys.readouterr().err
+    (found,) = results(tmp_path / "out").values()
+    assert found["skipped_images"] == 2
+    assert main(command) == 1, "the next call is strict again"
+
+
+def test_skip_load_is_said_to_have_no_effect(tmp_path, digits, adapter, capsys):
+    command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", adapter)
+    assert main([*command, "--skip_load"]) == 0
+    assert "warning: --skip_load has no effect" in capsys.readouterr().err
+    assert len(results(tmp_path / "out")) == 1
+
+
+def test_random_tokens_are_said_under_the_default_type(tmp_path, digits, capsys):
+    command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", TAG)
+    assert main(command) == 0
+    assert f"warning: the tokens of {OURS} are random" in capsys.readouterr().err
+
+
+def test_a_cache_folder_is_made(tmp_path, digits, adapter):
+    command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", adapter)
+    assert main([*command, "--wds_cache_dir", str(tmp_path / "new" / "cache")]) == 0
+    assert (tmp_path / "new" / "cache").is_dir()
+
+
+@pytest.fixture
+def task_for(tmp_path):
+    """What a task becomes for a webdataset folder of a kind."""
+
+    def settle(task, kind, name="x"):
+        (tmp_path / "dataset_type.txt").write_text(kind)
+        dataset, root = f"wds/{name}", str(tmp_path)
+        return settle_task(argparse.Namespace(task=task, dataset=dataset, dataset_root=root))
+
+    return settle
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "name", "chosen"),
+    [
+        ("auto", "classification", "x", "zeroshot_classification"),
+        ("auto", "multilabel", "x", "zeroshot_classification"),
+        ("auto", "retrieval", "x", "zeroshot_retrieval"),
+        ("auto", "retrieval", "flickr8k", "zeroshot_retrieval"),
+        ("auto", "retrieval", "winoground", "image_caption_selection"),
+        ("auto", "classification", "flickr8k", "zeroshot_classification"),
+        ("linear_probe", "classification", "x", "linear_probe"),
+        ("image_caption_selection", "retrieval", "x", "image_caption_selection"),
+    ],
+)
+def test_tasks_for_shards(task_for, task, kind, name, chosen):
+    assert task_for(task, kind, name) == chosen
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "fitting"),
+    [
+        ("zeroshot_classification", "retrieval", "zeroshot_retrieval"),
+        ("linear_probe", "retrieval", "zeroshot_retrieval"),
+        ("image_caption_selection", "multilabel", "zeroshot_classification"),
+    ],
+)
+def test_tasks_that_do_not_fit_the_shards(task_for, task, kind, fitting):
+    with pytest.raises(
+        UsageError, match=f"{task} does not fit a {kind} data set: choose {fitting}"
+    ):
+        task_for(task, kind)
+
+
+def test_processes_share_the_runs(tmp_path, digits, adapter, monkeypatch):
+    """--distributed under torchrun, which sets these variables: each run once, in one of them."""
+    retrieval(tmp_path / "captions")
+    (tmp_path / "digits").symlink_to(digits)
+    command = eval_command(tmp_path / "{dataset}", "wds/digits", tmp_path / "out")
+    command += ["--pretrained", str(adapter), TAG, "--dataset", "wds/digits", "wds/captions"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert main([*command, "--distributed"]) == 0
+        done.append(set(results(tmp_path / "out")))
+    assert len(done[0]) == 2 and len(done[1]) == 4 and done[0] < done[1]
+
+
+def test_users_of_clip_benchmark_itself(tmp_path, digits, adapter, monkeypatch):
+    """`register()` is all it takes; its own `main` is called."""
+    from clip_benchmark import cli
+
+    command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", adapter)
+    monkeypatch.setattr(sys, "argv", ["clip_benchmark", *command])
+    cli.main()
+    (found,) = results(tmp_path / "out").values()
+    images = open_clip.create_model(OURS, str(adapter)).visual.image_size
+    assert found["model"] == OURS and len(DIGITS) == 10 and images == (32, 32)

@@ -1,0 +1,280 @@
+"""Few-shot comparisons on shards of the digits, with clip_benchmark's own evaluation."""
+
+import argparse
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from rich.console import Console
+from sklearn.metrics import balanced_accuracy_score
+
+import benchmark_adapters
+from benchmark_adapters import fewshot, fewshot_jobs
+from benchmark_adapters.comparison import Comparison, Job
+from benchmark_adapters.export import export
+from benchmark_adapters.fewshot import add_arguments, compare, main, table
+from benchmark_adapters.fewshot_jobs import metrics_of
+from open_clip_mmrl.assets import MODEL_NAME, TAG
+from open_clip_mmrl.data import load_data
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.protocols import Runtime
+
+QUIET = Runtime(quiet=True, say=lambda text: None)
+THEIR_KEYS = {"dataset", "model", "pretrained", "task", "metrics", "language"}
+
+
+@pytest.fixture(autouse=True)
+def unregistered():
+    yield
+    benchmark_adapters.unregister()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder with the data sets "few/digits" (no file of its own name) and "untrainable"."""
+    folder, digits = tmp_path_factory.mktemp("shards"), load_data("digits")
+    small = replace(digits, train=digits.train[:60], val=digits.val[:80], test=digits.test[:50])
+    export(small, folder / "few-digits", quiet=True)
+    export(replace(small, train=()), folder / "untrainable", quiet=True)
+    return folder
+
+
+def comparison(root, **changes):
+    values = {
+        "dataset": "wds/few/digits",
+        "dataset_root": f"{root}/{{dataset_cleaned}}",
+        "model": MODEL_NAME,
+        "shots": (1,),
+        "train": {"epochs": 2, "batch_size": 5, "flip": False},
+    }
+    return Comparison(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory):
+    """All four methods, one shot, two seeds: (the results, the folder)."""
+    output = tmp_path_factory.mktemp("finished")
+    found = compare(comparison(root, seeds=(1, 2)), output, runtime=QUIET)
+    benchmark_adapters.unregister()
+    return found, output
+
+
+def test_every_method_shots_and_seed_leaves_one_result_of_clip_benchmarks_form(finished):
+    results, output = finished
+    assert [(r["method"], r["shots"], r["seed"]) for r in results] == [
+        ("zeroshot", 0, None),
+        *(("linear_probe", 1, seed) for seed in (1, 2)),
+        *(("mmrl", 1, seed) for seed in (1, 2)),
+        *(("mmrl++", 1, seed) for seed in (1, 2)),
+    ]
+    assert len(list(output.glob("*.json"))) == 7
+    for result in results:
+        assert result.keys() >= THEIR_KEYS
+        assert result["metrics"].keys() == {"acc1", "acc5", "mean_per_class_recall"}
+        assert result["dataset"] == "wds/few/digits" and result["pretrained"] == TAG
+        assert result["template"] == "a photo of the digit {}."
+    by_method = {result["method"]: result for result in results}
+    assert by_method["linear_probe"]["task"] == "linear_probe"
+    assert by_method["mmrl++"]["task"] == "zeroshot_classification"
+    assert by_method["mmrl++"]["model"] == f"mmrlpp-{MODEL_NAME}"
+    assert by_method["zeroshot"]["model"] == by_method["linear_probe"]["model"] == MODEL_NAME
+    parameters = [by_method[m]["trainable_parameters"] for m in ("zeroshot", "linear_probe")]
+    assert parameters == [0, 10 * 65]
+    assert by_method["mmrl"]["train_images"] == by_method["linear_probe"]["train_images"] == 10
+    assert (output / by_method["mmrl"]["adapter"]).is_file()
+    assert by_method["mmrl"]["epochs"] == 2
+
+
+def test_clip_benchmark_finds_what_the_run_itself_found(finished):
+    """The same images, classes and prompt, scored by two programs."""
+    results, output = finished
+    adapted = [result for result in results if result["method"].startswith("mmrl")]
+    for result in adapted:
+        folder = (output / result["adapter"]).parent
+        ours = json.loads((folder / "results.json").read_text())
+        assert 100 * result["metrics"]["acc1"] == pytest.approx(ours["metrics"]["accuracy"])
+        zero_shot = results[0]["metrics"]["acc1"]
+        assert 100 * zero_shot == pytest.approx(ours["zero_shot"]["accuracy"])
+    assert len({json.dumps(result["metrics"]) for result in adapted}) > 1
+
+
+def test_the_same_command_computes_nothing_again(root, finished, monkeypatch):
+    results, output = finished
+    before = {path: path.stat().st_mtime_ns for path in output.glob("*.json")}
+    monkeypatch.setattr(fewshot.Worker, "carry_out", lambda *args: pytest.fail("computed again"))
+    said = []
+    runtime = replace(QUIET, say=said.append)
+    assert compare(comparison(root, seeds=(2, 1)), output, runtime=runtime) == results
+    assert {path: path.stat().st_mtime_ns for path in output.glob("*.json")} == before
+    assert said[3] == "[4/7] mmrl, 1 shots, seed 1: done before"
+
+
+def test_a_result_that_is_lost_is_made_from_the_finished_run(root, finished, monkeypatch):
+    results, output = finished
+    path = next(output.glob("*_mmrl_1shots_seed2_*.json"))
+    content = path.read_bytes()
+    path.unlink()
+    from open_clip_mmrl.trainer import Trainer
+
+    monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
+    assert compare(comparison(root, seeds=(1, 2)), output, runtime=QUIET) == results
+    assert path.read_bytes() == content
+
+
+def test_build_makes_one_table_of_all_results(finished, tmp_path):
+    results, output = finished
+    table = tmp_path / "all.csv"
+    from benchmark_adapters.cli import main as command
+
+    assert command(["build", str(output), "--output", str(table)]) == 0
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    found = {(row["method"], row["shots"], row["seed"], float(row["acc1"])) for row in rows}
+    assert found == {
+        (r["method"], str(r["shots"]), str(r["seed"] or ""), r["metrics"]["acc1"]) for r in results
+    }
+
+
+def test_the_table_shows_means_over_seeds(finished):
+    results, _ = finished
+    console = Console(width=120, file=io.StringIO())
+    console.print(table(results))
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    shown = {line[0]: line[1:] for line in lines if line}
+    for method in ("mmrl", "mmrl++", "linear_probe"):
+        mean = sum(r["metrics"]["acc1"] for r in results if r["method"] == method) / 2
+        assert shown[method][0] == f"{100 * mean:.1f}" and shown[method][1].startswith("±")
+    assert shown["zeroshot"] == [f"{100 * results[0]['metrics']['acc1']:.1f}", "0"]
+
+
+def test_names_are_safe_and_different_where_anything_is(root):
+    a_job = Job("mmrl", 1, 1)
+
+    def name(job=a_job, **changes):
+        told = comparison(root, **changes)
+        data = load_data(told.spec, data_root=told.dataset_root, template=told.template, quiet=True)
+        return fewshot_jobs.Worker(told, data, root, QUIET, 64).name(job)
+
+    names = {
+        name(),
+        name(Job("mmrl", 2, 1)),
+        name(Job("mmrl", 1, 2)),
+        name(Job("mmrl++", 1, 1)),
+        name(Job("linear_probe", 1, 1)),
+        name(Job("zeroshot", 0, None)),
+        name(template="the digit {}"),
+        name(train={"epochs": 3}),
+        name(precision="amp_bf16"),
+        name(dataset_root=f"{root}/few-digits"),
+    }
+    assert len(names) == 10
+    for found in names:
+        assert found.startswith(f"few-digits_{MODEL_NAME}_{TAG}_")
+        assert set(found) <= set(
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+        )
+    # A model's prefix is no difference, nor is how others of the comparison are trained.
+    assert name(model=f"mmrlpp-{MODEL_NAME}") == name()
+    probe = Job("linear_probe", 1, 1)
+    assert name(probe, train={"epochs": 3}) == name(probe)
+
+
+def test_the_features_of_test_images_are_computed_once_for_all_probes(root, tmp_path, monkeypatch):
+    counts = []
+    original = fewshot_jobs.frozen_features
+
+    def counted(model, examples, **how):
+        counts.append(len(examples))
+        return original(model, examples, **how)
+
+    monkeypatch.setattr(fewshot_jobs, "frozen_features", counted)
+    told = comparison(root, methods=("linear_probe",), shots=(1, 4), seeds=(1, 2))
+    found = compare(told, tmp_path, runtime=QUIET)
+    assert counts == [50] and len(found) == 4
+    assert {result["regularisation_chosen_on"] for result in found} == {"validation"}
+
+
+def test_a_data_set_that_clip_benchmark_knows_by_name(tmp_path, write_image):
+    for part, count in (("train", 2), ("test", 3)):
+        for label in range(7):  # fer2013 is a folder per class
+            for i in range(count):
+                colour = (30 * label, 9 * i, 100)
+                write_image(tmp_path / "fer2013" / part / str(label) / f"{i}.png", colour)
+    told = comparison(
+        tmp_path,
+        dataset="fer2013",
+        dataset_root=f"{tmp_path}/{{dataset}}",
+        methods=("zeroshot", "mmrl"),
+        shots=(2,),
+    )
+    found = compare(told, tmp_path / "out", runtime=QUIET)
+    (run,) = (tmp_path / "out").glob("runs/*/results.json")
+    ours = json.loads(run.read_text())
+    shares = [100 * result["metrics"]["acc1"] for result in found]
+    expected = [ours["zero_shot"]["accuracy"], ours["metrics"]["accuracy"]]
+    assert shares == [pytest.approx(value, abs=1e-3) for value in expected]
+    assert found[1]["train_images"] == 14
+
+
+def test_another_prompt_reaches_clip_benchmark_too(root, tmp_path, finished):
+    told = comparison(root, methods=("zeroshot",), template="{}")
+    (found,) = compare(told, tmp_path, runtime=QUIET)
+    assert found["template"] == "{}"
+    assert found["metrics"] != finished[0][0]["metrics"]
+
+
+@pytest.mark.parametrize("classes", [3, 6])
+def test_metrics_of_scores(classes):
+    benchmark_adapters.register()
+    generator = torch.Generator().manual_seed(0)
+    scores, labels = torch.randn(40, classes, generator=generator), torch.arange(40) % classes
+    found = metrics_of(scores, labels)
+    right = (scores.argmax(1) == labels).float().mean().item()
+    assert found["acc1"] == pytest.approx(right)
+    recall = balanced_accuracy_score(labels, scores.argmax(1))
+    assert found["mean_per_class_recall"] == pytest.approx(recall)
+    among_five = (scores.topk(5).indices == labels[:, None]).any(1) if classes > 3 else None
+    expected = None if among_five is None else pytest.approx(among_five.float().mean().item())
+    assert found["acc5"] == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("mmrl", "linearprobe")}, "method is 'linearprobe'.*mean linear_probe"),
+        ({"shots": (4, 0)}, "shots has 0; it takes whole numbers from 1 up"),
+        ({"seeds": (-1,)}, "seeds has -1; .* from 0 up"),
+        ({"dataset": "wds/"}, "dataset is 'wds/'; give wds/NAME"),
+        ({"dataset_root": "{name}"}, r"dataset_root is '\{name\}'.*\{dataset\}"),
+        ({"model": "ViT-B-61"}, "no model 'ViT-B-61'"),
+        ({"pretrained": "prinetd"}, "neither a tag.*printed"),
+        ({"train": {"epochs": 0}}, "epochs is 0"),
+        ({"precision": "fp8"}, "precision is 'fp8'"),
+    ],
+)
+def test_wrong_values_are_named_before_anything_runs(root, changes, message):
+    with pytest.raises(UsageError, match=f"(?s){message}"):
+        comparison(root, **changes)
+
+
+def test_a_data_set_without_training_images(root, tmp_path):
+    with pytest.raises(ValueError, match="wds/untrainable has no train images"):
+        compare(comparison(root, dataset="wds/untrainable"), tmp_path, runtime=QUIET)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command(root, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = f"--dataset wds/few-digits --dataset_root {root}/{{dataset}} --model {MODEL_NAME}"
+    words += f" --methods mmrl --shots 1 2 --epochs 1 --batch_size 20 --no_flip --output {tmp_path}"
+    assert main(parser.parse_args(f"{words} --num_workers 0 --quiet".split())) == 0
+    said = capsys.readouterr().out
+    assert "[2/2] mmrl, 2 shots, seed 1" in said and str(tmp_path) in said
+    shots = sorted(json.loads(p.read_text())["train_images"] for p in tmp_path.glob("*.json"))
+    assert shots == [10, 20]
+    (run,) = tmp_path.glob("runs/*2shots*/results.json")
+    train = json.loads(run.read_text())["train"]
+    assert (train["flip"], train["epochs"], train["batch_size"]) == (False, 1, 20)
