@@ -132,10 +132,17 @@ def comparison_figure(rows: Sequence[Row], title: str, path: str | Path) -> Path
         values = (row.base, row.novel, row.hm)
         errors = (row.base_std, row.novel_std, 0)
         places = [g + (i - (len(rows) - 1) / 2) * width for g in range(len(groups))]
-        bars = axes.bar(
-            places, values, width * 0.94, label=row.method, color=colours[i % len(colours)]
-        )
-        axes.bar_label(bars, [f"{v:.1f}" for v in values], padding=5, fontsize=9)
+        colour = colours[i % len(colours)]
+        axes.bar(places, values, width * 0.94, label=row.method, color=colour)
+        for x, value, error in zip(places, values, errors, strict=True):
+            axes.annotate(
+                f"{value:.1f}",
+                (x, value + error),  # above the error bar, where there is one
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+            )
         if row.seeds > 1:
             axes.errorbar(
                 places[:2], values[:2], errors[:2], fmt="none", ecolor="#333333", capsize=3, lw=1

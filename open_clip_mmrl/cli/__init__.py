@@ -1,4 +1,4 @@
-"""The command line: `open-clip-mmrl train | eval | predict | run | data | demo | speed`.
+"""The command line: `open-clip-mmrl train | eval | predict | run | report | data | demo | speed`.
 
 Exit code 2 for what was asked wrongly, 1 for what went wrong.
 """
@@ -14,6 +14,7 @@ from .common import say
 from .data import app as data_app
 from .demo import demo
 from .evaluate import evaluate, predict
+from .report import report
 from .run import ListOptions, run
 from .speed import speed
 from .train import train
@@ -29,6 +30,7 @@ for name, function in {
     "eval": evaluate,
     "predict": predict,
     "demo": demo,
+    "report": report,
     "speed": speed,
 }.items():
     app.command(name)(function)

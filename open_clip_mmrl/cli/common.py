@@ -20,18 +20,18 @@ out = Console()
 err = Console(stderr=True)
 
 
-def _choice(name: str, values: tuple[str, ...]) -> type[Enum]:
+def choice(name: str, values: tuple[str, ...]) -> type[Enum]:
     """An option that takes one of these words; the words are said once, where they matter."""
     return Enum(name, {value: value for value in values}, type=str)
 
 
-Classes = _choice("Classes", ("all", "base", "novel"))
-TrainedOn = _choice("TrainedOn", ("all", "base"))
-Features = _choice("Features", ("auto", "class", "fused"))
-Fusion = _choice("Fusion", FUSIONS)
-Method = _choice("Method", VARIANTS)
-Precision = _choice("Precision", PRECISIONS)
-Split = _choice("Split", ("test", "val"))
+Classes = choice("Classes", ("all", "base", "novel"))
+TrainedOn = choice("TrainedOn", ("all", "base"))
+Features = choice("Features", ("auto", "class", "fused"))
+Fusion = choice("Fusion", FUSIONS)
+Method = choice("Method", VARIANTS)
+Precision = choice("Precision", PRECISIONS)
+Split = choice("Split", ("test", "val"))
 
 
 def command(function: Callable) -> Callable:

@@ -20,7 +20,7 @@ from .common import (
     RootOption,
     Split,
     WorkersOption,
-    _choice,
+    choice,
     command,
     given,
     say,
@@ -43,9 +43,9 @@ class ListOptions(TyperCommand):
         return super().parse_args(ctx, joined)
 
 
-Protocol = _choice("Protocol", PROTOCOLS)
-Settings = _choice("Settings", SOURCES)
-Precision = _choice("RunPrecision", PRECISIONS)
+Protocol = choice("Protocol", PROTOCOLS)
+Settings = choice("Settings", SOURCES)
+Precision = choice("RunPrecision", PRECISIONS)
 
 
 @command
