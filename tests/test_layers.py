@@ -12,12 +12,12 @@ ROOT = Path(open_clip_mmrl.__file__).parent
 LAYERS = [
     "errors config losses blocks grouping representation sampling progress "
     "files names memory metrics scores environment",
-    "vision text data precision assets suitability",
+    "vision text data precision assets suitability cache augment",
     "model images prompting",
     "sharing bases adapters official task reference evaluate creation registry",
-    "trainer recipes building probe runs",
+    "trainer recipes building probe runs reporting",
     "folders testing selection baselines transfer protocols estimate plan runner classifier "
-    "report reporting demo speed",
+    "report demo speed",
     "tables cli",
 ]
 LAYER = {name: depth for depth, names in enumerate(LAYERS) for name in names.split()}
