@@ -141,6 +141,37 @@ def test_workers_make_no_difference(examples):
             assert torch.equal(a, b) and torch.equal(labels_a, labels_b)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kept", [2, 6])
+def test_what_is_kept_in_memory_makes_no_difference(examples, tmp_path, kept, workers):
+    for index, example in enumerate(examples):
+        Image.fromarray(example.image).save(tmp_path / f"{index}.jpg")
+    files = [Example(image=tmp_path / f"{i}.jpg", label=i % 3) for i in range(6)]
+    transform = train_transform(model())
+    read = ImageSet(files, transform, seed=7)
+    held = ImageSet(files, transform, seed=7, cache_gb=kept * 30 * 20 * 3 / 1e9)
+    batches = epoch_batches(6, 2, seed=7, epoch=0)
+    expected = [draw(read, epoch, batches) for epoch in (0, 1)]
+    for epoch in (0, 1):
+        found = draw(held, epoch, batches, workers)
+        assert len(held.cache) == kept and len(read.cache) == 0
+        assert len(found) == 3
+        for (a, labels_a), (b, labels_b) in zip(found, expected[epoch], strict=True):
+            assert torch.equal(a, b) and torch.equal(labels_a, labels_b)
+        for file in files[:kept]:  # the second time they are not read any more
+            file.image.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("cache_gb", [0, 1])
+def test_an_image_that_cannot_be_read_names_itself(examples, tmp_path, cache_gb, workers):
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    bad = [*examples, Example(image=tmp_path / "bad.jpg", label=0)]
+    images = ImageSet(bad, train_transform(model()), seed=7, cache_gb=cache_gb)
+    with pytest.raises(ValueError, match=r"^image .*bad\.jpg cannot be read \(not an image\)"):
+        draw(images, 0, [[0, 6]], workers)
+
+
 def test_without_a_seed_the_transform_is_all_there_is(examples):
     transform = eval_transform(model())
     images = ImageSet(examples, transform)
