@@ -72,7 +72,8 @@ def run_block(
         x: rows that are asked, [B, N, D].
         asking: rows that ask, [B, M, D]; None means all of x.
         shared: further rows that are asked, N' of them, in front of x; batch B or 1.
-        mask: bool, broadcastable to [B, H, M, N' + N], True where a row may look.
+        mask: bool, broadcastable to [B, H, M, N' + N], True where a row may look; or one of
+            `torch.nn.attention.bias`.
         recompute: keep nothing for the backward pass but compute the block again there
             (open_clip's gradient checkpointing).
 
@@ -96,7 +97,9 @@ def run_block(
         q = q.contiguous()
         k = torch.cat([shared.keys.expand(k.shape[0], -1, -1, -1), k], dim=2)
         v = torch.cat([shared.values.expand(v.shape[0], -1, -1, -1), v], dim=2)
-    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    # Norms of queries and keys leave float32 under autocast; it would convert them here, but not
+    # in front of the kernels that a causal bias calls.
+    y = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=mask)
     if getattr(attention, "head_scale", None) is not None:
         y = y * attention.head_scale
     y = y.transpose(1, 2).flatten(2)

@@ -13,12 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import recipes
 from .adapters import save_adapter
+from .augment import training_images
 from .building import Built, build_for_training, build_from_adapter
 from .data import DEFAULT_TEMPLATE
 from .data.example import Example
 from .errors import UsageError
 from .evaluate import build_classifier, predict
-from .images import ImageSet, eval_transform, in_order, loader, train_transform
+from .images import ImageSet, eval_transform, in_order, loader
 from .precision import pick_device
 from .prompting import class_tokens
 from .trainer import Trainer
@@ -105,7 +106,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         )
         tokens = class_tokens(built.model, built.tokenizer, self._names, self.template)
         examples = [_example(image, int(i)) for image, i in zip(images, indices, strict=True)]
-        shown = ImageSet(examples, train_transform(built.model, config.flip), seed=config.seed)
+        shown = training_images(built.model, examples, config)
         Trainer(built.model, tokens, shown, config, quiet=self.quiet).fit()
         self._precision = config.precision
         self._adopt(built, classes)

@@ -13,7 +13,8 @@ VARIANTS = ("mmrl", "mmrl++")
 TOKEN_SIDES = ("both", "image", "text")
 SPACES = ("shared", "independent", "text_to_image")
 REGULARIZERS = ("cosine", "l1", "mse")
-PRECISIONS = ("fp32", "amp_bf16", "amp_fp16")
+PRECISIONS = ("fp32", "amp_bf16", "amp_fp16", "bf16", "fp16")
+AUGMENTS = ("classic", "device")
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -133,11 +134,15 @@ class TrainConfig(_Config):
     weight_decay: float = 5e-4
     betas: tuple[float, float] = (0.9, 0.999)
     precision: str = "fp32"
-    """"fp32", or autocast with "amp_bf16" / "amp_fp16"."""
+    """"fp32"; autocast with "amp_bf16" / "amp_fp16"; or the frozen base kept and run in "bf16" /
+    "fp16". What is trained is float32 in all of them."""
     text_chunk_size: int | None = None
     """Prompts at a time, computed again in the backward pass; bounds memory, costs time."""
     flip: bool = True
     """Random horizontal flips in training. Off for characters, whose mirror image is no sample."""
+    augment: str = "classic"
+    """Where random crops and flips are made: "classic", image by image while loading; "device",
+    batch by batch on the device of the model, with the same draws."""
     seed: int = 1
     """Seeds the few-shot subset, the new parameters, the order and the augmentation."""
 
@@ -165,5 +170,6 @@ class TrainConfig(_Config):
             "two numbers from 0 to below 1",
         )
         _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
+        _require(self.augment in AUGMENTS, "augment", self.augment, f"one of {AUGMENTS}")
         _require(isinstance(self.flip, bool), "flip", self.flip, "True or False")
         _require(_is_int(self.seed, 0), "seed", self.seed, "a whole number from 0 up")

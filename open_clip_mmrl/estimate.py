@@ -6,10 +6,7 @@ other things than arithmetic. It tells minutes from days before anything is star
 
 from __future__ import annotations
 
-import time
-
 import open_clip
-import torch
 
 from .config import VARIANTS
 from .data import ImageData
@@ -21,20 +18,6 @@ from .runs import FewShotRun
 _EFFICIENCY = 0.7
 """Share of a step that is matrix products, as profiled at ViT-B/16."""
 _TOKENS_PER_WORD = 1.5
-
-
-def matrix_product_rate(device: torch.device, size: int = 1024) -> float:
-    """Operations per second of a float32 matrix product on this device."""
-    left = torch.randn(size, size, device=device)
-    for repeat in range(3):  # the first ones wake the device up
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        start = time.perf_counter()
-        left = left @ left
-        float(left[0, 0])  # waits for the device
-        seconds = time.perf_counter() - start
-        left = torch.randn(size, size, device=device) if repeat < 2 else left
-    return 2 * size**3 / seconds
 
 
 def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:

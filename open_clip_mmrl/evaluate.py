@@ -6,7 +6,8 @@ Shapes: N images, B of them at a time, C classes, E embedding width.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -16,8 +17,9 @@ from torch import Tensor
 
 from .data.prompts import readable
 from .errors import UsageError
+from .memory import explained
 from .model import MMRLCLIP
-from .precision import autocast
+from .precision import autocast, half_weights
 from .progress import Progress
 from .scores import FUSIONS, accuracy, mix
 from .task import cosine_logits, image_branches, unit
@@ -85,12 +87,24 @@ class AllPredictions:
 def build_classifier(model: MMRLCLIP, tokens: Tensor, precision: str = "fp32") -> Classifier:
     """Text features of prompts [C, context length], computed once and passed as a value."""
     device = model.visual.proj.device
-    with autocast(precision, device):
+    with (
+        _enough_memory(len(tokens), precision),
+        half_weights(model, precision),
+        autocast(precision, device),
+    ):
         prompts = model.text_tower.lower(tokens.to(device))
         frozen, text_tokens = unit(model.frozen_text_features(prompts)), model.learner()[1]
         if text_tokens is None:
             return Classifier(text=frozen, frozen=frozen)
         return Classifier(unit(model.adapted_text_features(prompts, text_tokens)), frozen)
+
+
+@contextmanager
+def _enough_memory(classes: int, precision: str) -> Iterator[None]:
+    """Say what helps where the GPU's memory does not suffice for scoring."""
+    helps = "use precision amp_bf16, or leave the GPU to this alone"
+    with explained(f"scoring against {classes} classes in precision {precision}", helps):
+        yield
 
 
 def _logits(model: MMRLCLIP, feature: Tensor, text: Tensor) -> Tensor:
@@ -155,7 +169,8 @@ def predict(
     def score(images: Tensor) -> tuple[Tensor]:
         return (class_scores(model, classifier, images, features, fusion),)
 
-    (scores,), labels, speed = _pass(score, classifier, batches, precision, progress)
+    with _enough_memory(len(classifier.text), precision), half_weights(model, precision):
+        (scores,), labels, speed = _pass(score, classifier, batches, precision, progress)
     return Predictions(scores, labels, speed)
 
 
@@ -170,7 +185,8 @@ def predict_all(
 ) -> AllPredictions:
     """The logits of every batch (images [B, 3, H, W], labels [B]) by every feature, in order."""
     score = partial(raw_logits, model, classifier)
-    logits, labels, speed = _pass(score, classifier, batches, precision, progress)
+    with _enough_memory(len(classifier.text), precision), half_weights(model, precision):
+        logits, labels, speed = _pass(score, classifier, batches, precision, progress)
     return AllPredictions(*logits, labels, speed)
 
 

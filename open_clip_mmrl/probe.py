@@ -24,7 +24,7 @@ from torch import Tensor
 from .data import Example, ImageData
 from .images import ImageSet, eval_transform, in_order, loader
 from .model import MMRLCLIP
-from .precision import autocast
+from .precision import autocast, half_weights
 from .progress import Progress
 from .sampling import few_shot_subset
 
@@ -70,7 +70,10 @@ def frozen_features(
     """The base model's image features [N, E], float32 on the CPU, not of unit length."""
     device, found = model.visual.proj.device, []
     images, batches = ImageSet(examples, eval_transform(model)), in_order(len(examples))
-    with Progress("image features", len(batches), quiet=quiet) as progress:
+    with (
+        half_weights(model, precision),
+        Progress("image features", len(batches), quiet=quiet) as progress,
+    ):
         for pixels, _ in loader(images, batches, workers):
             with autocast(precision, device):
                 features = model.encode_image(pixels.to(device), features="frozen")

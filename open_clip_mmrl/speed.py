@@ -8,149 +8,17 @@ counted by PyTorch while the step runs (multiplications and additions apart).
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
-from statistics import median
-from typing import Any
 
-import open_clip
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 
-from .building import RANDOM, build_for_training
+from .bench import OPEN_CLIP, OURS, REFERENCE, Bench, SpeedSettings
 from .errors import UsageError
-from .evaluate import build_classifier, class_scores
 from .memory import peak_bytes
-from .model import MMRLCLIP
-from .precision import autocast, gradient_scaler, pick_device
-from .prompting import class_tokens
-from .reference import ReferenceTask
-from .task import MMRLTask
-
-OURS, REFERENCE, OPEN_CLIP = "ours", "reference", "open_clip"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpeedSettings:
-    """What is measured."""
-
-    model: str = "ViT-B-16"
-    method: str = "mmrl"
-    classes: int = 100
-    batch_size: int = 4
-    eval_batch_size: int = 32
-    precision: str = "fp32"
-    device: str | None = None
-    repeats: int = 5
-    reference: bool = True
-    """Without it, only ours and open_clip are run, and the reference's operations counted."""
-    text_chunk_size: int | None = None
-    memory: bool = True
-
-
-def class_names(count: int) -> list[str]:
-    """ImageNet's names, whose lengths are those of real classes, over again where they end."""
-    names = open_clip.IMAGENET_CLASSNAMES
-    return [names[i % len(names)] for i in range(count)]
-
-
-class Bench:
-    """A model on random weights, and the steps that are compared."""
-
-    def __init__(self, settings: SpeedSettings) -> None:
-        self.settings = settings
-        self.device = pick_device(settings.device)
-        torch.manual_seed(0)
-        built = build_for_training(
-            settings.model, RANDOM, method=settings.method, device=self.device, seed=0
-        )
-        self.model: MMRLCLIP = built.model
-        names = class_names(settings.classes)
-        self.tokens = class_tokens(built.model, built.tokenizer, names, "a photo of a {}.")
-        self.tokens = self.tokens.to(self.device)
-
-    def images(self, count: int) -> Tensor:
-        height, width = self.model.visual.image_size
-        return torch.randn(count, 3, height, width, device=self.device)
-
-    def train_step(self, which: str, classes: int | None = None) -> Callable[[], None]:
-        """A whole step as a call without arguments: forward, backward, optimizer."""
-        settings, tokens = self.settings, self.tokens[:classes]
-        if which == OURS:
-            task: nn.Module = MMRLTask(self.model, tokens, settings.text_chunk_size)
-        else:
-            task = ReferenceTask(self.model, tokens)
-        parameters = list(self.model.learner.parameters())
-        optimizer = torch.optim.AdamW(parameters, fused=self.device.type == "cuda")
-        scaler = gradient_scaler(settings.precision, self.device)
-        images = self.images(settings.batch_size)
-        labels = torch.arange(settings.batch_size, device=self.device) % len(tokens)
-
-        def step() -> None:
-            with autocast(settings.precision, self.device):
-                loss = task(images, labels)["loss"]
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-
-        return step
-
-    def eval_step(self, which: str) -> Callable[[], None]:
-        """Scoring one batch against text features that are there already."""
-        settings, images = self.settings, self.images(self.settings.eval_batch_size)
-        classifier = build_classifier(self.model, self.tokens[:2])
-        reference = ReferenceTask(self.model, self.tokens[:2]) if which == REFERENCE else None
-
-        @torch.no_grad()
-        def step() -> None:
-            with autocast(settings.precision, self.device):
-                if which == OURS:
-                    class_scores(self.model, classifier, images, "fused")
-                elif which == REFERENCE:
-                    reference.encode_image(images)
-                else:
-                    self.model.visual(images)
-
-        return step
-
-    def matrix_product_rate(self) -> float:
-        """Operations per second of the product that towers are made of, in this precision."""
-        width = self.model.visual.proj.shape[0]
-        x = torch.randn(2048, width, device=self.device)
-        weight = torch.randn(4 * width, width, device=self.device)
-
-        def product() -> None:
-            with autocast(self.settings.precision, self.device):
-                nn.functional.linear(x, weight)
-
-        return 2 * 2048 * width * 4 * width / self.seconds({"product": product})["product"]
-
-    def seconds(self, steps: dict[str, Callable[[], None]]) -> dict[str, float]:
-        """Median seconds of every step, taken in turn, after one round of warming up."""
-        taken: dict[str, list[float]] = {name: [] for name in steps}
-        for _ in range(self.settings.repeats + 1):
-            for name, step in steps.items():
-                start = time.perf_counter()
-                step()
-                if self.device.type == "cuda":
-                    torch.cuda.synchronize()
-                taken[name].append(time.perf_counter() - start)
-        return {name: median(values[1:]) for name, values in taken.items()}
-
-    def operations(self, which: str) -> int:
-        """Operations of one training step.
-
-        Those of the reference grow by the same amount with every class, for all its prompts
-        have full length: two small counts give them for any number.
-        """
-        if which == OURS or self.settings.classes <= 3:
-            return _count(self.train_step(which))
-        two, three = (_count(self.train_step(which, classes)) for classes in (2, 3))
-        return two + (self.settings.classes - 2) * (three - two)
+from .rates import matrix_product_rate
 
 
 def measure(settings: SpeedSettings, say: Callable[[str], None] = lambda text: None) -> dict:
@@ -166,9 +34,13 @@ def measure(settings: SpeedSettings, say: Callable[[str], None] = lambda text: N
     bench = Bench(settings)
     say("counting operations ...")
     operations = {which: bench.operations(which) for which in (OURS, REFERENCE)}
-    rate = bench.matrix_product_rate()
+    width = bench.model.visual.proj.shape[0]
+    rate = matrix_product_rate(bench.device, settings.precision, width)
     say(f"training steps, {settings.classes} classes, {settings.repeats + 1} rounds ...")
-    train = bench.seconds({which: bench.train_step(which) for which in compared})
+    recorded = {which: settings.cuda_graph and which == OURS for which in compared}
+    steps = {which: bench.train_step(which, recorded=recorded[which]) for which in compared}
+    train = bench.seconds(steps)
+    del steps
     gc.collect()
     say("evaluation ...")
     scored = bench.seconds({which: bench.eval_step(which) for which in (*compared, OPEN_CLIP)})
@@ -183,6 +55,8 @@ def measure(settings: SpeedSettings, say: Callable[[str], None] = lambda text: N
             "peak_bytes": memory.get(OURS),
             "reference_peak_bytes": memory.get(REFERENCE),
             "floor_seconds": operations[OURS] / rate,
+            "operations_per_second": operations[OURS] / train[OURS],
+            "share_of_matrix_product_rate": operations[OURS] / train[OURS] / rate,
         },
         "eval": {
             "images_per_second": per_second[OURS],
@@ -190,9 +64,22 @@ def measure(settings: SpeedSettings, say: Callable[[str], None] = lambda text: N
             "open_clip_images_per_second": per_second[OPEN_CLIP],
         },
         "matrix_product_rate": rate,
+        "notes": bench.notes,
         "settings": {**asdict(settings), "device": str(bench.device), "device_name": name}
         | {"threads": torch.get_num_threads(), "torch": torch.__version__},
     }
+
+
+def in_words(result: dict) -> str:
+    """What the table has no line for: how near the step comes to the device's own speed."""
+    train, settings = result["train_step"], result["settings"]
+    lines = [
+        f"training: {train['operations_per_second'] / 1e9:.1f} * 10^9 operations per second, "
+        f"{train['share_of_matrix_product_rate']:.0%} of {settings['device_name']}'s matrix "
+        f"products in the same precision{', as a CUDA graph' if settings['cuda_graph'] else ''}",
+        *result["notes"],
+    ]
+    return "\n".join(lines)
 
 
 def step_memory(settings: SpeedSettings, which: str) -> int:
@@ -202,13 +89,15 @@ def step_memory(settings: SpeedSettings, which: str) -> int:
 
 def _prepare(settings: SpeedSettings, which: str):
     bench = Bench(settings)
-    return bench.device, partial(bench.train_step, which)
+    return bench.device, partial(_step_in_half, bench, which)
 
 
-def _count(step: Callable[[], Any]) -> int:
-    with FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops()
+def _step_in_half(bench: Bench, which: str) -> Callable[[], Tensor]:
+    """A step in a process that ends with it: nobody puts the float32 weights back."""
+    step = bench.train_step(which)
+    if which == OURS:
+        bench.held.enter_context(bench.in_half())
+    return step
 
 
 def sweep(

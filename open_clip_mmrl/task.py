@@ -75,8 +75,8 @@ class MMRLTask(nn.Module):
     def prepare(self) -> None:
         """Compute what only frozen CLIP and the prompts decide."""
         with torch.autocast(self.tokens.device.type, enabled=False):
-            self._prompts = self.model.text_tower.lower(self.tokens)
-            self.frozen_text_features = unit(self.model.frozen_text_features(self._prompts))
+            self.prompts = self.model.text_tower.lower(self.tokens)
+            self.frozen_text_features = unit(self.model.frozen_text_features(self.prompts))
 
     def _apply(self, fn, *args, **kwargs):
         super()._apply(fn, *args, **kwargs)
@@ -121,7 +121,7 @@ class MMRLTask(nn.Module):
         """w [C, E], of unit length; without tokens, frozen CLIP's, which are there already."""
         if tokens is None:
             return self.frozen_text_features
-        return unit(self.model.adapted_text_features(self._prompts, tokens, self.text_chunk_size))
+        return unit(self.model.adapted_text_features(self.prompts, tokens, self.text_chunk_size))
 
 
 def _prepare_again(task: MMRLTask, _: object) -> None:

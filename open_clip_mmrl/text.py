@@ -18,11 +18,12 @@ P = 1 + K rows of a prefix (1 without tokens), D tower width, E embedding width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.bias import causal_lower_right
 from torch.utils.checkpoint import checkpoint
 
 from .blocks import KeysValues, compose, keys_values, run_block
@@ -112,12 +113,13 @@ class TextTower:
             chunk_size: prompts at a time, computed again in the backward pass, which bounds the
                 memory; None takes all at once (`FROZEN_CHUNK` where there are no gradients).
         """
-        prefixes, bos = self._run_prefix(self._upper, prompts.bos, tokens, beta)
-        return self._read(prompts, prefixes, bos, chunk_size)
+        prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype), tokens, beta)
+        return self._read(prompts, *prefix, chunk_size)
 
     def without_tokens(self, prompts: ClassPrompts) -> Tensor:
         """The same layers as frozen CLIP runs them -> the row that is read, [C, D]."""
-        return self._read(prompts, *self._run_prefix(self._upper, prompts.bos), None)
+        prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype))
+        return self._read(prompts, *prefix, None)
 
     def project(self, row: Tensor) -> Tensor:
         """Read row [C, D] -> text feature [C, E]."""
@@ -128,9 +130,16 @@ class TextTower:
             return self.text_projection(row)
         return row @ self.text_projection
 
+    @property
+    def _row_dtype(self) -> torch.dtype:
+        """As the weights; under autocast, for which they may be kept in half, as the embeddings."""
+        if torch.is_autocast_enabled(self.positional_embedding.device.type):
+            return self.positional_embedding.dtype
+        return self.transformer.get_cast_dtype()
+
     def _embed(self, ids: Tensor, start: int) -> Tensor:
         """Token ids [c, T] that stand from position `start` on -> rows [c, T, D]."""
-        dtype = self.transformer.get_cast_dtype()
+        dtype = self._row_dtype
         positions = self.positional_embedding[start : start + ids.shape[1]]
         return self.token_embedding(ids).to(dtype) + positions.to(dtype)
 
@@ -165,11 +174,12 @@ class TextTower:
         recompute = self.transformer.grad_checkpointing
 
         def run(group: PromptGroup) -> Tensor:
+            group = replace(group, rest=group.rest.to(bos.dtype))  # prepared in float32, perhaps
             return _read_rest(self._upper, group, prefixes, bos, recompute)
 
         if not torch.is_grad_enabled():
             chunk_size = chunk_size or FROZEN_CHUNK
-        rows = [prompts.bos.new_zeros(0, prompts.bos.shape[-1])]
+        rows = [bos.new_zeros(0, bos.shape[-1])]
         for part in (part for group in prompts.groups for part in group.split(chunk_size)):
             if chunk_size is not None and torch.is_grad_enabled():
                 rows.append(checkpoint(run, part, use_reentrant=False, preserve_rng_state=False))
@@ -223,7 +233,12 @@ def _read_rest(
 
 
 def _causal(rows: int, prefix: int, device: torch.device) -> Tensor:
-    """Every row sees the whole prefix, itself and what stands before it: [rows, prefix + rows]."""
+    """Every row sees the whole prefix, itself and what stands before it: [rows, prefix + rows].
+
+    On CUDA a bias, for fused kernels (not run on a GPU so far), which a CPU would make a mask of.
+    """
+    if device.type == "cuda":
+        return causal_lower_right(rows, prefix + rows)
     mask = torch.ones(rows, prefix + rows, dtype=torch.bool, device=device)
     return mask.tril(diagonal=prefix)
 

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,27 +16,18 @@ from torch import Tensor
 
 from .config import TrainConfig
 from .files import write_atomically
+from .graph import GraphedStep, check_graph
 from .images import ImageSet, epoch_batches, loader
+from .memory import explained
 from .model import MMRLCLIP
-from .precision import autocast, gradient_scaler
+from .optimizer import adamw, learning_rate, set_learning_rate, steps_taken
+from .precision import autocast, check_precision, gradient_scaler, half_weights
 from .progress import Progress
 from .task import MMRLTask
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
 _READ_EVERY = 10  # steps between two looks at the loss on a GPU: reading it waits for the device
-
-
-def learning_rate(config: TrainConfig, epoch: int) -> float:
-    """Of one epoch, 0-based: one epoch of warm-up (none in a one-epoch run), then cosine.
-
-    Source: the released code's scheduler, whose cosine begins again at epoch 1.
-    """
-    if config.epochs > 1:
-        if epoch == 0:
-            return config.warmup_lr
-        epoch -= 1
-    return config.lr * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
 
 
 @dataclass(frozen=True)
@@ -64,6 +56,12 @@ class Trainer:
         folder: where `checkpoint.pt` and `log.jsonl` go; None keeps nothing.
         workers: processes that decode images.
         quiet: no progress bar.
+        cuda_graph: record the step once and replay it, as `GraphedStep` does; CUDA only.
+        say: takes messages.
+
+    Raises:
+        ValueError: no images.
+        UsageError: the device cannot compute in this precision, or not record steps.
     """
 
     def __init__(
@@ -76,20 +74,23 @@ class Trainer:
         folder: Path | None = None,
         workers: int = 0,
         quiet: bool = False,
+        cuda_graph: bool = False,
+        say: Callable[[str], None] = print,
     ) -> None:
         if not len(images):
             raise ValueError("there are no training images.")
+        device = model.visual.proj.device
+        check_precision(config.precision, device)
+        if cuda_graph:
+            check_graph(config.precision, device)
         self.task = MMRLTask(model, tokens, config.text_chunk_size)
         self.model, self.images, self.config = model, images, config
         self.folder, self.workers, self.quiet = folder, workers, quiet
-        self.device = model.visual.proj.device
-        self.optimizer = torch.optim.AdamW(
-            model.learner.parameters(),
-            lr=config.lr,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            fused=self.device.type == "cuda",
-        )
+        self.device = device
+        self.optimizer = adamw(model.learner, config, on_gpu=device.type == "cuda")
+        self.run_step = self._step
+        if cuda_graph:
+            self.run_step = GraphedStep(self._step, lambda: self.task.prompts, device, say)
         self.scaler = gradient_scaler(config.precision, self.device)
         self.state: dict[str, Any] = {
             "epoch": 0, "seconds": 0.0, "images": 0, "steps": 0, "skipped_steps": 0, "loss": 0.0,
@@ -100,7 +101,11 @@ class Trainer:
         self._resume()
         total = self.config.epochs * len(epoch_batches(len(self.images), self._batch, 0, 0))
         self.model.train()
-        with Progress("training", total, quiet=self.quiet) as progress:
+        with (
+            explained(*self._memory_help()),
+            half_weights(self.model, self.config.precision),
+            Progress("training", total, quiet=self.quiet) as progress,
+        ):
             progress.advance(self.state["steps"])
             for epoch in range(self.state["epoch"], self.config.epochs):
                 self._epoch(epoch, progress)
@@ -114,14 +119,13 @@ class Trainer:
 
     def _epoch(self, epoch: int, progress: Progress) -> None:
         rate = learning_rate(self.config, epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, rate)
         self.images.epoch = epoch
         batches = epoch_batches(len(self.images), self._batch, self.config.seed, epoch)
         start, losses, waiting = time.perf_counter(), [], []
         every = _READ_EVERY if self.device.type == "cuda" else 1
         for step, (images, labels) in enumerate(loader(self.images, batches, self.workers), 1):
-            waiting.append(self._step(images, labels))
+            waiting.append(self.run_step(images, labels))
             if step % every == 0 or step == len(batches):
                 losses += torch.stack(waiting).tolist()
                 progress.advance(len(waiting), images=len(waiting) * len(images), loss=losses[-1])
@@ -137,11 +141,20 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
-        before = self.scaler.get_scale()
         self.scaler.update()
-        if self.scaler.is_enabled() and self.scaler.get_scale() < before:
-            self.state["skipped_steps"] += 1
         return loss.detach()
+
+    def _memory_help(self) -> tuple[str, str]:
+        """What is being done and what helps, where the GPU's memory does not suffice for it."""
+        names = ("batch_size", "text_chunk_size", "precision")
+        settings = ", ".join(f"{name} {getattr(self.config, name)}" for name in names)
+        helps = (
+            "lower batch_size, set text_chunk_size (classes at a time; 100, say) or use precision "
+            "amp_bf16"
+        )
+        if self.folder is not None:
+            helps += ", in another folder; this one keeps the last finished epoch"
+        return f"training with {settings} and {len(self.task.tokens)} classes", helps
 
     def _end_of_epoch(self, epoch, rate, losses, batches, seconds) -> None:
         mean = sum(losses) / len(losses)
@@ -151,6 +164,7 @@ class Trainer:
         self.state["seconds"] += seconds
         self.state["images"] += count
         self.state["steps"] += len(batches)
+        self.state["skipped_steps"] = self.state["steps"] - steps_taken(self.optimizer)
         if not math.isfinite(mean):
             raise ValueError(
                 f"the loss became {mean} in epoch {epoch}: lower the learning rate "
@@ -187,7 +201,9 @@ class Trainer:
         try:
             content = torch.load(path, map_location=self.device, weights_only=True)
             self.model.learner.load_state_dict(content["learner"])
-            self.optimizer.load_state_dict(content["optimizer"])
+            # The numbers alone: a checkpoint of a GPU goes on on a CPU, whose optimizer differs.
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({**content["optimizer"], "param_groups": groups})
             self.scaler.load_state_dict(content["scaler"])
             self.state = content["state"]
         except Exception as error:  # what a damaged file raises depends on where it is damaged

@@ -48,7 +48,9 @@ class ImageTower:
         return self.visual.transformer.grad_checkpointing
 
     def lower(self, images: Tensor) -> Tensor:
-        """images [B, 3, H, W] -> rows [B, 1 + P, D] in front of layer J."""
+        """images [B, 3, H, W] of any real type -> rows [B, 1 + P, D] in front of layer J."""
+        if images.is_floating_point():
+            images = images.to(self.visual.conv1.weight.dtype)
         x = self.visual._embeds(images)
         for block in self._blocks[: -self.token_layers]:
             x = run_block(block, x)

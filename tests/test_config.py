@@ -34,6 +34,7 @@ def test_defaults_of_training_are_the_base_to_novel_runs():
     assert (config.epochs, config.batch_size, config.lr) == (10, 4, 1e-3)
     assert (config.warmup_lr, config.weight_decay, config.betas) == (1e-5, 5e-4, (0.9, 0.999))
     assert (config.precision, config.flip, config.seed) == ("fp32", True, 1)
+    assert config.augment == "classic"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,8 @@ def test_wrong_settings_of_the_method(values, words):
         ({"betas": (-0.1, 0.9)}, r"betas is \(-0.1, 0.9\)"),
         ({"betas": ("0.9", 0.9)}, "betas is"),
         ({"betas": 0.9}, "betas is 0.9, .*two numbers"),
-        ({"precision": "fp16"}, r"precision is 'fp16', .*'fp32', 'amp_bf16', 'amp_fp16'"),
+        ({"precision": "half"}, r"'half', .*'fp32', 'amp_bf16', 'amp_fp16', 'bf16', 'fp16'"),
+        ({"augment": "gpu"}, r"augment is 'gpu', .*one of \('classic', 'device'\)"),
         ({"flip": 1}, "flip is 1, .*True or False"),
         ({"text_chunk_size": 0}, "text_chunk_size is 0"),
         ({"seed": -1}, "seed is -1, .*whole number from 0 up"),

@@ -201,19 +201,54 @@ def test_progress_is_reported(model, run):
     assert counter.calls == ((1, 2), (1, 3))
 
 
-def test_predict_in_half_precision():
+@pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16", "bf16", "fp16"])
+def test_predict_in_half_precision(precision):
     model = tiny_mmrl(tiny_clip().float()).float()
     batches = [(IMAGES.float(), LABELS)]
     exact = predict(model, build_classifier(model, TOKENS), batches, features="fused")
-    classifier = build_classifier(model, TOKENS, precision="amp_bf16")
+    classifier = build_classifier(model, TOKENS, precision=precision)
     assert classifier.text.dtype == classifier.frozen.dtype == torch.float32
-    found = predict(model, classifier, batches, features="fused", precision="amp_bf16")
+    found = predict(model, classifier, batches, features="fused", precision=precision)
     assert found.scores.dtype == torch.float32
     assert not torch.equal(found.scores, exact.scores)
     close(found.scores, exact.scores, 0.03 * model.logit_scale.exp().item())
-    whole = predict_all(model, classifier, batches, precision="amp_bf16")
+    whole = predict_all(model, classifier, batches, precision=precision)
     assert torch.equal(whole.fused(model.config.alpha), found.scores)
     assert whole.frozen.dtype == torch.float32
+    assert model.visual.conv1.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", ["amp_bf16", "bf16"])
+@pytest.mark.parametrize("score", [predict, predict_all])
+def test_weights_are_in_half_for_a_whole_pass(precision, score):
+    model = tiny_mmrl(tiny_clip().float()).float()
+    classifier, seen = build_classifier(model, TOKENS, precision), []
+
+    def batches():
+        for _ in range(2):
+            yield IMAGES.float(), LABELS
+            weight = model.visual.conv1.weight
+            seen.append((weight.dtype, weight.data_ptr()))
+
+    score(model, classifier, batches(), precision=precision)
+    assert seen[0] == seen[1] and seen[0][0] == torch.bfloat16
+    assert model.visual.conv1.weight.dtype == torch.float32
+
+
+def test_too_little_gpu_memory_says_what_helps(monkeypatch):
+    def full(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 ...")
+
+    model = tiny_mmrl()
+    classifier = build_classifier(model, TOKENS)
+    monkeypatch.setattr(type(model.image_tower), "lower", full)
+    monkeypatch.setattr(type(model.text_tower), "lower", full)
+    said = "out of GPU memory in scoring against 4 classes in precision fp32 .*precision amp_bf16"
+    for score in (predict, predict_all):
+        with pytest.raises(ValueError, match=said):
+            score(model, classifier, [(IMAGES, LABELS)])
+    with pytest.raises(ValueError, match=said):
+        build_classifier(model, TOKENS)
 
 
 @pytest.mark.parametrize("run", [predict, predict_all])

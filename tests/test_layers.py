@@ -11,13 +11,13 @@ import open_clip_mmrl
 ROOT = Path(open_clip_mmrl.__file__).parent
 LAYERS = [
     "errors config losses blocks grouping representation sampling progress "
-    "files names memory metrics scores environment",
-    "vision text data precision assets suitability cache augment",
-    "model images prompting",
+    "files names memory metrics scores environment graph optimizer",
+    "vision text data precision rates assets suitability cache",
+    "model images prompting augment",
     "sharing bases adapters official task reference evaluate creation registry",
-    "trainer recipes building probe runs reporting",
+    "trainer recipes building probe runs reporting bench",
     "folders testing selection baselines transfer protocols estimate plan runner classifier "
-    "report demo speed",
+    "report demo speed wholerun",
     "tables cli",
 ]
 LAYER = {name: depth for depth, names in enumerate(LAYERS) for name in names.split()}

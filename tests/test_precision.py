@@ -1,50 +1,291 @@
-"""Precisions and devices by name."""
+"""Precisions and devices by name; frozen weights kept in half, and put back."""
+
+import copy
 
 import pytest
 import torch
+from conftest import tiny_clip, tiny_config, tiny_images, tiny_mmrl, tiny_prompts
+from open_clip.model import convert_weights_to_lp
+from open_clip.transformer import LayerNormFp32
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from open_clip_mmrl import MMRLCLIP, MMRLTask, save_adapter
 from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.precision import autocast, gradient_scaler, pick_device
+from open_clip_mmrl.precision import (
+    _try_kernels,
+    autocast,
+    check_precision,
+    gradient_scaler,
+    half_type,
+    half_weights,
+    pick_device,
+)
 
 CPU = torch.device("cpu")
+IMAGES, TOKENS, LABELS = tiny_images().float(), tiny_prompts([4, 7, 12]), torch.tensor([0, 2, 1])
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+CLIPS = {
+    "plain": {},
+    "custom": {"custom": True, "text": {"proj_bias": True}},
+    "custom-blocks": {
+        "text": {"qk_norm": True, "scale_heads": True, "scale_fc": True, "ls_init_value": 0.3}
+    },
+}
+CLIP = pytest.mark.parametrize("clip", CLIPS)
+VARIANT = pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
+
+
+def model_of(clip="plain", variant="mmrl"):
+    return tiny_mmrl(tiny_clip(**CLIPS[clip]).float(), variant=variant).float()
+
+
+def one_step(task, precision):
+    """Everything a step gives, and the gradients."""
+    task.model.zero_grad()
+    with autocast(precision, CPU):
+        result = task(IMAGES, LABELS)
+    result["loss"].backward()
+    named = task.model.learner.named_parameters()
+    return {k: v.detach() for k, v in result.items()} | {n: p.grad.clone() for n, p in named}
+
+
+class Conversions(TorchDispatchMode):
+    """Counts conversions of frozen weights, or of parts of them, to another type."""
+
+    def __init__(self, model):
+        super().__init__()
+        frozen = (p for n, p in model.named_parameters() if not n.startswith("learner."))
+        self.frozen = {p.untyped_storage().data_ptr() for p in frozen}
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default:
+            self.count += args[0].untyped_storage().data_ptr() in self.frozen
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize(
     ("precision", "dtype"),
-    [("fp32", torch.float32), ("amp_bf16", torch.bfloat16), ("amp_fp16", torch.float16)],
+    [
+        ("fp32", torch.float32),
+        ("amp_bf16", torch.bfloat16),
+        ("amp_fp16", torch.float16),
+        ("bf16", torch.float32),
+        ("fp16", torch.float32),
+    ],
 )
-def test_autocast(precision, dtype):
+def test_autocast_is_of_the_mixed_ones_alone(precision, dtype):
     linear, x = torch.nn.Linear(3, 2), torch.zeros(1, 3)
     with autocast(precision, CPU):
         assert linear(x).dtype == dtype
     assert linear(x).dtype == torch.float32
 
 
-def test_fp32_turns_off_what_was_on_around_it():
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_others_turn_off_what_was_on_around_them(precision):
     linear, x = torch.nn.Linear(3, 2), torch.zeros(1, 3)
-    with torch.autocast("cpu", dtype=torch.bfloat16), autocast("fp32", CPU):
+    with torch.autocast("cpu", dtype=torch.bfloat16), autocast(precision, CPU):
         assert linear(x).dtype == torch.float32
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16", "", None, "AMP_BF16"])
+@pytest.mark.parametrize("precision", ["half", "pure_bf16", "", None, "AMP_BF16"])
 def test_unknown_precisions(precision):
-    with pytest.raises(UsageError) as error:
-        autocast(precision, CPU)
-    assert f"precision is {precision!r}" in str(error.value)
-    assert all(name in str(error.value) for name in PRECISIONS)
+    for use in (
+        lambda: autocast(precision, CPU),
+        lambda: gradient_scaler(precision, CPU),
+        lambda: half_weights(model_of(), precision).__enter__(),
+    ):
+        with pytest.raises(UsageError) as error:
+            use()
+        assert f"precision is {precision!r}" in str(error.value)
+        assert all(name in str(error.value) for name in PRECISIONS)
 
 
-def test_a_card_without_bf16_says_so(monkeypatch):
+@pytest.mark.parametrize("precision", ["amp_bf16", "bf16"])
+def test_a_card_without_bf16_says_so(monkeypatch, precision):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Old Card")
-    with pytest.raises(UsageError, match="Old Card has no bf16 arithmetic: use amp_fp16 or fp32"):
-        autocast("amp_bf16", torch.device("cuda"))
+    for use in (autocast, check_precision):
+        with pytest.raises(UsageError, match="Old Card has no bf16 arithmetic: use amp_fp16 or"):
+            use(precision, torch.device("cuda"))
+    check_precision("fp16", torch.device("cuda"))
+
+
+@pytest.mark.parametrize("precision", ["amp_fp16", "fp16"])
+def test_a_cpu_without_fp16_says_so(monkeypatch, precision):
+    def missing(*args):
+        raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Half'")
+
+    _try_kernels.cache_clear()
+    monkeypatch.setattr(torch.nn.functional, "linear", missing)
+    other = precision.replace("fp16", "bf16")
+    with pytest.raises(UsageError, match=rf"not implemented for 'Half'.*use {other} or fp32"):
+        check_precision(precision, CPU)
+    check_precision(other, CPU)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_only_fp16_scales_its_gradients(precision):
-    assert gradient_scaler(precision, CPU).is_enabled() == (precision == "amp_fp16")
+    assert gradient_scaler(precision, CPU).is_enabled() == precision.endswith("fp16")
+
+
+@VARIANT
+@CLIP
+def test_mixed_precision_is_the_same_to_the_bit_with_weights_kept_in_half(clip, variant):
+    task = MMRLTask(model_of(clip, variant), TOKENS)
+    expected = one_step(task, "amp_bf16")
+    with half_weights(task.model, "amp_bf16"):
+        found = one_step(task, "amp_bf16")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    exact = one_step(task, "fp32")
+    assert not torch.equal(exact["image_features"], expected["image_features"])
+
+
+@VARIANT
+def test_text_features_too_are_the_same_to_the_bit(variant):
+    model = model_of(variant=variant)
+
+    @torch.no_grad()
+    def features():
+        with autocast("amp_bf16", CPU):
+            kinds = ("class", "fused", "frozen")
+            text = [model.encode_text(TOKENS, features=kind) for kind in kinds]
+            return text + [model.encode_image(IMAGES, features=kind) for kind in kinds]
+
+    expected = features()
+    with half_weights(model, "amp_bf16"):
+        found = features()
+    assert all(map(torch.equal, found, expected))
+
+
+@CLIP
+def test_autocast_finds_next_to_nothing_left_to_convert(clip):
+    """Left are the image projection, twice, and the image tower's embeddings, converted anyway."""
+    task = MMRLTask(model_of(clip), TOKENS)
+    with Conversions(task.model) as before:
+        one_step(task, "amp_bf16")
+    with half_weights(task.model, "amp_bf16"), Conversions(task.model) as kept:
+        one_step(task, "amp_bf16")
+    assert before.count >= 90 and kept.count == 4
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_very_tensors_come_back(precision, tmp_path):
+    model = model_of()
+    before = {n: (p, p.data, p.data_ptr(), p.clone()) for n, p in model.named_parameters()}
+    save_adapter(model, tmp_path / "before.safetensors")
+    with pytest.raises(KeyboardInterrupt), half_weights(model, precision):
+        if precision != "fp32":
+            assert model.visual.conv1.weight.dtype == half_type(precision)
+        raise KeyboardInterrupt
+    now = dict(model.named_parameters())
+    for name, (parameter, data, address, value) in before.items():
+        assert now[name] is parameter and parameter.data_ptr() == address, name
+        assert parameter.dtype == data.dtype and torch.equal(parameter, value), name
+    save_adapter(model, tmp_path / "after.safetensors")
+    # The base's digest is in the header.
+    files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("before", "after")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
+def test_mixed_precision_keeps_what_autocast_would_convert(precision):
+    model = model_of("custom")
+    with half_weights(model, precision):
+        half = {n for n, p in model.named_parameters() if p.dtype == half_type(precision)}
+    block = ("attn.in_proj_weight", "attn.in_proj_bias", "attn.out_proj.weight")
+    block += ("attn.out_proj.bias", "mlp.c_fc.weight", "mlp.c_proj.bias")
+    for tower in ("visual", "text"):
+        assert {f"{tower}.transformer.resblocks.1.{name}" for name in block} <= half
+    assert {"visual.conv1.weight", "text.text_projection.weight"} <= half
+    others = ("ln_", "embedding", "learner", "logit", "visual.proj")
+    assert not [name for name in half for other in others if other in name]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_keeps_the_whole_base_but_single_numbers(precision):
+    model = model_of()
+    with half_weights(model, precision):
+        for name, parameter in model.named_parameters():
+            full = name.startswith("learner.") or name == "logit_scale"
+            assert parameter.dtype == (torch.float32 if full else HALF[precision]), name
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_norms_that_compute_in_float32_are_left_to_it(precision):
+    clip = tiny_clip().float()
+    for block in clip.visual.transformer.resblocks:
+        norm = LayerNormFp32(16)
+        norm.load_state_dict(block.ln_1.state_dict())
+        block.ln_1 = norm
+    task = MMRLTask(tiny_mmrl(clip).float(), TOKENS)
+    expected = one_step(task, "fp32")
+    with half_weights(task.model, precision):
+        assert task.model.visual.transformer.resblocks[0].ln_1.weight.dtype == torch.float32
+        found = one_step(task, precision)
+    torch.testing.assert_close(found["loss"], expected["loss"], rtol=0.05, atol=0.05)
+
+
+def test_mixed_precision_leaves_float64_alone_as_autocast_does():
+    task = MMRLTask(tiny_mmrl(), TOKENS)
+    with half_weights(task.model, "amp_bf16"):
+        assert all(p.dtype == torch.float64 for p in task.model.parameters())
+
+
+def test_a_weight_in_two_places_comes_back():
+    model = model_of()
+    blocks = model.visual.transformer.resblocks
+    blocks[1].mlp.c_fc.weight = blocks[0].mlp.c_fc.weight
+    with half_weights(model, "bf16"):
+        assert blocks[1].mlp.c_fc.weight.dtype == torch.bfloat16
+    assert blocks[1].mlp.c_fc.weight.dtype == torch.float32
+
+
+def test_a_sibling_shares_the_weights_in_half_too():
+    model = model_of()
+    other = model.sibling()
+    with half_weights(model, "bf16"):
+        assert other.visual.conv1.weight.dtype == torch.bfloat16
+        assert other.learner.space.dtype == torch.float32
+    assert other.visual.conv1.weight.dtype == torch.float32
+
+
+@VARIANT
+@CLIP
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [("amp_bf16", 0.03), ("bf16", 0.03), ("amp_fp16", 0.005), ("fp16", 0.005)],
+)
+def test_every_precision_is_near_float32(clip, variant, precision, tolerance):
+    """Features within a few units of the type's last place (2^-8 and 2^-11), through 3 layers."""
+    task = MMRLTask(model_of(clip, variant), TOKENS)
+    expected = one_step(task, "fp32")
+    with half_weights(task.model, precision):
+        found = one_step(task, precision)
+    for name, value in found.items():
+        assert value.dtype == torch.float32 and value.isfinite().all(), name
+        if "features" in name:
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=tolerance)
+    assert not torch.equal(found["image_features"], expected["image_features"])
+    # What only frozen CLIP and the prompts decide was computed before, in float32.
+    assert torch.equal(found["frozen_text_features"], expected["frozen_text_features"])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp_bf16", "bf16"])
+def test_a_base_that_open_clip_keeps_in_half(precision):
+    """create_model(precision="bf16"): products in half, norms and embeddings in float32."""
+    clip = tiny_clip().float()
+    exact = MMRLTask(MMRLCLIP.from_open_clip(copy.deepcopy(clip), tiny_config()), TOKENS)
+    convert_weights_to_lp(clip, torch.bfloat16)
+    task = MMRLTask(MMRLCLIP.from_open_clip(clip, tiny_config()), TOKENS)
+    task.model.learner.load_state_dict(exact.model.learner.state_dict())
+    with half_weights(task.model, precision):
+        found = one_step(task, precision)
+    expected = one_step(exact, "fp32")["loss"]
+    torch.testing.assert_close(found["loss"], expected, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("given", ["cpu", CPU])

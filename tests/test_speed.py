@@ -7,21 +7,35 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
 from test_cli import run
+from test_graph import Recorder
 
+from open_clip_mmrl import bench as bench_module
 from open_clip_mmrl.assets import MODEL_NAME
-from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.memory import peak_bytes
-from open_clip_mmrl.speed import (
+from open_clip_mmrl.bench import (
+    OPEN_CLIP,
     OURS,
     REFERENCE,
     Bench,
     SpeedSettings,
-    _count,
     class_names,
-    measure,
-    step_memory,
+    count_operations,
 )
+from open_clip_mmrl.config import PRECISIONS
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.graph import GraphedStep
+from open_clip_mmrl.memory import peak_bytes
+from open_clip_mmrl.speed import in_words, measure, step_memory
+
+calls = []
+
+
+def plain_graph(*args):
+    recorder = Recorder()
+    recorder.calls = calls
+    return GraphedStep(*args, warm_up=recorder.warm_up, record=recorder.record)
+
 
 TINY = SpeedSettings(
     model=MODEL_NAME, classes=6, batch_size=2, eval_batch_size=3, repeats=1, device="cpu",
@@ -32,7 +46,7 @@ TINY = SpeedSettings(
 def test_operations_of_the_reference_grow_by_the_same_with_every_class():
     """The two-point count is the full count."""
     bench = Bench(TINY)
-    assert bench.operations(REFERENCE) == _count(bench.train_step(REFERENCE))
+    assert bench.operations(REFERENCE) == count_operations(bench.train_step(REFERENCE))
     assert 0 < bench.operations(OURS) < bench.operations(REFERENCE)
 
 
@@ -44,7 +58,11 @@ def test_measure_fills_every_figure():
     assert train["floor_seconds"] == pytest.approx(
         train["operations"] / result["matrix_product_rate"]
     )
-    assert train["peak_bytes"] is None
+    assert train["operations_per_second"] * train["seconds"] == pytest.approx(train["operations"])
+    share = train["floor_seconds"] / train["seconds"]
+    assert train["share_of_matrix_product_rate"] == pytest.approx(share)
+    assert f"{share:.0%} of cpu's matrix products in the same precision" in in_words(result)
+    assert train["peak_bytes"] is None and result["notes"] == []
     assert all(value > 0 for value in scored.values())
     assert result["settings"]["classes"] == 6 and result["settings"]["device"] == "cpu"
     json.dumps(result, allow_nan=False)
@@ -54,6 +72,37 @@ def test_measure_fills_every_figure():
 def test_peak_memory_is_of_a_process_of_its_own():
     """300 prompts of about 6 rows, 64 wide, keep dozens of values per number: tens of MB."""
     assert 10e6 < step_memory(replace(TINY, classes=300), OURS) < 1e9
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision_is_run_by_all(precision):
+    bench = Bench(replace(TINY, precision=precision))
+    steps = {which: bench.train_step(which) for which in (OURS, REFERENCE)}
+    scored = {which: bench.eval_step(which) for which in (OURS, REFERENCE, OPEN_CLIP)}
+    for found in (bench.seconds(steps), bench.seconds(scored)):
+        assert all(value > 0 for value in found.values())
+
+
+@pytest.mark.parametrize("precision", ["amp_bf16", "bf16"])
+def test_ours_runs_on_weights_in_half_and_the_others_on_their_own(precision):
+    """So the reference pays for conversions as it is written."""
+    bench = Bench(replace(TINY, precision=precision))
+    with bench.in_half():
+        kinds = [m.visual.conv1.weight.dtype for m in (bench.model, bench.literal)]
+    assert kinds == [torch.bfloat16, torch.float32]
+    bench = Bench(TINY)
+    assert bench.literal is bench.model
+
+
+def test_a_recorded_step_is_timed_behind_its_recording(monkeypatch):
+    """With plain calls in the place of CUDA's."""
+    monkeypatch.setattr(bench_module, "check_graph", lambda precision, device: None)
+    monkeypatch.setattr(bench_module, "GraphedStep", plain_graph)
+    calls.clear()
+    result = measure(replace(TINY, cuda_graph=True, repeats=2))
+    assert calls == ["warm up"] * 3 + ["record"] + ["replay"] * 3
+    assert result["train_step"]["operations"] > 0
+    assert "as a CUDA graph" in in_words(result)
 
 
 def test_names_are_those_of_real_classes():
@@ -74,6 +123,9 @@ def test_command_prints_a_table_or_json_and_draws_a_sweep(tmp_path, monkeypatch)
     base += ["--eval-batch-size", 2, "--no-memory", "--device", "cpu"]
     code, text, _ = run(*base, "--method", "mmrl++")
     assert code == 0 and "reference / ours" in text and "mmrl++" in text
+    assert "10^9 operations per second" in text
+    code, text, _ = run(*base, "--cuda-graph")
+    assert code == 2 and "--cuda-graph needs CUDA" in text
     code, _, result = run(*base, "--json", "--no-reference")
     found = json.loads(result.stdout)
     assert code == 0 and found["train_step"]["reference_seconds"] is None

@@ -7,8 +7,12 @@ import pytest
 import torch
 from conftest import shake, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from open_clip_mmrl import MMRLTask
+from open_clip_mmrl import MMRLTask, TrainConfig
+from open_clip_mmrl.config import PRECISIONS
+from open_clip_mmrl.optimizer import adamw
+from open_clip_mmrl.precision import autocast, gradient_scaler, half_weights
 from open_clip_mmrl.task import unit
 from open_clip_mmrl.text import TextTower
 from open_clip_mmrl.vision import ImageTower
@@ -143,6 +147,70 @@ def test_gradients_reach_the_whole_learner_and_nothing_else(variant):
             assert parameter.grad is None and not parameter.requires_grad, name
 
 
+class NoWaiting(TorchDispatchMode):
+    """Fails where a step would make a GPU's CPU wait: for numbers, or for how many there are."""
+
+    waits = (
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "_unique2",
+        "unique_dim",
+        "equal",
+        "is_nonzero",
+        "item",
+    )
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket.__name__ not in self.waits, f"{func} waits for the device"
+        if func is torch.ops.aten.index.Tensor:
+            kinds = [index.dtype for index in args[1] if index is not None]
+            assert torch.bool not in kinds, "an index of bools is counted first"
+        return func(*args, **(kwargs or {}))
+
+
+@VARIANTS
+@pytest.mark.parametrize("chunk_size", [None, 2])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("sides", ["both", "image", "text"])
+def test_a_step_never_waits_for_the_device(variant, chunk_size, precision, sides):
+    """Forward, backward, a GPU's optimizer and the scaler; prompts with different beginnings."""
+    tokens = torch.cat([TOKENS, tiny_prompts([5, 9], first=3)])
+    model = tiny_mmrl(tiny_clip().float(), variant=variant, token_sides=sides).float()
+    task, images = MMRLTask(model, tokens, chunk_size), IMAGES.float()
+    optimizer = adamw(model.learner, TrainConfig(), on_gpu=True)
+    scaler = gradient_scaler(precision, images.device)
+    before = [p.clone() for p in model.learner.parameters()]
+    with half_weights(model, precision), NoWaiting():
+        for _ in range(2):
+            with autocast(precision, images.device):
+                loss = task(images, LABELS)["loss"]
+            optimizer.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    if "fp16" not in precision:  # whose first steps may be skipped
+        pairs = zip(before, model.learner.parameters(), strict=True)
+        assert not any(torch.equal(old, new) for old, new in pairs)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda x: x.sum().item(),
+        lambda x: bool(x.any()),
+        lambda x: x[x > 0],
+        lambda x: torch.nonzero(x),
+        lambda x: x.unique(),
+        lambda x: [0, 1, 2][x[0].long()],
+    ],
+)
+def test_the_test_above_sees_waiting(wait):
+    """On the CPU it overlooks `tolist` alone."""
+    with pytest.raises(AssertionError), NoWaiting():
+        wait(torch.zeros(3))
+
+
 @VARIANTS
 def test_a_few_steps_lower_the_loss(variant):
     model = tiny_mmrl(variant=variant)
@@ -220,6 +288,19 @@ def test_a_base_stored_in_half(dtype):
         close(result[name], expected[name], 0.1)
     result["loss"].backward()
     assert all(p.grad.isfinite().all() for p in model.learner.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_prompts_of_float32_run_in_half(dtype):
+    """Prepared before the base is kept in half: converted where they are used."""
+    exact = MMRLTask(tiny_mmrl(tiny_clip().float()).float(), TOKENS)
+    task = copy.deepcopy(exact)
+    with half_weights(task.model, "bf16" if dtype is torch.bfloat16 else "fp16"):
+        result = task(IMAGES.float(), LABELS)
+    expected = exact(IMAGES.float(), LABELS)
+    for name in FEATURES:
+        assert result[name].dtype == torch.float32
+        close(result[name], expected[name], 0.05)
 
 
 @VARIANTS

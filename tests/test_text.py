@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import CONTEXT, END, START, tiny_clip, tiny_mmrl, tiny_prompts
 from open_clip.transformer import text_global_pool
+from torch.nn.attention.bias import CausalBias
 
 from open_clip_mmrl import text
 from open_clip_mmrl.grouping import length_groups
@@ -13,6 +14,7 @@ from open_clip_mmrl.suitability import text_reason
 from open_clip_mmrl.text import TextTower
 
 TOKENS = tiny_prompts([4, 7, 12, 3, 5])
+CAUSAL = text._causal
 CUSTOM = pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
 TOWERS = {
     "plain": {},
@@ -176,6 +178,37 @@ def test_a_prompt_without_an_end_is_read_at_its_first_token(custom):
     for given in (tokens, tokens[2:]):
         for count in (1, 3):
             close(frozen(TextTower.of(clip, count), given), clip.encode_text(given))
+
+
+def bias_as_on_a_gpu(rows, prefix, device):
+    return CAUSAL(rows, prefix, torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("rows", "prefix"), [(1, 0), (6, 0), (1, 4), (3, 1), (5, 6)])
+def test_the_causal_bias_of_a_gpu_is_the_mask_of_the_cpu(rows, prefix):
+    mask, bias = (CAUSAL(rows, prefix, torch.device(kind)) for kind in ("cpu", "cuda"))
+    assert isinstance(bias, CausalBias)
+    assert torch.equal(bias._materialize(), mask)
+
+
+@CUSTOM
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_the_causal_bias_of_a_gpu_changes_nothing(custom, beta):
+    """Handed to attention on the CPU, which makes a mask of it."""
+    tower = TextTower.of(tiny_clip(custom=custom, text={"qk_norm": True} if custom else None), 2)
+    given, found = rep_tokens(2).requires_grad_(), []
+
+    def run():
+        row = tower.with_tokens(tower.lower(TOKENS), given, beta)
+        (gradient,) = torch.autograd.grad(row.square().sum(), given)
+        found.append((row, gradient))
+
+    run()
+    with patch.object(text, "_causal", side_effect=bias_as_on_a_gpu) as made:
+        run()
+    assert made.call_count >= 4
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
 def test_gradients_reach_the_tokens_of_every_layer():

@@ -181,3 +181,18 @@ def test_a_tower_with_foreign_attention_says_so():
     visual = tiny_clip().visual
     visual.transformer.resblocks[0].attn = torch.nn.MultiheadAttention(16, 2, kdim=8, vdim=8)
     assert "separate query, key and value weights" in image_reason(visual)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_images_are_converted_to_what_the_tower_is_kept_in(dtype):
+    tower = ImageTower(tiny_clip().visual.requires_grad_(False).to(dtype), 2)
+    rows = tower.lower(IMAGES)
+    assert rows.dtype == dtype
+    assert torch.equal(rows, tower.lower(IMAGES.to(dtype)))
+
+
+def test_whole_numbers_are_no_images():
+    """Pixels that nobody normalised are not taken for images."""
+    tower = ImageTower(tiny_clip().visual, 2)
+    with pytest.raises(RuntimeError):
+        tower.lower(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))

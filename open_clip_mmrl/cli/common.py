@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..config import PRECISIONS, VARIANTS
+from ..config import AUGMENTS, PRECISIONS, VARIANTS
 from ..errors import UsageError
 from ..evaluate import FUSIONS
 
@@ -25,6 +25,7 @@ def choice(name: str, values: tuple[str, ...]) -> type[Enum]:
     return Enum(name, {value: value for value in values}, type=str)
 
 
+Augment = choice("Augment", AUGMENTS)
 Classes = choice("Classes", ("all", "base", "novel"))
 TrainedOn = choice("TrainedOn", ("all", "base"))
 Features = choice("Features", ("auto", "class", "fused"))
@@ -67,6 +68,16 @@ TemplateOption = Annotated[
     str | None, typer.Option(help='Prompt, {} for the class name: "a photo of a {}."')
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N; default: the best.")]
+AugmentOption = Annotated[
+    Augment,
+    typer.Option(help="classic: image by image; device: the same crops by batch, for GPUs."),
+]
+CacheOption = Annotated[
+    float, typer.Option(help="GB of decoded training images kept in memory at most.")
+]
+GraphOption = Annotated[
+    bool, typer.Option("--cuda-graph", help="Record the training step once and replay it.")
+]
 WorkersOption = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the towers.")]
 FusionOption = Annotated[

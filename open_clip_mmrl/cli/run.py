@@ -9,14 +9,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from ..cache import CACHE_GB
 from ..config import PRECISIONS
 from ..errors import UsageError
 from ..recipes import PROTOCOLS, SOURCES, SWEEPS
 from ..runs import METHODS
 from .common import (
+    Augment,
+    AugmentOption,
+    CacheOption,
     DeviceOption,
     Fusion,
     FusionOption,
+    GraphOption,
     RootOption,
     Split,
     WorkersOption,
@@ -104,6 +109,9 @@ def run(
     ] = False,
     device: DeviceOption = None,
     workers: WorkersOption = 0,
+    augment: AugmentOption = Augment.classic,
+    cache_gb: CacheOption = CACHE_GB,
+    cuda_graph: GraphOption = False,
     quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
 ) -> None:
     """Carry out one of the paper's protocols; finished runs are kept, broken ones go on."""
@@ -124,13 +132,23 @@ def run(
         settings=settings.value,
         sweeps=_words(sweep),
         values=[_value(text) for text in _words(values) or []] or None,
-        overrides={**_fields(set_ or []), **given(precision=precision.value)},
+        overrides={
+            **_fields(set_ or []),
+            **given(precision=precision.value, augment=augment.value),
+        },
         data_root=data_root,
         test_split=test_split.value,
         fusion=fusion.value,
     )
     planned = plan(wanted)
-    runtime = Runtime(device=device, workers=workers, quiet=quiet, say=say)
+    runtime = Runtime(
+        device=device,
+        workers=workers,
+        quiet=quiet,
+        cache_gb=cache_gb,
+        cuda_graph=cuda_graph,
+        say=say,
+    )
     if dry_run:
         _show(planned, output, runtime)
         return
@@ -149,8 +167,9 @@ def run(
 def _show(planned, output: Path, runtime) -> None:
     """Every run with an estimate of its time, and the sum."""
     from ..data import load_data
-    from ..estimate import in_words, matrix_product_rate, seconds_of
+    from ..estimate import in_words, seconds_of
     from ..precision import pick_device
+    from ..rates import matrix_product_rate
     from ..runner import unfinished
 
     rate = matrix_product_rate(pick_device(runtime.device))

@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
+from ..cache import CACHE_GB
 from .common import (
+    Augment,
+    AugmentOption,
+    CacheOption,
     DataOption,
     DeviceOption,
     Fusion,
     FusionOption,
+    GraphOption,
     Method,
     Precision,
     PrecisionOption,
@@ -65,6 +70,9 @@ def train(
     test_split: Annotated[Split, typer.Option(help="val: for choosing settings.")] = Split.test,
     device: DeviceOption = None,
     workers: WorkersOption = 0,
+    augment: AugmentOption = Augment.classic,
+    cache_gb: CacheOption = CACHE_GB,
+    cuda_graph: GraphOption = False,
     quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
 ) -> None:
     """Train an adapter from a few images per class, test it, save it."""
@@ -103,9 +111,17 @@ def train(
             seed=seed,
             flip=flip,
             precision=precision.value,
+            augment=augment.value,
         ),
     )
-    runtime = Runtime(device=device, workers=workers, quiet=quiet, say=say)
+    runtime = Runtime(
+        device=device,
+        workers=workers,
+        quiet=quiet,
+        cache_gb=cache_gb,
+        cuda_graph=cuda_graph,
+        say=say,
+    )
     results = execute(run, output, runtime)
     title = f"{data}, {shots} shots, seed {seed}, {test_split.value} images, accuracy in %"
     lines = {"frozen CLIP": results["zero_shot"], results["method"]: results["metrics"]}

@@ -1,0 +1,169 @@
+"""The recorded step: everything but the recording itself, with a plain call in its place."""
+
+import re
+
+import pytest
+import torch
+from test_trainer import assert_same, make, weights
+
+from open_clip_mmrl import TrainConfig
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.graph import GRAPH_PRECISIONS, WARM_UP, GraphedStep, check_graph
+from open_clip_mmrl.optimizer import adamw
+
+CUDA = torch.device("cuda")
+
+
+class Recorder:
+    """In the place of CUDA: what was asked for, and plain calls."""
+
+    def __init__(self, error=None):
+        self.calls, self.error = [], error
+
+    def warm_up(self, run):
+        self.calls.append("warm up")
+        return run()
+
+    def record(self, run):
+        self.calls.append("record")
+        if self.error:
+            raise self.error
+
+        def replay():
+            self.calls.append("replay")
+            return run()
+
+        return replay
+
+
+def graphed(trainer, recorder, said):
+    """A trainer as on a GPU, but for the recording."""
+    trainer.optimizer = adamw(trainer.model.learner, trainer.config, on_gpu=True)
+    trainer.run_step = GraphedStep(
+        trainer._step,
+        lambda: trainer.task.prompts,
+        trainer.device,
+        said.append,
+        warm_up=recorder.warm_up,
+        record=recorder.record,
+    )
+    return trainer
+
+
+def plain(trainer):
+    trainer.optimizer = adamw(trainer.model.learner, trainer.config, on_gpu=True)
+    return trainer
+
+
+def trainer(precision="fp32", variant="mmrl", epochs=4):
+    return make(
+        config=TrainConfig(epochs=epochs, batch_size=3, precision=precision, seed=2),
+        variant=variant,
+    )
+
+
+@pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
+@pytest.mark.parametrize("precision", GRAPH_PRECISIONS)
+def test_training_through_the_buffers_is_the_same_to_the_bit(precision, variant):
+    expected, recorder, said = plain(trainer(precision, variant)), Recorder(), []
+    found = graphed(trainer(precision, variant), recorder, said)
+    assert found.fit().final_loss == expected.fit().final_loss
+    assert_same(weights(found), weights(expected))
+    assert recorder.calls == ["warm up"] * WARM_UP + ["record"] + ["replay"] * (8 - WARM_UP)
+    assert not said
+
+
+def test_a_loss_is_not_overwritten_by_later_steps():
+    """A replay writes its loss to one and the same place."""
+    place = torch.zeros(())
+
+    def step(images, labels):
+        return place.copy_(images.sum())
+
+    recorder = Recorder()
+    run = GraphedStep(
+        step, lambda: None, place.device, print, warm_up=lambda r: r().clone(),
+        record=recorder.record,
+    )  # fmt: skip
+    losses = [run(torch.full((2,), float(i)), torch.zeros(2)) for i in range(6)]
+    assert [loss.item() for loss in losses] == [2.0 * i for i in range(6)]
+
+
+def test_the_batches_lie_in_the_same_buffers_throughout():
+    seen = set()
+
+    def step(images, labels):
+        seen.add((images.data_ptr(), labels.data_ptr()))
+        return images.sum()
+
+    recorder = Recorder()
+    run = GraphedStep(
+        step, lambda: None, torch.device("cpu"), print, warm_up=recorder.warm_up,
+        record=recorder.record,
+    )  # fmt: skip
+    for _ in range(WARM_UP + 3):
+        run(torch.rand(2, 3), torch.zeros(2, dtype=torch.long))
+    assert len(seen) == 1
+
+
+def test_a_step_that_cannot_be_recorded_is_run_as_it_is():
+    error = RuntimeError("operation not permitted when stream is capturing")
+    recorder, said, expected = Recorder(error), [], plain(trainer())
+    found = graphed(trainer(), recorder, said)
+    found.fit(), expected.fit()
+    assert_same(weights(found), weights(expected))
+    assert recorder.calls == ["warm up"] * WARM_UP + ["record"]
+    assert said == [
+        "--cuda-graph: a step that cannot be recorded (operation not permitted when stream is "
+        "capturing); such steps are run one kernel at a time."
+    ]
+
+
+def other_shape(trainer, images, labels):
+    return images[:2], labels[:2]
+
+
+def other_type(trainer, images, labels):
+    return images.double(), labels
+
+
+def other_prompts(trainer, images, labels):
+    trainer.task.prepare()
+    return images, labels
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            other_shape,
+            r"another kind \(\(2, 3, 16, 16\) instead of \(3, 3, 16, 16\), torch.float32",
+        ),
+        (other_type, r"another kind \(.*, torch.float64\)"),
+        (other_prompts, "other prompts than at its recording"),
+    ],
+)
+def test_what_a_recording_does_not_fit_is_run_as_it_is(change, words):
+    recorder, said = Recorder(), []
+    found = graphed(trainer(epochs=1), recorder, said)
+    images, labels = torch.rand(3, 3, 16, 16), torch.tensor([0, 1, 2])
+    for _ in range(WARM_UP + 1):
+        found.run_step(images, labels)
+    calls, before = list(recorder.calls), weights(found)
+    batch = change(found, images, labels)
+    for _ in range(2):
+        assert found.run_step(*batch).isfinite()
+    assert recorder.calls == calls
+    assert not torch.equal(weights(found)["space"], before["space"])
+    (message,) = said
+    assert re.search(words, message)
+
+
+def test_where_steps_cannot_be_recorded():
+    with pytest.raises(UsageError, match="--cuda-graph needs CUDA, and this run is on the cpu"):
+        check_graph("fp32", torch.device("cpu"))
+    for precision in ("amp_fp16", "fp16"):
+        with pytest.raises(UsageError, match=rf"not go with precision '{precision}', .*amp_bf16"):
+            check_graph(precision, CUDA)
+    for precision in GRAPH_PRECISIONS:
+        check_graph(precision, CUDA)
