@@ -12,21 +12,21 @@ from typing import Any
 from safetensors.torch import load_file
 
 from .adapters import load_learner, save_adapter
+from .augment import training_images
 from .baselines import probe_results
 from .building import Built, build_for_training, resolve_name, resolve_pretrained
 from .config import VARIANTS
 from .data import ImageData, load_data
 from .environment import environment
 from .files import json_bytes, write_atomically
-from .folders import ADAPTER, RESULTS, claim, digest, read_run
-from .images import ImageSet, train_transform
+from .folders import ADAPTER, RESULTS, TARGETS, claim, digest, finished
 from .precision import pick_device
 from .prompting import class_tokens, look_alikes
 from .runs import FewShotRun, Runtime, dataset_name, training_key
 from .selection import select
 from .testing import score_run
 from .trainer import CHECKPOINT, Trainer
-from .transfer import TARGETS, late_targets, score_targets, sizes_of
+from .transfer import late_targets, score_targets, sizes_of
 
 _TRAINED = ("trainable_parameters", "train_seconds", "train_ms_per_image", "skipped_steps")
 
@@ -57,7 +57,7 @@ def execute(
     data = load_data(run.data, data_root=run.data_root, template=run.template, quiet=runtime.quiet)
     subset = _draw(data, run, runtime)
     needed = (RESULTS,) if method else (RESULTS, ADAPTER)
-    if claim(output, {**run.to_dict(), "train_images": digest(subset)}, needed):
+    if claim(output, run, digest(subset), needed):
         results = json.loads((output / RESULTS).read_text(encoding="utf-8"))
         if not late_targets(results, run):
             runtime.say(f"{output} holds this very run, finished already: nothing to do.")
@@ -137,8 +137,7 @@ def _trained(
 ) -> dict[str, Any]:
     """Train `built`, or take over what a donor was trained to; what it took, for the record."""
     for donor in donors:
-        theirs = read_run(donor)
-        if theirs is None or training_key(theirs) != training_key(run):
+        if not _same_training(donor, run, subset):
             continue
         load_learner(built.model, load_file(donor / ADAPTER), donor / ADAPTER)
         told = json.loads((donor / RESULTS).read_text(encoding="utf-8"))
@@ -160,6 +159,15 @@ def _trained(
     }
 
 
+def _same_training(donor: Path, run: FewShotRun, subset: ImageData) -> bool:
+    """Whether what was trained in a folder is what this run would be trained to."""
+    found = finished(donor)
+    if found is None:
+        return False
+    theirs, images = found
+    return training_key(theirs) == training_key(run) and images == digest(subset)
+
+
 def _in_training(selection: dict[str, Any]) -> dict[str, float]:
     """alpha is chosen for testing; training keeps the recipe's."""
     return {name: value for name, value in selection["chosen"].items() if name != "alpha"}
@@ -173,9 +181,7 @@ def _take_over(built: Built, selection: dict[str, Any] | None) -> None:
 
 def _train(built: Built, subset: ImageData, run: FewShotRun, output: Path, runtime: Runtime):
     tokens = class_tokens(built.model, built.tokenizer, subset.class_names, subset.template)
-    images = ImageSet(
-        subset.train, train_transform(built.model, run.train.flip), seed=run.train.seed
-    )
+    images = training_images(built.model, subset.train, run.train, runtime.cache_gb)
     trainer = Trainer(
         built.model,
         tokens,
@@ -184,6 +190,8 @@ def _train(built: Built, subset: ImageData, run: FewShotRun, output: Path, runti
         folder=output,
         workers=runtime.workers,
         quiet=runtime.quiet,
+        cuda_graph=runtime.cuda_graph,
+        say=runtime.say,
     )
     for pair in look_alikes(subset.class_names, trainer.task.frozen_text_features)[:3]:
         runtime.say(

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from .building import resolve_name
+from .cache import CACHE_GB, check_cache_gb
 from .config import VARIANTS, MMRLConfig, TrainConfig
 from .errors import UsageError
 from .recipes import PROTOCOLS
@@ -105,4 +106,11 @@ class Runtime:
     device: str | None = None
     workers: int = 0
     quiet: bool = False
+    cache_gb: float = CACHE_GB
+    """Bound on the decoded training images kept in memory, in 10^9 bytes; 0 keeps none."""
+    cuda_graph: bool = False
+    """Record the training step once and replay it; CUDA only."""
     say: Callable[[str], None] = print
+
+    def __post_init__(self) -> None:
+        check_cache_gb(self.cache_gb)

@@ -15,11 +15,13 @@ from typing import Any
 
 from torch import Generator
 
+from .augment import training_images
 from .building import Built
 from .config import MMRLConfig
 from .data import ImageData
 from .files import json_bytes, write_atomically
-from .images import ImageSet, mix_seed, train_transform
+from .folders import SELECTION
+from .images import mix_seed
 from .prompting import class_tokens
 from .runs import FewShotRun, Runtime
 from .sampling import base_novel_split
@@ -28,61 +30,60 @@ from .trainer import Trainer
 
 LAMBDAS = (0.2, 0.5, 1.0, 3.0, 6.0)
 BETAS = (0.3, 0.6, 0.9)
-RECORD = "selection.json"
 
 
 def select(
     built: Built, subset: ImageData, run: FewShotRun, output: Path, runtime: Runtime
 ) -> dict[str, Any]:
-    """Settings for this run, and how every candidate did: {"chosen", "candidates", "held_out"}.
+    """Settings for this run: {"chosen", "candidates" with their scores, "held_out", "seconds"}.
 
-    Kept in `output`/selection.json, so that a run that is broken off does not choose again.
-    lambda is chosen first, then MMRL++'s beta with it, then alpha for testing from the best
-    candidate's logits (all of them are trained with the recipe's alpha).
+    Candidates are kept in `output`/selection.json as they are tried, so that a run that is broken
+    off goes on behind the last one. lambda is chosen first, then MMRL++'s beta with it, then alpha
+    for testing from the best candidate's logits (all are trained with the recipe's alpha). Of
+    equals, the one nearest to the recipe is taken.
     """
-    record = output / RECORD
-    if record.is_file():
-        return json.loads(record.read_text(encoding="utf-8"))
+    record = output / SELECTION
+    found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
     trial, held_out = _hold_out(subset, run)
     if not held_out:
         runtime.say("One image per class: nothing to hold out, so the fixed settings are kept.")
-        return {"chosen": {}, "candidates": [], "held_out": 0}
-    found: list[dict[str, Any]] = []
+        return {"chosen": {}, "candidates": [], "held_out": 0, "seconds": 0}
+    usual = built.model.config
+    with_beta = usual.variant == "mmrl++"
 
-    def try_out(settings: Mapping[str, float]) -> None:
-        scores = _score(built, trial, run, settings, runtime)
-        figure = scores["metrics"].get("hm", scores["metrics"].get("accuracy"))
-        found.append({**settings, "score": figure, "alpha_curve": scores["alpha_curve"]})
+    def try_out(**settings: float) -> None:
+        if any(candidate["settings"] == settings for candidate in found):
+            return
+        found.append({"settings": settings, **_score(built, trial, run, settings, runtime)})
+        write_atomically(record, json_bytes(found))
         shown = ", ".join(f"{name} {value}" for name, value in settings.items())
-        runtime.say(f"held-out images, {shown}: {figure:.2f}")
+        runtime.say(f"held-out images, {shown}: {found[-1]['score']:.2f}")
+
+    def best() -> dict[str, Any]:
+        def rank(candidate):
+            away = (abs(v - getattr(usual, k)) for k, v in candidate["settings"].items())
+            return candidate["score"], -sum(away)
+
+        return max(found, key=rank)
 
     for value in LAMBDAS:
-        try_out({"reg_weight": value})
-    best = _best(found)
-    if built.model.config.variant == "mmrl++":
-        for value in BETAS:
-            try_out({"reg_weight": best["reg_weight"], "beta": value})
-        best = _best(found)
-    key = "base" if "base" in best["alpha_curve"][0] else "accuracy"
-    usual = built.model.config.alpha
-    alpha = max(best["alpha_curve"], key=lambda p: (p[key], -abs(p["alpha"] - usual)))["alpha"]
-    names = [name for name in ("reg_weight", "beta") if name in best]
-    result = {
-        "chosen": {**{name: best[name] for name in names}, "alpha": alpha},
-        "candidates": [{k: v for k, v in c.items() if k != "alpha_curve"} for c in found],
+        try_out(reg_weight=value, **({"beta": usual.beta} if with_beta else {}))
+    reg_weight = best()["settings"]["reg_weight"]
+    for value in BETAS if with_beta else ():
+        try_out(reg_weight=reg_weight, beta=value)
+    curve = best()["alpha_curve"]
+    key = "base" if "base" in curve[0] else "accuracy"
+    alpha = max(curve, key=lambda p: (p[key], -abs(p["alpha"] - usual.alpha)))["alpha"]
+    return {
+        "chosen": {**best()["settings"], "alpha": alpha},
+        "candidates": [{**c["settings"], "score": c["score"]} for c in found],
         "held_out": held_out,
+        "seconds": round(sum(candidate["seconds"] for candidate in found), 3),
     }
-    write_atomically(record, json_bytes(result))
-    return result
-
-
-def _best(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """The first of the best."""
-    return max(found, key=lambda candidate: candidate["score"])
 
 
 def _hold_out(subset: ImageData, run: FewShotRun) -> tuple[ImageData, int]:
-    """The run's own images as a small data set of its own, and how many of them are tested on."""
+    """The run's own images as a small data set, and how many of the classes trained on it tests."""
     by_class: dict[int, list] = {}
     for example in subset.train:
         by_class.setdefault(example.label, []).append(example)
@@ -106,21 +107,31 @@ def _hold_out(subset: ImageData, run: FewShotRun) -> tuple[ImageData, int]:
 def _score(
     built: Built, trial: ImageData, run: FewShotRun, settings: Mapping[str, float], runtime: Runtime
 ) -> dict[str, Any]:
-    """Train a learner of its own on the same frozen weights, and test it on what is held out."""
+    """Train a learner of its own on the same frozen weights, and test it on what is held out.
+
+    {"score", "alpha_curve", "seconds"}; the score is what the protocol maximises.
+    """
     halved = run.classes == "base" and trial.num_classes >= 4
     model = built.model.sibling(MMRLConfig(**{**built.model.config.to_dict(), **settings}))
     model.learner.reset_parameters(Generator().manual_seed(mix_seed(run.train.seed)))
     part = trial.select("base") if halved else trial
-    Trainer(
+    summary = Trainer(
         model,
         class_tokens(model, built.tokenizer, part.class_names, part.template),
-        ImageSet(part.train, train_transform(model, run.train.flip), seed=run.train.seed),
+        training_images(model, part.train, run.train, runtime.cache_gb),
         run.train,
         workers=runtime.workers,
         quiet=runtime.quiet,
+        cuda_graph=runtime.cuda_graph,
+        say=runtime.say,
     ).fit()
     protocol = "base-to-novel" if halved else "few-shot"
     tested = run.like(
         classes="base" if halved else "all", protocol=protocol, test_split="test", ablation=None
     )
-    return score_run(built._replace(model=model), trial, tested, runtime)
+    scores = score_run(built._replace(model=model), trial, tested, runtime)
+    return {
+        "score": scores["metrics"]["hm" if halved else "accuracy"],
+        "alpha_curve": scores["alpha_curve"],
+        "seconds": summary.seconds,
+    }

@@ -54,6 +54,15 @@ def test_train_takes_names_methods_and_settings(tmp_path, options, model, varian
     assert results["metrics"].keys() == {"accuracy"}
 
 
+def test_crops_by_batch_and_images_read_anew_train_as_well(tmp_path):
+    code, text, _ = run(
+        "train", *TRAIN, "--augment", "device", "--cache-gb", 0, "--output", tmp_path
+    )
+    assert code == 0, text
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["train"]["augment"] == "device"
+
+
 def test_eval_auto_takes_both_features_for_seen_classes(adapter):
     command = ["eval", "--adapter", adapter, "--data", "digits", "--split", "val", "--quiet"]
     code, text, _ = run(*command, "--classes", "base")
@@ -118,6 +127,9 @@ def test_predict_names_images(adapter, tmp_path):
         (["train", *TRAIN, "--start-layer", "9"], 2, "start_layer is 9"),
         (["train", *TRAIN, "--precision", "fp8"], 2, "--precision"),
         (["train", *TRAIN, "--classes", "novel"], 2, "--classes"),
+        (["train", *TRAIN, "--cuda-graph"], 2, "--cuda-graph needs CUDA"),
+        (["train", *TRAIN, "--cache-gb", "-1"], 2, "cache_gb is -1"),
+        (["train", *TRAIN, "--augment", "gpu"], 2, "--augment"),
         (["train", *TRAIN, "--device", "tpu"], 2, "device is 'tpu'"),
         (["train", "--data", "digits"], 2, "--output"),
         (["eval", "--adapter", "none.safetensors", "--data", "digits"], 2, "no adapter file"),
