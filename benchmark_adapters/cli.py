@@ -67,12 +67,12 @@ def _clip_benchmark(argv: list[str]) -> int:
     seam.register()
     from clip_benchmark import cli
 
-    from . import shards
+    from . import samples
 
     if argv[0] == "eval":
         if {"-h", "--help"} & set(argv):
             print(EVAL_HELP)
-        shards.set_skip_broken(SKIP_BROKEN in argv)
+        samples.set_skip_broken(SKIP_BROKEN in argv)
         argv = [word for word in argv if word != SKIP_BROKEN]
     with as_command_line(argv):
         cli.main()

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -29,8 +28,6 @@ from tqdm import tqdm
 
 from open_clip_mmrl.data.messages import listing
 from open_clip_mmrl.files import write_atomically
-
-from .samples import plain_message
 
 _FIRST = 8
 """Images that stand for all in telling whether the preprocessing is the same."""
@@ -81,7 +78,7 @@ class FeatureStore:
         Raises:
             ValueError: there are no images, or there is not one class label for each.
         """
-        batches = _plainly(loader)
+        batches = iter(loader)
         first = next(batches, None)
         if first is None:
             raise ValueError(f"there are no images in the {split} split.")
@@ -127,17 +124,6 @@ def _class_labels(targets: Any, split: str) -> Tensor:
             f"the {split} split {what}."
         )
     return targets.long().cpu()
-
-
-def _plainly(loader: DataLoader) -> Iterator:
-    """The batches; an error of a worker without the traceback in its message."""
-    try:
-        yield from loader
-    except ValueError as error:
-        # Lets go of the loader's iterator, which ends its workers: with the garbage collector it
-        # would wait for them for seconds.
-        traceback.clear_frames(error.__traceback__)
-        raise ValueError(plain_message(error)) from error
 
 
 def _length(loader: DataLoader) -> int | None:

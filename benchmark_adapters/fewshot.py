@@ -132,7 +132,7 @@ def table(results: Sequence[dict[str, Any]]) -> Table:
     """Methods x shots, the mean accuracy over seeds in percent."""
     columns = sorted({result["shots"] for result in results})
     found = Table(
-        title=f"{results[0]['dataset']}, accuracy in % by training images per class",
+        title=f"{results[0]['dataset']}, accuracy in % by shots",
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )

@@ -31,6 +31,8 @@ from open_clip_mmrl.protocols import FewShotRun, Runtime, execute
 
 from .cli import as_command_line
 from .comparison import Comparison, Job
+from .outputs import strict
+from .zeroshot import metrics
 
 RUNS = "runs"
 """Folder of the training runs, below the output."""
@@ -49,14 +51,27 @@ class Worker:
 
     def name(self, job: Job) -> str:
         """Of the result file and the run's folder: readable, and different where anything is."""
-        told = self.comparison
+        comparison = self.comparison
         decides = [
-            *(told.dataset, told.dataset_root, told.base, told.pretrained, told.precision),
+            *(
+                comparison.dataset,
+                comparison.dataset_root,
+                comparison.base,
+                comparison.pretrained,
+                comparison.precision,
+            ),
             *(self.data.template, job),
-            told.train_config(job.method, job.seed).to_dict() if job.method in VARIANTS else None,
+            comparison.train_config(job.method, job.seed).to_dict()
+            if job.method in VARIANTS
+            else None,
         ]
         digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8]
-        parts = [told.name, told.base, Path(told.pretrained).name, job.method.replace("+", "p")]
+        parts = [
+            comparison.name,
+            comparison.base,
+            Path(comparison.pretrained).name,
+            job.method.replace("+", "p"),
+        ]
         parts += [f"{job.shots}shots", f"seed{job.seed}"] if job.shots else []
         return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part)[-60:] for part in (*parts, digest))
 
@@ -68,17 +83,17 @@ class Worker:
             found = self._linear_probe(job)
         else:
             found = self._adapter(job)
-        told = self.comparison
+        comparison = self.comparison
         return {
-            "dataset": told.dataset,
-            "model": told.base,
-            "pretrained": told.pretrained,
+            "dataset": comparison.dataset,
+            "model": comparison.base,
+            "pretrained": comparison.pretrained,
             "task": "zeroshot_classification",
             "metrics": None,
             "language": "en",
             **job._asdict(),
             "template": self.data.template,
-            "precision": told.precision,
+            "precision": comparison.precision,
             "trainable_parameters": 0,
             "train_images": 0,
             "train_seconds": None,
@@ -86,9 +101,11 @@ class Worker:
         }
 
     def _zeroshot(self) -> dict[str, Any]:
-        told = self.comparison
+        comparison = self.comparison
         # Through our model type, since plain open_clip would run GELU with weights of QuickGELU.
-        metrics = self._evaluate("mmrl_frozen", name_for(told.base, "mmrl"), told.pretrained)
+        metrics = self._evaluate(
+            "mmrl_frozen", name_for(comparison.base, "mmrl"), comparison.pretrained
+        )
         return {"metrics": metrics}
 
     def _linear_probe(self, job: Job) -> dict[str, Any]:
@@ -100,7 +117,7 @@ class Worker:
         labels = torch.tensor([example.label for example in self.data.test])
         return {
             "task": "linear_probe",
-            "metrics": metrics_of(probe.scores(test_features), labels),
+            "metrics": strict(metrics(probe.scores(test_features), labels)),
             "trainable_parameters": probe.num_parameters,
             "train_images": len(subset.train),
             "train_seconds": round(seconds, 3),
@@ -109,13 +126,13 @@ class Worker:
         }
 
     def _adapter(self, job: Job) -> dict[str, Any]:
-        told, name = self.comparison, name_for(self.comparison.base, job.method)
-        config = told.train_config(job.method, job.seed)
+        comparison, name = self.comparison, name_for(self.comparison.base, job.method)
+        config = comparison.train_config(job.method, job.seed)
         run = FewShotRun(
             model=name,
-            pretrained=told.pretrained,
-            data=told.spec,
-            data_root=told.dataset_root,
+            pretrained=comparison.pretrained,
+            data=comparison.spec,
+            data_root=comparison.dataset_root,
             method=job.method,
             shots=job.shots,
             template=self.data.template,
@@ -135,9 +152,9 @@ class Worker:
     @cached_property
     def _frozen(self) -> tuple[MMRLCLIP, Tensor]:
         """The base model, and its features of the test images [N, E]: one pass for all probes."""
-        told = self.comparison
-        name = name_for(told.base, "mmrl")
-        built = build_for_training(name, told.pretrained, device=pick_device(None), seed=0)
+        comparison = self.comparison
+        name = name_for(comparison.base, "mmrl")
+        built = build_for_training(name, comparison.pretrained, device=pick_device(None), seed=0)
         return built.model, frozen_features(built.model, self.data.test, **self._how)
 
     @property
@@ -149,7 +166,7 @@ class Worker:
         """Metrics of clip_benchmark's own evaluation on the test split, with our prompt."""
         from clip_benchmark import cli
 
-        told = self.comparison
+        comparison = self.comparison
         texts = {
             "--custom_template_file": [self.data.template.replace("{}", "{c}")],
             "--custom_classname_file": [readable(name) for name in self.data.class_names],
@@ -158,28 +175,17 @@ class Worker:
             result, words = Path(folder, "result.json"), ["eval", "--split", "test"]
             for option, text in texts.items():
                 path = Path(folder, f"{option[2:]}.json")
-                path.write_bytes(json_bytes({told.dataset: text}))
+                path.write_bytes(json_bytes({comparison.dataset: text}))
                 words += [option, str(path)]
-            words += ["--dataset", told.dataset, "--dataset_root", told.dataset_root]
+            words += ["--dataset", comparison.dataset, "--dataset_root", comparison.dataset_root]
             words += ["--task", "zeroshot_classification", "--output", str(result), "--quiet"]
             words += ["--model_type", model_type, "--model", model, "--pretrained", pretrained]
             words += ["--num_workers", str(self.runtime.workers)]
             words += ["--batch_size", str(self.batch_size)]
-            words += ["--no_amp"] if told.precision == "fp32" else []
+            words += ["--no_amp"] if comparison.precision == "fp32" else []
             with as_command_line(words), _bars(not self.runtime.quiet):
                 cli.main()
             return json.loads(result.read_text(encoding="utf-8"))["metrics"]
-
-
-def metrics_of(scores: Tensor, labels: Tensor) -> dict[str, float | None]:
-    """What clip_benchmark says of zero-shot logits, of any scores [N, C] and labels [N]."""
-    from clip_benchmark.metrics import zeroshot_classification as theirs
-
-    ranks = (1, 5) if scores.shape[1] >= 5 else (1,)
-    shares = theirs.accuracy(scores, labels, topk=ranks)
-    recall = theirs.balanced_accuracy_score(labels, scores.argmax(dim=1))
-    acc5 = shares[1] if len(shares) > 1 else None
-    return {"acc1": shares[0], "acc5": acc5, "mean_per_class_recall": float(recall)}
 
 
 def _bars(shown: bool) -> contextlib.AbstractContextManager:

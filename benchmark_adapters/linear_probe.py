@@ -30,6 +30,7 @@ from tqdm import tqdm
 from open_clip_mmrl.errors import UsageError
 
 from .features import Features, FeatureStore
+from .zeroshot import accuracy, metrics
 
 WEIGHT_DECAYS = tuple(np.logspace(-6, 2, 97).tolist())
 _COARSE, _SPANS = 16, (8, 4, 2, 1)  # steps between the first candidates, and of each refinement
@@ -134,7 +135,7 @@ def evaluate(
         print(classification_report(test.labels, logits.argmax(1), digits=3, zero_division=0))
         print(f"weight decay {weight_decay:g}")
     return {
-        **score(logits, test.labels),
+        **{f"lp_{name}": value for name, value in metrics(logits, test.labels).items()},
         "weight_decay": weight_decay,
         "epochs": epochs,
         "seed": seed,
@@ -180,12 +181,12 @@ def search(train: Features, val: Features, recipe: Recipe, verbose: bool = False
     most = len(WEIGHT_DECAYS[::_COARSE]) + 2 * len(_SPANS)
     with tqdm(total=most, desc="weight decay", leave=False, disable=not verbose) as bar:
 
-        def accuracy(index: int) -> float:
+        def value(index: int) -> float:
             logits = _logits(fit(train, WEIGHT_DECAYS[index], recipe), val)
             bar.update()
-            return score(logits, val.labels)["lp_acc1"]
+            return accuracy(logits, val.labels)[0]
 
-        return WEIGHT_DECAYS[peak(accuracy, len(WEIGHT_DECAYS))]
+        return WEIGHT_DECAYS[peak(value, len(WEIGHT_DECAYS))]
 
 
 def peak(value: Callable[[int], float], count: int) -> int:
@@ -229,14 +230,3 @@ def fit(train: Features, weight_decay: float, recipe: Recipe) -> nn.Linear:
 @torch.no_grad()
 def _logits(classifier: nn.Linear, features: Features) -> Tensor:
     return classifier(features.values.to(classifier.weight.device)).cpu()
-
-
-def score(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Accuracies in 0..1 of logits [N, C] for labels [N], under clip_benchmark's names."""
-    hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-    recalls = [hits[labels == label, 0].double().mean() for label in labels.unique()]
-    return {
-        "lp_acc1": hits[:, 0].double().mean().item(),
-        "lp_acc5": hits.any(1).double().mean().item() if hits.shape[1] == 5 else math.nan,
-        "lp_mean_per_class_recall": torch.stack(recalls).mean().item(),
-    }

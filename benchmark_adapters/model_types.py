@@ -51,12 +51,12 @@ def load(
     name = resolve_model(model_type, model_name, pretrained)
     seen = _seen_classes(pretrained) if model_type == "mmrl_auto" else None
     resolve_pretrained(name, pretrained)
-    if model_type != "mmrl_frozen":
-        warn_if_untrained(name, pretrained)
     with naming(pretrained):
         model, _, transform = open_clip.create_model_and_transforms(
             name, pretrained=pretrained, cache_dir=cache_dir
         )
+    if model_type != "mmrl_frozen" and not is_adapter(pretrained):
+        warn(f"the tokens of {name} are random: {pretrained} holds weights of its base, no adapter")
     model.features = FEATURES[model_type]
     if seen is not None:
         model.seen_classes = seen
@@ -80,11 +80,6 @@ def resolve_model(model_type: str, model_name: str, pretrained: str) -> str:
             f"{pretrained} does not name its base model: give --model mmrl-<base> or mmrlpp-<base>."
         )
     return name_for(info["base"]["model"], info["config"]["variant"])
-
-
-def warn_if_untrained(name: str, pretrained: str) -> None:
-    if not is_adapter(pretrained):
-        warn(f"the tokens of {name} are random: {pretrained} holds weights of its base, no adapter")
 
 
 def _seen_classes(pretrained: str) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -17,7 +18,7 @@ from open_clip_mmrl.names import split_name
 
 from . import outputs
 from .linear_probe import check_val_proportion
-from .model_types import FEATURES, resolve_model, warn_if_untrained
+from .model_types import FEATURES, resolve_model
 from .notices import warn
 from .samples import plain_message, skipped
 
@@ -46,10 +47,12 @@ def wrap_run(original: Run) -> Run:
                 # clip_benchmark fills its template in once more.
                 args.output = str(partial).replace("{", "{{").replace("}", "}}")
                 args.skip_existing = False
-                original(args)
-                if count := skipped() - before:
-                    extra["skipped_images"] = count
-                    warn(f"{args.dataset}: {count} broken images were left out")
+                try:
+                    original(args)
+                finally:  # it may be why there are none left
+                    if count := skipped() - before:
+                        extra["skipped_images"] = count
+                        warn(f"{args.dataset}: {count} broken images were left out")
             if args.verbose:
                 print(f"Results: {path}")
             return 0
@@ -63,25 +66,24 @@ def naming(args: argparse.Namespace) -> Iterator[None]:
     what = f"{args.dataset} with {args.model}, {args.pretrained}"
     try:
         yield
-    except (ValueError, AssertionError, OSError) as error:
-        kind = UsageError if isinstance(error, UsageError) else ValueError
-        raise kind(f"{what}: {message(error)}") from error
-    except RuntimeError as error:  # of torch, and of open_clip for names it does not know
-        raise RuntimeError(f"{what}: {message(error)}") from error
-
-
-def message(error: BaseException) -> str:
-    return plain_message(error) or type(error).__name__
+    except (ValueError, AssertionError, OSError, RuntimeError) as error:
+        # Lets go of the DataLoader's iterator, which ends its workers: left to the garbage
+        # collector, it would wait five seconds for each of them.
+        traceback.clear_frames(error.__traceback__)
+        kinds = (UsageError, RuntimeError)
+        kind = next((kind for kind in kinds if isinstance(error, kind)), ValueError)
+        raise kind(f"{what}: {plain_message(error) or type(error).__name__}") from error
 
 
 def prepare(args: argparse.Namespace) -> None:
     """Settle the model's name and the task, in place; refuse what cannot go together."""
+    if args.batch_size < 1:
+        raise UsageError(f"--batch_size is {args.batch_size}; give 1 or more.")
+    if args.model_type == "open_clip" and split_name(args.model):
+        args.model_type = "mmrl"  # the same model, loaded with our checks
     is_ours = args.model_type in FEATURES
     if is_ours:
         args.model = resolve_model(args.model_type, args.model, args.pretrained)
-    elif args.model_type == "open_clip" and split_name(args.model):
-        is_ours = True
-        warn_if_untrained(args.model, args.pretrained)
     if is_ours and args.task == "captioning":
         raise UsageError(
             f"captioning needs a model that generates text; {args.model} does not. Its captions "

@@ -7,7 +7,6 @@ here and in `samples`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tarfile
@@ -16,18 +15,16 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from PIL import Image
-from webdataset.cache import FileCache, StreamingOpen
 from webdataset.compat import FluidInterface
 from webdataset.pipeline import DataPipeline
 from webdataset.shardlists import SimpleShardList, split_by_worker
 from webdataset.tariterators import group_by_keys
 
+from open_clip_mmrl.data.remote import fetch_shard, is_url, open_shard
 from open_clip_mmrl.data.shards import read_layout, shard_urls
 from open_clip_mmrl.errors import UsageError
 
-from .samples import ReadSample, plain_message, set_skip_broken, skipped
-
-__all__ = ["Shards", "build_wds_dataset", "plain_message", "set_skip_broken", "skipped"]
+from .samples import ReadSample, plain_message
 
 
 def build_wds_dataset(
@@ -100,12 +97,13 @@ def _samples(cache_dir: str | None, sources: Iterable[dict]) -> Iterator[dict]:
     """Shards, each {"url": ...}, to samples as `ReadSample` takes them."""
     for source in sources:
         url, count = source["url"], 0
+        stream = _open(url, cache_dir)
         try:
-            with _open(url, cache_dir) as stream:
+            with stream:
                 for sample in group_by_keys(_members(url, stream)):
                     count += 1
                     yield sample
-        except Exception as error:  # Cure: what tarfile, curl or the disk say names no shard
+        except Exception as error:  # Cure: what tarfile, network or disk say names no shard
             if not isinstance(error, OSError):
                 error.args = error.args[:1]  # webdataset adds its stream to them
             reason = plain_message(error)
@@ -115,16 +113,13 @@ def _samples(cache_dir: str | None, sources: Iterable[dict]) -> Iterator[dict]:
 
 
 def _open(url: str, cache_dir: str | None) -> BinaryIO:
-    if "://" not in url:
+    if not is_url(url):
         return open(url, "rb")  # Cure: a path was cut at "#" and "?", as a URL would be
-    opener = FileCache(cache_dir, url_to_name=_cache_name) if cache_dir else StreamingOpen()
-    return next(iter(opener([{"url": url}])))["stream"]
-
-
-def _cache_name(url: str) -> str:
+    if cache_dir is None:
+        return open_shard(url)
     # Cure: the name in the cache was "0.tar" for the first shard of every split and data set, so
     # whichever came first was read for all.
-    return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{url.rpartition('/')[2]}"
+    return open(fetch_shard(url, folder=cache_dir, quiet=True), "rb")
 
 
 class _Header(tarfile.TarInfo):

@@ -6,6 +6,7 @@ its arithmetic. Shapes: N images, B of them at a time, C classes, E embedding wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -133,6 +134,19 @@ def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list
     best = output.topk(max(topk), dim=1).indices
     hits = best.eq(target.view(-1, 1))
     return [hits[:, :k].any(dim=1).sum().item() / len(target) for k in topk]
+
+
+def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """What clip_benchmark says of logits [N, C] and labels [N], in 0..1: acc1, acc5 (NaN with
+    fewer than five classes), and the mean recall of the classes that have images."""
+    shares = accuracy(logits, labels, topk=(1, 5) if logits.shape[1] >= 5 else (1,))
+    right = logits.argmax(dim=1) == labels
+    recalls = [right[labels == label].double().mean() for label in labels.unique()]
+    return {
+        "acc1": shares[0],
+        "acc5": shares[1] if len(shares) > 1 else math.nan,
+        "mean_per_class_recall": torch.stack(recalls).mean().item(),
+    }
 
 
 def _groups(texts: Sequence[list[str]]) -> Iterator[list[list[str]]]:

@@ -215,6 +215,9 @@ def _folds(x: np.ndarray, y: np.ndarray, count: int, seed: int):
 
 
 def _fit(x: np.ndarray, y: np.ndarray, c: float) -> LogisticRegression:
-    with warnings.catch_warnings():  # at large C the recipe's 1000 iterations are the stop
+    with warnings.catch_warnings():
+        # At large C the recipe's 1000 iterations are the stop.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # With one image per class it asks whether the labels are numbers of a regression.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         return LogisticRegression(C=c, max_iter=1000).fit(x, y)

@@ -53,6 +53,11 @@ def test_features_are_the_base_models_own_and_keep_their_length(model, digits):
     assert (found.norm(dim=1) - 1).abs().min() > 0.1
 
 
+def test_one_image_per_class_is_no_matter_for_warnings(recwarn):
+    fit_probe(*points(1, classes=24, width=24), num_classes=24)
+    assert not recwarn.list
+
+
 def test_features_in_half_precision_come_back_in_float32(model, digits):
     examples = digits.train[:4]
     exact = frozen_features(model, examples, quiet=True)

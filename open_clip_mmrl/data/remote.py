@@ -10,9 +10,11 @@ import hashlib
 import http.client
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -21,6 +23,8 @@ from ..progress import Progress
 
 CACHE = "OPEN_CLIP_MMRL_CACHE"
 TIMEOUT = 60  # seconds without a byte
+WAITS = (1, 4, 16, 64)  # seconds before a busy server is asked again
+_BUSY = (408, 429, 500, 502, 503, 504)
 _CHUNK = 1 << 20
 _MB = 1e6
 
@@ -66,24 +70,35 @@ def decode(content: bytes, source: object) -> str:
         raise ValueError(f"{source} is not text in UTF-8 ({error})") from error
 
 
-def fetch_shard(url: str, what: str, *, quiet: bool = False) -> Path:
+def open_shard(url: str) -> BinaryIO:
+    """The file behind `url` as a stream; it is kept nowhere.
+
+    Raises:
+        ValueError: the server has no such file or does not answer; the message names the URL.
+    """
+    with _naming(url):
+        return _open(url)
+
+
+def fetch_shard(
+    url: str, what: str = "", *, folder: str | Path | None = None, quiet: bool = False
+) -> Path:
     """The file behind `url` in the cache folder, fetched into it unless it is there already.
 
     Streamed, so memory stays bounded; the file appears under its name only when it is whole.
-    `what` stands before the bar, which counts megabytes.
+    `what` stands before the bar, which counts megabytes. `folder` takes the cache folder's place.
 
     Raises:
         ValueError: the server has no such file, does not answer or breaks off; the message names
             the URL.
         OSError: the cache folder cannot be written.
     """
-    path = cached(url)
+    path = cached(url, folder)
     if path.is_file():
         return path
     # The process id: two runs may fetch the same shard, and each renames a whole file.
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with _naming(url):
-        answer = _open(url)
+    answer = open_shard(url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         size = answer.length or 0  # 0: the server did not say
@@ -106,9 +121,9 @@ def fetch_shard(url: str, what: str, *, quiet: bool = False) -> Path:
     return path
 
 
-def cached(url: str) -> Path:
+def cached(url: str, folder: str | Path | None = None) -> Path:
     """Where the cache folder holds `url`: FOLDER/<readable>-<hash of the rest of it>/NAME."""
-    folder = os.environ.get(CACHE) or os.path.join("~", ".cache", "open_clip_mmrl")
+    folder = folder or os.environ.get(CACHE) or os.path.join("~", ".cache", "open_clip_mmrl")
     parent, _, name = url.rpartition("/")
     readable = re.sub(r"[^A-Za-z0-9._]+", "-", parent.partition("://")[2])
     digest = hashlib.sha256(parent.encode()).hexdigest()[:12]
@@ -116,7 +131,15 @@ def cached(url: str) -> Path:
 
 
 def _open(url: str) -> http.client.HTTPResponse:
-    return urlopen(Request(url, headers={"User-Agent": "open_clip_mmrl"}), timeout=TIMEOUT)
+    request = Request(url, headers={"User-Agent": "open_clip_mmrl"})
+    for wait in WAITS:
+        try:
+            return urlopen(request, timeout=TIMEOUT)
+        except HTTPError as error:
+            if error.code not in _BUSY:
+                raise
+        time.sleep(wait)
+    return urlopen(request, timeout=TIMEOUT)
 
 
 def _chunks(answer: http.client.HTTPResponse, url: str) -> Iterator[bytes]:

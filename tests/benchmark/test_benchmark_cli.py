@@ -1,6 +1,7 @@
 """The commands in process: what is handed over, exit codes, many runs, several processes."""
 
 import argparse
+import multiprocessing
 import sys
 
 import open_clip
@@ -17,7 +18,7 @@ from shard_sets import (
     write_split,
 )
 
-from benchmark_adapters import shards
+from benchmark_adapters import samples
 from benchmark_adapters.cli import PROG, main
 from benchmark_adapters.runs import naming, settle_task
 from open_clip_mmrl.assets import MODEL_NAME
@@ -30,7 +31,7 @@ pytest_plugins = ["benchmark_fixtures"]
 def _undone(registered):
     """The commands register; nothing of it stays for other tests."""
     yield
-    shards.set_skip_broken(False)
+    samples.set_skip_broken(False)
 
 
 def error(capsys):
@@ -150,7 +151,8 @@ def test_finished_runs_stay_and_the_failing_one_is_named(tmp_path, digits, adapt
             "does not fit a classification data set: choose zero",
         ),
         (["--model_type", "mmrl", "--model", MODEL_NAME, "--pretrained", TAG], 2, "or an adapter"),
-        (["--pretrained", "gone.safetensors"], 1, "gone.safetensors"),
+        (["--pretrained", "gone.safetensors"], 2, "neither a tag of mmrl-ViT-Ti-8-glyphs nor a"),
+        (["--batch_size", "0"], 2, "--batch_size is 0; give 1 or more"),
         (["--model", "ViT-X"], 1, "ViT-X"),
         (["--model", MODEL_NAME], 1, f"is an adapter, which '{MODEL_NAME}' cannot hold: create"),
         (["--dataset", "imagenet9"], 1, "Unsupported dataset: imagenet9"),
@@ -163,7 +165,10 @@ def test_finished_runs_stay_and_the_failing_one_is_named(tmp_path, digits, adapt
 def test_errors_are_one_line(tmp_path, digits, adapter, capsys, options, code, words):
     command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", adapter)
     assert main([*command, *options]) == code
-    assert words in error(capsys)
+    said = capsys.readouterr().err
+    assert "warning: the tokens" not in said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("error: ") and words in last
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
@@ -181,14 +186,17 @@ def test_errors_without_words_are_named_by_their_kind():
         raise AssertionError
 
 
-def test_errors_of_workers_lose_their_traceback(tmp_path, adapter, capsys):
+@pytest.mark.parametrize("task", ["zeroshot_classification", "linear_probe"])
+def test_errors_of_workers_lose_their_traceback(tmp_path, adapter, capsys, task):
     """What a DataLoader's worker raises comes with its traceback as the message."""
     root = single_label(tmp_path / "digits", 4)
     (root / "test" / "0.tar").unlink()
     write_split(root / "bad", "test", [{"png": b"broken", "cls": "0"}])
     (root / "bad" / "test" / "0.tar").rename(root / "test" / "0.tar")
     command = eval_command(root, "wds/digits", tmp_path / "out", "--pretrained", adapter)
+    command += ["--task", task, "--feature_root", str(tmp_path / "features")]
     assert main([*command, "--num_workers", "2"]) == 1
+    assert not multiprocessing.active_children(), "left to gc, it waits 5 s for each"
     said = error(capsys)
     assert said.startswith(f"wds/digits with {OURS}, {adapter}: ") and "0.tar" in said
     assert "Traceback" not in said and "worker process" not in said
@@ -208,6 +216,12 @@ def test_broken_images_can_be_left_out(tmp_path, adapter, capsys):
     (found,) = results(tmp_path / "out").values()
     assert found["skipped_images"] == 2
     assert main(command) == 1, "the next call is strict again"
+    capsys.readouterr()
+    (good / "test" / "1.tar").rename(good / "test" / "0.tar")
+    (good / "test" / "nshards.txt").write_text("1")
+    assert main([*command, "--skip_broken"]) == 1
+    said = capsys.readouterr().err
+    assert "2 broken images were left out" in said and "there are no images to classify" in said
 
 
 def test_skip_load_is_said_to_have_no_effect(tmp_path, digits, adapter, capsys):

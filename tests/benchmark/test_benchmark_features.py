@@ -1,13 +1,12 @@
 """Features are kept as long as they hold, and no longer."""
 
 import json
-import multiprocessing
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from test_benchmark_shards import CLASSES, sample, write_set
+from test_benchmark_shards import sample, write_set
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
@@ -242,12 +241,3 @@ def test_targets_that_are_no_class_labels(tmp_path, targets, words):
     with pytest.raises(ValueError, match=f"one class label .* train split .*{words}"):
         store(tmp_path, Tower()).features("train", loader(pairs))
     assert not list(tmp_path.iterdir())
-
-
-def test_an_error_in_a_worker_comes_in_one_line(tmp_path):
-    root = write_set(tmp_path / "set", [sample(0), sample(1, label=len(CLASSES))])
-    with pytest.raises(ValueError) as caught:
-        store(tmp_path, Tower()).features("train", DataLoader(read(root), num_workers=1))
-    assert str(caught.value).startswith(f"{root}/test/0.tar, key s0000001: .cls holds label 4")
-    assert "\n" not in str(caught.value)
-    assert not multiprocessing.active_children()

@@ -7,16 +7,13 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 from rich.console import Console
-from sklearn.metrics import balanced_accuracy_score
 
 import benchmark_adapters
 from benchmark_adapters import fewshot, fewshot_jobs
 from benchmark_adapters.comparison import Comparison, Job
 from benchmark_adapters.export import export
 from benchmark_adapters.fewshot import add_arguments, compare, main, table
-from benchmark_adapters.fewshot_jobs import metrics_of
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.errors import UsageError
@@ -223,21 +220,6 @@ def test_another_prompt_reaches_clip_benchmark_too(root, tmp_path, finished):
     (found,) = compare(told, tmp_path, runtime=QUIET)
     assert found["template"] == "{}"
     assert found["metrics"] != finished[0][0]["metrics"]
-
-
-@pytest.mark.parametrize("classes", [3, 6])
-def test_metrics_of_scores(classes):
-    benchmark_adapters.register()
-    generator = torch.Generator().manual_seed(0)
-    scores, labels = torch.randn(40, classes, generator=generator), torch.arange(40) % classes
-    found = metrics_of(scores, labels)
-    right = (scores.argmax(1) == labels).float().mean().item()
-    assert found["acc1"] == pytest.approx(right)
-    recall = balanced_accuracy_score(labels, scores.argmax(1))
-    assert found["mean_per_class_recall"] == pytest.approx(recall)
-    among_five = (scores.topk(5).indices == labels[:, None]).any(1) if classes > 3 else None
-    expected = None if among_five is None else pytest.approx(among_five.float().mean().item())
-    assert found["acc5"] == expected
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """The batched classifier against clip_benchmark's own, and the checks while scoring."""
 
+import math
+
 import open_clip
 import pytest
 import torch
 from shard_sets import DIGITS, OURS, TAG
+from sklearn.metrics import recall_score
 
 from benchmark_adapters import seam, zeroshot
-from benchmark_adapters.zeroshot import accuracy, run_classification, zero_shot_classifier
+from benchmark_adapters.zeroshot import accuracy, metrics, run_classification, zero_shot_classifier
 from open_clip_mmrl.assets import MODEL_NAME
 
 pytest_plugins = ["benchmark_fixtures"]
@@ -170,3 +173,17 @@ def test_accuracy_by_hand():
     ranks = (logits > logits.gather(1, target[:, None])).sum(1)
     found = accuracy(logits, target, topk=(1, 5))
     assert found == [(ranks < 1).double().mean().item(), (ranks < 5).double().mean().item()]
+
+
+@pytest.mark.parametrize("classes", [3, 5, 9])
+def test_metrics_of_logits(classes):
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(40, classes, generator=generator)
+    labels = torch.randint(classes - 1, (40,), generator=generator)  # the last has no image
+    found = metrics(logits, labels)
+    assert found["acc1"] == (logits.argmax(1) == labels).sum().item() / 40
+    recall = recall_score(labels, logits.argmax(1), labels=range(classes - 1), average="macro")
+    assert found["mean_per_class_recall"] == pytest.approx(recall)
+    top = [label in row.argsort()[-5:] for row, label in zip(logits, labels, strict=True)]
+    expected = math.nan if classes < 5 else sum(top) / 40
+    assert found["acc5"] == pytest.approx(expected, nan_ok=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from test_data_shards import write_root
 
-from open_clip_mmrl.data.remote import cached, fetch_shard, fetch_text
+from open_clip_mmrl.data import remote
+from open_clip_mmrl.data.remote import cached, fetch_shard, fetch_text, open_shard
 from open_clip_mmrl.data.shards import parts_of, read_layout, shard_urls
 
 
@@ -22,6 +23,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.log.append(self.path)
         if self.path == "/private":
             self.send_error(401)
+        elif self.path.startswith("/busy") and self.log.count(self.path) < 3:
+            self.send_error(503)
         elif self.path in ("/short.tar", "/endless.tar"):
             self.send_response(200)
             if self.path == "/short.tar":
@@ -77,6 +80,29 @@ def test_other_answers_are_told_with_the_address(site):
         fetch_shard(f"{address}/gone.tar", "test", quiet=True)
 
 
+def test_a_busy_server_is_asked_again_a_few_times(site, monkeypatch):
+    folder, address, log = site
+    waits = []
+    monkeypatch.setattr(remote, "WAITS", (1, 4))
+    monkeypatch.setattr(remote.time, "sleep", waits.append)
+    (folder / "busy.txt").write_text("at last")
+    assert fetch_text(f"{address}/busy.txt") == "at last"
+    assert log == ["/busy.txt"] * 3 and waits == [1, 4]
+    monkeypatch.setattr(remote, "WAITS", (1,))
+    with pytest.raises(ValueError, match=r"busy2 cannot be fetched: status 503"):
+        open_shard(f"{address}/busy2")
+
+
+def test_a_shard_is_streamed_and_kept_nowhere(site, cache):
+    folder, address, _ = site
+    (folder / "0.tar").write_bytes(b"content")
+    with open_shard(f"{address}/0.tar") as stream:
+        assert stream.read() == b"content"
+    assert not cache.exists()
+    with pytest.raises(ValueError, match=r"1\.tar cannot be fetched: status 404"):
+        open_shard(f"{address}/1.tar")
+
+
 def test_a_server_that_does_not_answer_is_told(cache):
     with serve(cache.parent) as (address, _):
         pass
@@ -95,6 +121,8 @@ def test_a_shard_is_fetched_once(site, cache):
     assert [entry.name for entry in path.parent.iterdir()] == ["0.tar"]
     assert fetch_shard(url, "train", quiet=True) == path == cached(url)
     assert log == ["/train/0.tar"]
+    other = fetch_shard(url, "train", folder=cache / "other", quiet=True)
+    assert other.read_bytes() == content and other.is_relative_to(cache / "other")
 
 
 def test_a_shard_of_unknown_length_is_fetched(site):
