@@ -14,6 +14,7 @@ from .data.prompts import prompts
 from .names import split_name
 from .registry import registered_config
 from .runs import FewShotRun
+from .selection import BETAS, LAMBDAS
 
 _EFFICIENCY = 0.7
 """Share of a step that is matrix products, as profiled at ViT-B/16."""
@@ -41,10 +42,20 @@ def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
         images = min(run.shots * seen, max(len(data.train), 1))
         steps = max(images // run.train.batch_size, 1) * run.train.epochs
         batch = min(run.train.batch_size, images)
-        operations += steps * (batch * image_step + text_step)
+        training = steps * (batch * image_step + text_step)
+        operations += training * (1 + _choosing(run))
     elif run.method == "linear_probe":
         operations += min(run.shots * seen, len(data.train)) * per_image * vision["layers"]
     return operations / (rate * _EFFICIENCY)
+
+
+def _choosing(run: FewShotRun) -> float:
+    """What choosing settings takes, in trainings of the run itself; see `selection.py`."""
+    if run.settings_source != "validation" or run.shots < 2:
+        return 0
+    # beta is tried once more for all but the usual one.
+    tried = len(LAMBDAS) + (len(BETAS) - 1 if run.method == "mmrl++" else 0)
+    return tried * 0.75 * (0.5 if run.classes == "base" else 1)
 
 
 def _per_row(width: int, rows: float) -> float:

@@ -17,34 +17,37 @@ from .runs import FewShotRun
 from .trainer import CHECKPOINT
 
 ADAPTER, RESULTS, SETTINGS = "adapter.safetensors", "results.json", "run.json"
+SELECTION, TARGETS = "selection.json", "targets"
+_COMPUTED = (RESULTS, ADAPTER, CHECKPOINT, SELECTION, TARGETS)
+_IMAGES = "train_images"
 
 
 def claim(
-    output: Path, settings: Mapping[str, Any], needed: Sequence[str] = (RESULTS, ADAPTER)
+    output: Path, run: FewShotRun, images: str, needed: Sequence[str] = (RESULTS, ADAPTER)
 ) -> bool:
-    """Take a folder for a run with these settings; True if that run is finished already.
+    """Take a folder for a run; True if that run is finished already.
 
-    It is when all files of `needed` are there.
+    It is when all files of `needed` are there. A folder in which nothing was computed yet may be
+    taken with other settings.
 
-    A folder in which nothing was computed yet may be taken with other settings.
+    Args:
+        images: the `digest` of what is trained on.
 
     Raises:
         UsageError: the folder belongs to a run with other settings or on other images.
     """
+    settings = {**run.to_dict(), _IMAGES: images}
     path = output / SETTINGS
     if output.exists() and not output.is_dir():
         raise UsageError(f"output {output} is a file; give a folder.")
-    computed = [name for name in (RESULTS, ADAPTER, CHECKPOINT) if (output / name).exists()]
+    computed = [name for name in _COMPUTED if (output / name).exists()]
     if not computed:
         write_atomically(path, json_bytes(settings))
         return False
     if not path.is_file():
         raise UsageError(f"{output} holds a {computed[0]} of unknown origin; give another folder.")
-    try:
-        theirs = _flat(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); remove {output} to begin anew.") from error
-    ours = _flat(settings)
+    there, their_images = _read(output)
+    ours, theirs = _flat(settings), _flat({**there.to_dict(), _IMAGES: their_images})
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     if keys:
         lines = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in keys)
@@ -55,12 +58,23 @@ def claim(
     return all((output / name).is_file() for name in needed)
 
 
-def read_run(folder: Path) -> FewShotRun | None:
-    """The finished run whose folder this is; None where there is none."""
+def finished(folder: Path) -> tuple[FewShotRun, str] | None:
+    """The trained run whose folder this is, and the digest of its images; None if there is none."""
     if not all((folder / name).is_file() for name in (SETTINGS, RESULTS, ADAPTER)):
         return None
-    values = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    return FewShotRun.from_dict(values)
+    return _read(folder)
+
+
+def _read(folder: Path) -> tuple[FewShotRun, str]:
+    """The run of a folder; fields that its version had not yet are at their defaults."""
+    path = folder / SETTINGS
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return FewShotRun.from_dict(values), values[_IMAGES]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged, or of another version ({error}); remove {folder} to begin anew."
+        ) from error
 
 
 def digest(subset: ImageData) -> str:

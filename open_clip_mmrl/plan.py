@@ -9,14 +9,11 @@ from itertools import product
 from pathlib import PurePosixPath
 from typing import Any
 
-import open_clip
-
 from .building import resolve_name
 from .config import VARIANTS, MMRLConfig, TrainConfig
 from .data.catalog import IMAGENET, names
 from .errors import UsageError
-from .names import split_name
-from .recipes import PROTOCOLS, SWEEPS, ablated, changed, recipe
+from .recipes import CHOSEN, PROTOCOLS, SWEEPS, ablated, changed, recipe, sweep_values
 from .runs import METHODS, FewShotRun, dataset_name, training_key
 
 _SHOTS = {"few-shot": (1, 2, 4, 8, 16)}
@@ -67,10 +64,10 @@ def plan(wanted: Wanted) -> list[Planned]:
     for name, values in (("seeds", wanted.seeds), ("shots", _shots(wanted))):
         if not values or len(set(values)) < len(values):
             raise UsageError(f"{name} is {list(values)}; give one or more different numbers.")
-    points = _points(wanted)
+    _check_choices(wanted)
     runs: dict[PurePosixPath, FewShotRun] = {}
-    for spec, method, point in product(_sources(wanted), _methods(wanted), points):
-        for shots, seed in _draws(wanted, method):
+    for spec, method in product(_sources(wanted), _methods(wanted)):
+        for point, (shots, seed) in product(_points(wanted, method), _draws(wanted, method)):
             run = _run(wanted, spec, method, point, shots, seed)
             runs[_folder(run)] = run
     return _with_donors(runs)
@@ -79,7 +76,10 @@ def plan(wanted: Wanted) -> list[Planned]:
 def _run(wanted: Wanted, spec: str, method: str, point, shots: int, seed: int) -> FewShotRun:
     name = resolve_name(wanted.model, method if method in VARIANTS else None)
     settings, train = {}, TrainConfig(seed=seed)
+    # Recipes and fusion have no say in the baselines: whatever they are, these runs are the same.
+    source, fusion = FewShotRun.settings_source, FewShotRun.fusion
     if method in VARIANTS:
+        source, fusion = wanted.settings, wanted.fusion
         settings, train = recipe(method, wanted.protocol, dataset_name(spec), wanted.settings)
         of_method, of_training = _split_overrides(wanted.overrides)
         settings = {**settings, **of_method, **(ablated(*point) if point else {})}
@@ -95,10 +95,10 @@ def _run(wanted: Wanted, spec: str, method: str, point, shots: int, seed: int) -
         classes="base" if wanted.protocol in ("base-to-novel", "ablation") else "all",
         shots=shots,
         test_split=wanted.test_split,
-        fusion=wanted.fusion,
+        fusion=fusion,
         data_root=wanted.data_root,
         settings=settings,
-        settings_source=wanted.settings,
+        settings_source=source,
         train=train,
         ablation={"sweep": point[0], "value": point[1]} if point else None,
         targets=_targets(wanted, spec),
@@ -144,13 +144,6 @@ def _methods(wanted: Wanted) -> Sequence[str]:
     untrained = [method for method in methods if method not in VARIANTS]
     if wanted.protocol == "ablation" and untrained:
         raise UsageError(f"{untrained[0]} has nothing to ablate; choose from {VARIANTS}.")
-    if "linear_probe" in methods and _targets(wanted, ""):
-        if wanted.methods:
-            raise UsageError(
-                "linear_probe knows the classes of its own data set only, so it cannot be tested "
-                f"on others: leave it out of {wanted.protocol}."
-            )
-        methods = [method for method in methods if method != "linear_probe"]
     return methods
 
 
@@ -159,14 +152,14 @@ def _shots(wanted: Wanted) -> Sequence[int]:
 
 
 def _draws(wanted: Wanted, method: str) -> list[tuple[int, int]]:
-    """(shots, seed) of every run; the frozen model has neither."""
+    """(shots, seed) of every run; the frozen model needs neither, and always gets the same."""
     if method == "zeroshot":
-        return [(max(_shots(wanted)), min(wanted.seeds))]
+        return [(FewShotRun.shots, TrainConfig.seed)]
     return list(product(_shots(wanted), wanted.seeds))
 
 
-def _points(wanted: Wanted) -> list[tuple[str, Any] | None]:
-    """(sweep, value) of every point of an ablation; [None] elsewhere."""
+def _points(wanted: Wanted, method: str) -> list[tuple[str, Any] | None]:
+    """(sweep, value) of every point of an ablation of this method; [None] elsewhere."""
     if wanted.protocol != "ablation":
         if wanted.sweeps or wanted.values:
             raise UsageError(f"{wanted.protocol} has no sweeps; they belong to ablation.")
@@ -174,21 +167,25 @@ def _points(wanted: Wanted) -> list[tuple[str, Any] | None]:
     sweeps = wanted.sweeps or list(SWEEPS)
     if wanted.values and len(sweeps) != 1:
         raise UsageError("values belong to one sweep: name it with --sweep.")
-    points = []
-    for sweep in sweeps:
-        default = _layers(wanted.model) if sweep == "start_layer" else SWEEPS.get(sweep, (None,))
-        for value in wanted.values or default:
-            ablated(sweep, value)  # names what is wrong
-            points.append((sweep, value))
-    return points
+    return [
+        (sweep, value)
+        for sweep in sweeps
+        for value in wanted.values or sweep_values(sweep, method, wanted.model)
+    ]
 
 
-def _layers(model: str) -> list[int]:
-    """The values of J that this model's towers allow."""
-    config = open_clip.get_model_config(split_name(resolve_name(model))[1]) or {}
-    depths = [config.get(tower, {}).get("layers", 12) for tower in ("text_cfg", "vision_cfg")]
-    lowest = max(1, depths[0] - depths[1] + 1)
-    return [value for value in SWEEPS["start_layer"] if lowest <= value <= depths[0]]
+def _check_choices(wanted: Wanted) -> None:
+    """What "validation" chooses for itself cannot be given."""
+    if wanted.settings != "validation":
+        return
+    given = [*wanted.overrides]
+    given += (wanted.sweeps or SWEEPS) if wanted.protocol == "ablation" else []
+    clash = [name for name in CHOSEN if name in given]
+    if clash:
+        raise UsageError(
+            f"{', '.join(clash)}: with --settings validation chosen on held-out shots for every "
+            "run, so it can be neither given nor swept: leave it out, or use --settings fixed."
+        )
 
 
 def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -205,7 +202,9 @@ def _folder(run: FewShotRun) -> PurePosixPath:
     """base-to-novel/dtd/mmrl/16-shots-seed1, ablation/dtd/mmrl/alpha-0.3/16-shots-seed1."""
     parts = [run.protocol, dataset_name(run.data), run.method.replace("+", "p")]
     if run.ablation:
-        parts.append(f"{run.ablation['sweep']}-{run.ablation['value']}")
+        value = run.ablation["value"]
+        shown = value if isinstance(value, str) else f"{value:g}"  # 7 and 7.0 are one
+        parts.append(f"{run.ablation['sweep']}-{shown}")
     if run.method != "zeroshot":
         parts.append(f"{run.shots}-shots-seed{run.train.seed}")
     return PurePosixPath(*(re.sub(r"[^\w.+-]+", "_", part) for part in parts))

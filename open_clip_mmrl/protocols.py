@@ -60,6 +60,7 @@ def execute(
     if claim(output, run, digest(subset), needed):
         results = json.loads((output / RESULTS).read_text(encoding="utf-8"))
         if not late_targets(results, run):
+            (output / CHECKPOINT).unlink(missing_ok=True)  # stopped just before that
             runtime.say(f"{output} holds this very run, finished already: nothing to do.")
             return results
         donors = (output, *donors)
@@ -88,7 +89,7 @@ def execute(
         "train_images": len(subset.train),
     }
     if method == "linear_probe":
-        results |= probe_results(built, data, subset, run, runtime)
+        results |= probe_results(built, data, subset, run, output, runtime)
     elif method == "zeroshot":
         results |= {**dict.fromkeys(_TRAINED), "trainable_parameters": 0}
         results |= score_run(built, data, run, runtime)
@@ -96,7 +97,7 @@ def execute(
         results |= _trained(built, subset, run, output, runtime, donors)
         results |= score_run(built, data, run, runtime)
         results |= {"config": built.model.config.to_dict(), "train": run.train.to_dict()}
-    if run.targets:
+    if run.targets and TARGETS not in results:
         results[TARGETS] = score_targets(built, run, output, runtime)
     results["environment"] = environment(device, run.train.precision)
     if method is None:

@@ -13,8 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import open_clip
+
+from .building import resolve_name
 from .config import VARIANTS, MMRLConfig, TrainConfig
 from .errors import UsageError
+from .names import split_name
 
 PROTOCOLS = (
     "base-to-novel",
@@ -24,6 +28,8 @@ PROTOCOLS = (
     "ablation",
 )
 SOURCES = ("paper", "fixed", "validation", "demo")
+CHOSEN = ("reg_weight", "beta", "alpha")
+"""What "validation" chooses for every run."""
 
 
 class Recipe(NamedTuple):
@@ -187,3 +193,31 @@ def ablated(sweep: str, value: Any) -> dict[str, Any]:
         return _VARIANTS[value]
     MMRLConfig.from_dict({sweep: value})  # a wrong value is named before anything runs
     return {sweep: value}
+
+
+def sweep_values(sweep: str, variant: str, model: str) -> list[Any]:
+    """The points of a sweep that this method and this model can have.
+
+    MMRL++ has a shared space, so it is not taken apart into independent tokens, say; and J goes as
+    far as there are layers.
+
+    Raises:
+        UsageError: a sweep or a model that is not known.
+    """
+    if sweep not in SWEEPS:
+        ablated(sweep, None)
+    values = [value for value in SWEEPS[sweep] if _possible(variant, sweep, value)]
+    if sweep != "start_layer":
+        return values
+    config = open_clip.get_model_config(split_name(resolve_name(model))[1]) or {}
+    depths = [config.get(tower, {}).get("layers", 12) for tower in ("text_cfg", "vision_cfg")]
+    lowest = max(1, depths[0] - depths[1] + 1)
+    return [value for value in values if lowest <= value <= depths[0]]
+
+
+def _possible(variant: str, sweep: str, value: Any) -> bool:
+    try:
+        MMRLConfig(variant=variant, **ablated(sweep, value))
+    except UsageError:
+        return False
+    return True

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -44,12 +46,15 @@ def run_all(
         jobs: runs at a time; each gets its share of the processor's cores.
     """
     output, start, outcomes = Path(output), time.perf_counter(), []
+    todo = {item.folder for item in unfinished(planned, output)}
+    working = len(todo)
     stages = [[p for p in planned if not p.donors], [p for p in planned if p.donors]]
     for stage in stages:
         carry_out = _one_by_one if jobs == 1 else _side_by_side
         for outcome in carry_out(stage, output, runtime, jobs):
             outcomes.append(outcome)
-            left = (time.perf_counter() - start) / len(outcomes) * (len(planned) - len(outcomes))
+            todo.discard(outcome.planned.folder)  # finished ones take no time, and do not count
+            left = (time.perf_counter() - start) / max(working - len(todo), 1) * len(todo)
             runtime.say(_line(outcome, len(outcomes), len(planned), left))
     return outcomes
 
@@ -71,7 +76,7 @@ def _side_by_side(stage, output: Path, runtime: Runtime, jobs: int) -> Iterator[
     pool = ProcessPoolExecutor(
         min(jobs, len(stage) or 1),
         mp_context=multiprocessing.get_context("spawn"),  # CUDA does not survive a fork
-        initializer=torch.set_num_threads,
+        initializer=_begin,
         initargs=(threads,),
     )
     try:
@@ -84,12 +89,27 @@ def _side_by_side(stage, output: Path, runtime: Runtime, jobs: int) -> Iterator[
                     yield future.result()
                 except BrokenProcessPool:
                     yield Outcome(item, 0, error="its process died; out of memory? Use fewer jobs")
-    except BaseException:
+    except BaseException as error:
         for process in list((pool._processes or {}).values()):
             process.terminate()  # each run goes on from its last epoch next time
+        if isinstance(error, KeyboardInterrupt):
+            runtime.say("Stopped. The same command goes on from the last finished epochs.")
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(threads: int) -> None:
+    """A child process gets its share of the cores, and ends when its parent does."""
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent ends its children
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Else a killed parent would leave children that train on, beside those of the next command."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _carry_out(item: Planned, output: Path, runtime: Runtime) -> Outcome:

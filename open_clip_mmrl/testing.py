@@ -26,9 +26,15 @@ from .progress import Progress
 from .prompting import class_tokens
 from .runs import FewShotRun, Runtime
 from .sampling import base_novel_split
-from .scores import accuracy, calibration_error, generalized, mix, per_class_accuracy
+from .scores import (
+    accuracy,
+    alpha_curve,
+    calibration_error,
+    generalized,
+    mix,
+    per_class_accuracy,
+)
 
-ALPHAS = tuple(step / 10 for step in range(11))
 DECOUPLED = {"w/o DS1": ("class", "class"), "w/o DS2": ("fused", "fused")}
 """What the ablation of the decoupling scores base and novel classes with."""
 
@@ -45,11 +51,9 @@ class Part:
 
     def scores(self, features: str, alpha: float, fusion: str) -> Tensor:
         """Scores [N, C] by "class", "fused" or "frozen" features."""
-        if features == "frozen":
-            return self.frozen
-        return self.by_class if features == "class" else mix(
-            self.by_class, self.by_rep, alpha, fusion
-        )  # fmt: skip
+        if features == "fused":
+            return mix(self.by_class, self.by_rep, alpha, fusion)
+        return self.by_class if features == "class" else self.frozen
 
 
 def score_part(
@@ -124,7 +128,7 @@ def _all(part: Part, built: Built, run: FewShotRun) -> dict[str, Any]:
         "calibration": {"accuracy": percent(_error(scores, part))},
         "calibration_zero_shot": {"accuracy": percent(_error(part.frozen, part))},
         "per_class": {"all": by_name(scores, part)},
-        "alpha_curve": [{"alpha": a, "accuracy": _at(part, a)} for a in ALPHAS],
+        "alpha_curve": [{"alpha": a, "accuracy": value} for a, value in _curve(part).items()],
     }
 
 
@@ -138,6 +142,7 @@ def _halves(part: Part, built: Built, run: FewShotRun) -> dict[str, Any]:
         "novel": novel.scores(features[1], alpha, run.fusion),
     }
     parts = {"base": base, "novel": novel}
+    curves = {k: _curve(p) for k, p in parts.items()}
     return {
         "metrics": halves(*(accuracy(scores[k], parts[k].labels) for k in parts)),
         "zero_shot": halves(*(accuracy(p.frozen, p.labels) for p in parts.values())),
@@ -145,7 +150,7 @@ def _halves(part: Part, built: Built, run: FewShotRun) -> dict[str, Any]:
         "calibration": {k: percent(_error(scores[k], parts[k])) for k in parts},
         "calibration_zero_shot": {k: percent(_error(p.frozen, p)) for k, p in parts.items()},
         "per_class": {k: by_name(scores[k], parts[k]) for k in parts},
-        "alpha_curve": [{"alpha": a, "base": _at(base, a), "novel": _at(novel, a)} for a in ALPHAS],
+        "alpha_curve": [{"alpha": a, **{k: curves[k][a] for k in parts}} for a in curves["base"]],
     }
 
 
@@ -167,9 +172,10 @@ def _generalized(part: Part, num_seen: int, alpha: float) -> dict[str, dict[str,
     }
 
 
-def _at(part: Part, alpha: float) -> float:
-    """Accuracy with both features at this alpha."""
-    return percent(accuracy(part.scores("fused", alpha, "logits"), part.labels))
+def _curve(part: Part) -> dict[float, float]:
+    """Accuracy with both features by alpha, from 0 to 1."""
+    found = alpha_curve(part.by_class, part.by_rep, part.labels)
+    return {point["alpha"]: percent(point["accuracy"]) for point in found}
 
 
 def score_target(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,24 @@ from .building import Built
 from .data import ImageData, load_data
 from .data.check import sizes
 from .files import json_bytes, write_atomically
+from .folders import TARGETS
 from .recipes import target_beta
 from .runs import FewShotRun, Runtime, dataset_name
 from .testing import score_target
 
-TARGETS = "targets"
-
 
 def score_targets(
-    built: Built, run: FewShotRun, output: Path, runtime: Runtime
+    built: Built,
+    run: FewShotRun,
+    output: Path,
+    runtime: Runtime,
+    score: Callable[..., dict[str, float | None]] = score_target,
 ) -> dict[str, dict[str, Any]]:
-    """Every target that is there, by its short name; each is written down as it is done."""
+    """Every target that is there, by its short name; each is written down as it is done.
+
+    Args:
+        score: what gives {"accuracy", "zero_shot"} of (built, data, run, runtime).
+    """
     trained = built.model.config
     found = {}
     for spec in run.targets:
@@ -40,13 +48,14 @@ def score_targets(
         if beta is not None:
             built.model.config = replace(trained, beta=beta)
         found[name] = {
-            **score_target(built, data, run, runtime),
+            **score(built, data, run, runtime),
             "beta": built.model.config.beta,
             "sizes": sizes_of(data, spec, run),
         }
         built.model.config = trained
         write_atomically(path, json_bytes(found[name]))
-        runtime.say(f"{name}: {found[name]['accuracy']:.1f}")
+        accuracy = found[name]["accuracy"]
+        runtime.say(f"{name}: {'other classes' if accuracy is None else f'{accuracy:.1f}'}")
     return found
 
 

@@ -42,9 +42,18 @@ def near(value, spread, *what):
     return round(min(max(value + noise, 0.5), 99.5), 4)
 
 
+def sizes(paper_split):
+    """Counts of a data set, as DTD has them; only `paper_split` is looked at."""
+    return {"classes": 47, "train": 2820, "val": 1128, "test": 1692, "paper_split": paper_split}
+
+
 def result(method="mmrl", dataset="dtd", seed=1, protocol="base-to-novel", /, **changes):
-    """What every file has; keyword arguments replace or add keys, None takes them away."""
+    """What every file has; keyword arguments replace or add keys, None takes them away.
+
+    `paper_split` is put where it belongs, into "sizes".
+    """
     trained = method in ("mmrl", "mmrl++")
+    split = changes.pop("paper_split", True if dataset in PAPER.datasets else None)
     content = {
         "method": method,
         "model": f"{'mmrlpp' if method == 'mmrl++' else 'mmrl'}-ViT-B-16",
@@ -57,7 +66,7 @@ def result(method="mmrl", dataset="dtd", seed=1, protocol="base-to-novel", /, **
         "settings_source": "paper",
         "test_split": "test",
         "fusion": "logits",
-        "paper_split": True if dataset in PAPER.datasets else None,
+        "sizes": sizes(split),
         "trainable_parameters": {"mmrl": 4992256, "mmrl++": 813312}.get(method, 0),
         "train_images": 384,
         "train_seconds": near(95.0, 4, method, dataset, seed) if trained else None,
@@ -129,7 +138,18 @@ def few_shot(method, dataset, shots, seed, /, **changes):
     zero = {"accuracy": near(halves("zeroshot", dataset, 0)["base"], 1, dataset)}
     if method == "zeroshot":
         metrics = zero
-    changes = {"shots": shots, "metrics": metrics, "zero_shot": zero, **changes}
+    further = {}
+    if method in ("mmrl", "mmrl++"):
+        further = {
+            "calibration": {"accuracy": near(4, 0.5, method, dataset, shots, seed)},
+            "calibration_zero_shot": {"accuracy": 3.2},
+            "per_class": {"all": {f"class {i}": near(70, 12, dataset, seed, i) for i in range(12)}},
+            "alpha_curve": [
+                {"alpha": step / 10, "accuracy": metrics["accuracy"] - 6 * (step / 10 - 0.7) ** 2}
+                for step in range(11)
+            ],
+        }
+    changes = {**further, "shots": shots, "metrics": metrics, "zero_shot": zero, **changes}
     return result(method, dataset, seed, "few-shot", **changes)
 
 
@@ -142,7 +162,7 @@ def transfer(method, protocol, seed, /, **changes):
             ),
             "zero_shot": near(PAPER.value(protocol, "mmrl", name, "accuracy") - 2, 0.5, name),
             "beta": 0.9 if method == "mmrl" else 0.6,
-            "paper_split": True,
+            "sizes": sizes(True),
         }
         for name in names
     }

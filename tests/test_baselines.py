@@ -1,5 +1,8 @@
+import shutil
+
 import pytest
 import torch
+from data.trees import write_tree
 from test_protocols import make_run
 
 from open_clip_mmrl import TrainConfig
@@ -9,6 +12,7 @@ from open_clip_mmrl.building import build_for_training
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.probe import frozen_features, train_probe
 from open_clip_mmrl.runs import Runtime
+from open_clip_mmrl.scores import calibration_error
 from open_clip_mmrl.testing import score_run
 
 QUIET = Runtime(device="cpu", quiet=True)
@@ -19,11 +23,13 @@ def built():
     return build_for_training(MODEL_NAME, TAG, device=torch.device("cpu"), seed=1)
 
 
-def test_the_probe_sees_the_runs_images_and_its_zero_shot_is_the_pass_of_the_others(built):
+def test_the_probe_sees_the_runs_images_and_its_zero_shot_is_the_pass_of_the_others(
+    built, tmp_path
+):
     data = load_data("digits")
     run = make_run(method="linear_probe", shots=4, train=TrainConfig())
     subset = data.few_shot(4, 1).select("base")
-    found = probe_results(built, data, subset, run, QUIET)
+    found = probe_results(built, data, subset, run, tmp_path, QUIET)
     assert (
         found["zero_shot"] == score_run(built, data, run.like(method="zeroshot"), QUIET)["metrics"]
     )
@@ -35,13 +41,42 @@ def test_the_probe_sees_the_runs_images_and_its_zero_shot_is_the_pass_of_the_oth
     assert found["metrics"] == {"base": pytest.approx(right, abs=1e-3), "novel": None, "hm": None}
     assert found["regularisation"]["chosen_on"] == "validation"
     assert found["per_class"]["base"].keys() == set(base.class_names)
+    error = calibration_error(scores.softmax(dim=1), labels)
+    assert found["calibration"] == {"base": pytest.approx(error, abs=1e-3), "novel": None}
 
 
-def test_no_images_to_test_on(built):
+def test_targets_with_the_same_classes_are_tested_and_others_have_no_accuracy(built, tmp_path):
+    """ImageNet's relatives have its classes or some of them, in an order of their own."""
+    write_tree(tmp_path, "imagenet", classes=5)
+    write_tree(tmp_path, "imagenetv2", classes=5)
+    write_tree(tmp_path, "imagenet_r", classes=3)
+    write_tree(tmp_path, "dtd")
+    shutil.rmtree(tmp_path / "imagenet-rendition" / "imagenet-r" / "n01440764")  # now 1, 2 of 5
+    data = load_data("coop:imagenet", data_root=tmp_path)
+    targets = ("coop:imagenetv2", "coop:imagenet_r", "coop:dtd")
+    run = make_run(
+        method="linear_probe", data="coop:imagenet", classes="all", protocol="cross-dataset",
+        data_root=str(tmp_path), targets=targets, shots=4, test_split="test",
+    )  # fmt: skip
+    subset = data.few_shot(4, 1)
+    found = probe_results(built, data, subset, run, tmp_path / "run", QUIET)["targets"]
+    assert found["dtd"]["accuracy"] is None and found["dtd"]["zero_shot"] > 0
+    probe = train_probe(built.model, subset, shots=4, seed=1, quiet=True)
+    for name, kept in (("imagenetv2", range(5)), ("imagenet_r", (1, 2))):
+        target = load_data(f"coop:{name}", data_root=tmp_path)
+        features = frozen_features(built.model, target.test, quiet=True)
+        labels = torch.tensor([example.label for example in target.test])
+        right = probe.scores(features)[:, list(kept)].argmax(1) == labels
+        assert found[name]["accuracy"] == pytest.approx(
+            100 * right.double().mean().item(), abs=1e-3
+        )
+
+
+def test_no_images_to_test_on(built, tmp_path):
     data = load_data("digits")
     empty = data.__class__(
         spec="some", class_names=data.class_names, template="{}", train=data.train, val=(), test=()
     )
     run = make_run(method="linear_probe", classes="all", shots=2, train=TrainConfig())
     with pytest.raises(ValueError, match="some has no val images to score"):
-        probe_results(built, empty, empty.few_shot(2, 1), run, QUIET)
+        probe_results(built, empty, empty.few_shot(2, 1), run, tmp_path, QUIET)

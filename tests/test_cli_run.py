@@ -1,25 +1,26 @@
 """`open-clip-mmrl run` on the fifteen layouts, small and generated, with the shipped tiny CLIP."""
 
 import json
+import shlex
 
+import made_results
 import pytest
 from data.trees import write_all
 from test_cli import run
 
 from open_clip_mmrl.data.catalog import CATALOG, names
+from open_clip_mmrl.reporting import write_report
 from open_clip_mmrl.trainer import Trainer
 
-FAST = [
-    "--set",
-    "epochs=2",
-    "--set",
-    "batch_size=8",
-    "--set",
-    "start_layer=6",
-    "--set",
-    "rep_dim=8",
-]
-FAST += ["--device", "cpu", "--quiet", "--seeds", "1"]
+FAST = "--set epochs=2 --set batch_size=8 --set start_layer=6 --set rep_dim=8"
+FAST = shlex.split(f"{FAST} --device cpu --quiet --seeds 1")
+COMMANDS = {
+    "base-to-novel": "--methods zeroshot mmrl --shots 2",
+    "few-shot": "--datasets dtd,eurosat --shots 1 2",
+    "cross-dataset": "--methods zeroshot mmrl++ --shots 2 --settings paper",
+    "domain-generalization": "--methods zeroshot linear_probe mmrl++ --shots 2 --settings paper",
+    "ablation": "--datasets dtd --sweep alpha --values 0.2 0.9 --shots 2",
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,17 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def done(root, tmp_path_factory):
+    """Every protocol, carried out: the folder, and what was said."""
+    folder, texts = tmp_path_factory.mktemp("done"), {}
+    for protocol, options in COMMANDS.items():
+        command = ["run", protocol, "--data-root", root, *shlex.split(options), *FAST]
+        code, texts[protocol], _ = run(*command, "--output", folder)
+        assert code == 0, texts[protocol]
+    return folder, texts
+
+
 def results(folder):
     return {
         str(path.parent.relative_to(folder)): json.loads(path.read_text())
@@ -37,47 +49,18 @@ def results(folder):
     }
 
 
-def without_times(found):
-    times = ("train_seconds", "train_ms_per_image", "eval_images_per_second")
-    return {k: {n: v for n, v in r.items() if n not in times} for k, r in found.items()}
+def test_base_to_novel_of_the_eleven(done):
+    folder, texts = done
+    found = results(folder / "base-to-novel")
+    assert len(found) == 22 and "[22/22]" in texts["base-to-novel"]
+    assert {r["dataset"] for r in found.values()} == set(names("few-shot"))
+    assert all(r["sizes"]["paper_split"] is False for r in found.values())
 
 
-def test_base_to_novel_of_the_eleven_killed_and_resumed(root, tmp_path, monkeypatch):
-    command = ["run", "base-to-novel", "--data-root", root, *FAST, "--methods", "zeroshot", "mmrl"]
-    code, text, _ = run(*command, "--shots", 2, "--output", tmp_path / "whole")
-    assert code == 0, text
-    whole = results(tmp_path / "whole")
-    assert len(whole) == 22 and "[22/22]" in text
-    assert {r["dataset"] for r in whole.values()} == set(names("few-shot"))
-    assert all(r["sizes"]["paper_split"] is False for r in whole.values())
-
-    end_of_epoch, seen = Trainer._end_of_epoch, []
-
-    def stop(self, epoch, *args):
-        end_of_epoch(self, epoch, *args)
-        seen.append(epoch)
-        if len(seen) == 7:  # after the first epoch of the fourth training
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "_end_of_epoch", stop)
-    code, text, _ = run(*command, "--shots", 2, "--output", tmp_path / "broken")
-    assert code == 130 or "Stopped" in text
-    assert 0 < len(results(tmp_path / "broken")) < 22
-    monkeypatch.undo()
-    code, text, _ = run(*command, "--shots", 2, "--output", tmp_path / "broken")
-    assert code == 0, text
-    assert without_times(results(tmp_path / "broken")) == without_times(whole)
-
-
-def test_few_shot_with_every_method(root, tmp_path):
-    code, text, _ = run(
-        "run", "few-shot", "--data-root", root, "--datasets", "dtd,eurosat", "--shots", 1, 2,
-        *FAST, "--output", tmp_path,
-    )  # fmt: skip
-    assert code == 0, text
-    found = results(tmp_path)
+def test_few_shot_with_every_method(done):
+    found = results(done[0] / "few-shot")
     assert len(found) == 2 * (1 + 2 * 3)
-    assert "few-shot/dtd/linear_probe/1-shots-seed1" in found
+    assert "dtd/linear_probe/1-shots-seed1" in found
 
 
 @pytest.mark.parametrize(
@@ -87,30 +70,100 @@ def test_few_shot_with_every_method(root, tmp_path):
         ("domain-generalization", names("domain shift")),
     ],
 )
-def test_transfer_to_every_target(root, tmp_path, protocol, targets):
-    code, text, _ = run(
-        "run", protocol, "--data-root", root, "--methods", "zeroshot", "mmrl++", "--shots", 2,
-        "--settings", "paper", *FAST, "--output", tmp_path,
-    )  # fmt: skip
-    assert code == 0, text
-    found = results(tmp_path)
-    assert len(found) == 2 and len(targets) in (4, 10)
+def test_transfer_to_every_target(done, protocol, targets):
+    found = results(done[0] / protocol)
+    assert len(found) == {"cross-dataset": 2, "domain-generalization": 3}[protocol]
     for result in found.values():
         assert list(result["targets"]) == targets
         assert all(0 <= t["accuracy"] <= 100 for t in result["targets"].values())
-    trained = found[f"{protocol}/imagenet/mmrlpp/2-shots-seed1"]
+    trained = found["imagenet/mmrlpp/2-shots-seed1"]
     betas = {name: t["beta"] for name, t in trained["targets"].items()}
     assert betas.get("stanford_cars", 0.3) == 0.3 and betas.get("imagenet_a", 0.8) == 0.8
 
 
-def test_an_ablation_in_one_line(root, tmp_path):
-    code, text, _ = run(
-        "run", "ablation", "--data-root", root, "--datasets", "dtd", "--sweep", "alpha",
-        "--values", 0.2, 0.9, "--shots", 2, *FAST, "--output", tmp_path,
-    )  # fmt: skip
-    assert code == 0, text
-    points = [r["ablation"]["value"] for r in results(tmp_path).values()]
+def test_an_ablation_in_one_line(done):
+    points = [r["ablation"]["value"] for r in results(done[0] / "ablation").values()]
     assert sorted(points) == [0.2, 0.9]
+
+
+def test_the_report_takes_every_run(done, tmp_path):
+    code, text, _ = run("report", done[0], "--output", tmp_path)
+    assert code == 0 and f"{len(results(done[0]))} runs on 15 data sets" in text
+    assert "Note:" not in text  # nothing was left out
+    names = {path.stem for path in (tmp_path / "tables").iterdir()}
+    assert names > {"base-to-novel-ours", "few-shot", "cross-dataset", "domain-generalization"}
+    assert "ablation-alpha" in names and "base-to-novel-generalized" in names
+    assert "Not the paper's split" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("folder", "made"),
+    [
+        ("base-to-novel/dtd/zeroshot", made_results.base_to_novel("zeroshot", "dtd", 1)),
+        (
+            "base-to-novel/dtd/mmrl/2-shots-seed1",
+            made_results.base_to_novel("mmrl", "dtd", 1),
+        ),
+        (
+            "few-shot/dtd/linear_probe/2-shots-seed1",
+            made_results.few_shot("linear_probe", "dtd", 2, 1),
+        ),
+        ("few-shot/dtd/mmrl/2-shots-seed1", made_results.few_shot("mmrl", "dtd", 2, 1)),
+        (
+            "cross-dataset/imagenet/mmrlpp/2-shots-seed1",
+            made_results.transfer("mmrl++", "cross-dataset", 1),
+        ),
+        (
+            "ablation/dtd/mmrl/alpha-0.2/2-shots-seed1",
+            made_results.ablation("alpha", 0.2, "dtd", 1),
+        ),
+    ],
+)
+def test_made_up_results_have_the_keys_of_real_ones(done, folder, made):
+    """So that tests of the report, which are on made-up results, cannot pass on others' keys."""
+
+    def not_in(real, made, path=""):
+        for key, value in made.items():
+            if path.startswith(".per_class."):
+                continue  # names of classes
+            if key not in real:
+                yield f"{path}.{key}"
+            elif isinstance(value, dict):
+                yield from not_in(real[key], value, f"{path}.{key}")
+            elif isinstance(value, list):
+                yield from not_in(real[key][0], value[0], f"{path}.{key}")
+
+    real = json.loads((done[0] / folder / "results.json").read_text())
+    assert list(not_in(real, made)) == []
+
+
+def tables(folder):
+    """The report's figures, but for times."""
+    write_report([folder])
+    found = {path.stem: path.read_text() for path in (folder / "report" / "tables").iterdir()}
+    assert found.pop("cost") and found.pop("environment")
+    return found
+
+
+def test_killed_and_resumed_gives_the_same_report(root, tmp_path, monkeypatch):
+    command = ["run", "base-to-novel", "--data-root", root, *FAST, "--methods", "zeroshot", "mmrl"]
+    command += ["--shots", 2, "--datasets", "dtd", "fgvc_aircraft", "imagenet", "--output"]
+    assert run(*command, tmp_path / "whole")[0] == 0
+    end_of_epoch, seen = Trainer._end_of_epoch, []
+
+    def stop(self, epoch, *args):
+        end_of_epoch(self, epoch, *args)
+        seen.append(epoch)
+        if len(seen) == 3:  # after the first epoch of the second training
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_end_of_epoch", stop)
+    code, text, _ = run(*command, tmp_path / "broken")
+    assert code == 130 and "The same command goes on" in text
+    assert len(results(tmp_path / "broken")) == 3
+    monkeypatch.undo()
+    assert run(*command, tmp_path / "broken")[0] == 0
+    assert tables(tmp_path / "broken") == tables(tmp_path / "whole")
 
 
 def test_a_dry_run_lists_and_computes_nothing(root, tmp_path):
@@ -150,17 +203,7 @@ def test_wrong_options_are_named(tmp_path, options, message):
 
 
 def test_settings_that_changed_are_refused(tmp_path):
-    command = [
-        "run",
-        "few-shot",
-        "--datasets",
-        "digits",
-        "--methods",
-        "mmrl",
-        "--shots",
-        "1",
-        *FAST,
-    ]
+    command = shlex.split("run few-shot --datasets digits --methods mmrl --shots 1") + FAST
     assert run(*command, "--output", tmp_path)[0] == 0
     code, text, _ = run(*command, "--set", "lr=0.5", "--output", tmp_path)
     assert code == 1 and "other settings (train.lr: 0.001 there, 0.5 now" in text

@@ -23,6 +23,8 @@ def test_a_run_costs_in_proportion_to_its_steps_and_zero_shot_to_its_test_images
     two = seconds_of(run.like(train=TrainConfig(epochs=20, batch_size=4)), data, 1e9) - untrained
     assert two == pytest.approx(2 * one)
     assert seconds_of(run, data, 2e9) == pytest.approx(seconds_of(run, data, 1e9) / 2)
+    chosen = seconds_of(run.like(settings_source="validation"), data, 1e9) - untrained
+    assert chosen == pytest.approx(one * (1 + 5 * 0.75 * 0.5))  # five lambdas, half the classes
     # ViT-B/16 takes 17.6 * 10^9 multiplications and additions per image, once.
     per_image = untrained * 0.7 * 1e9 / len(data.test) / 2
     assert per_image == pytest.approx(17.6e9 * (12 + 7) / 12, rel=0.05)

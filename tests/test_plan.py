@@ -59,7 +59,7 @@ def test_transfer_trains_once_and_names_its_targets():
     )
     assert (item.run.data, item.run.targets) == ("digits", ("scrawl",))
     methods = {item.run.method for item in plan(wanted("cross-dataset"))}
-    assert methods == {"zeroshot", "mmrl", "mmrl++"}  # a probe has no classes for the targets
+    assert methods == {"zeroshot", "linear_probe", "mmrl", "mmrl++"}
 
 
 def test_an_ablation_trains_equal_points_once():
@@ -72,6 +72,33 @@ def test_an_ablation_trains_equal_points_once():
         assert by_point[point].donors == ()
     assert not planned[0].donors and planned[-1].donors  # donors come first
     assert by_point["variant-w_o_RS"].run.settings == {"space": "independent"}
+
+
+def test_what_has_no_say_in_a_baseline_does_not_change_its_folder_or_settings():
+    """Else the same output folder would be refused as soon as seeds, shots or settings change."""
+    methods = ["zeroshot", "linear_probe"]
+    first = plan(wanted(methods=methods, seeds=(1,), shots=(4,)))
+    changes = {"settings": "validation", "fusion": "probabilities", "overrides": {"lr": 0.1}}
+    assert plan(wanted(methods=methods, seeds=(1,), shots=(4,), **changes)) == first
+    (zeroshot,) = plan(wanted(methods=["zeroshot"], seeds=(2, 3), shots=(1, 16)))
+    assert zeroshot == first[0]
+
+
+def test_variants_that_a_method_cannot_have_are_left_out_of_its_default_sweep():
+    planned = plan(wanted("ablation", methods=["mmrl++"], seeds=(1,), sweeps=["variant"]))
+    values = [item.run.ablation["value"] for item in planned]
+    assert sorted(values) == ["full", "w/o DS1", "w/o DS2", "w/o L", "w/o V"]
+    both = plan(wanted("ablation", methods=["mmrl", "mmrl++"], seeds=(1,), sweeps=["variant"]))
+    assert len(both) == 7 + 5
+    with pytest.raises(UsageError, match=r"space is 'independent', but it has to be 'shared'"):
+        plan(wanted("ablation", methods=["mmrl++"], sweeps=["variant"], values=["w/o RS"]))
+
+
+def test_equal_numbers_have_one_folder():
+    def point(value):
+        return plan(wanted("ablation", seeds=(1,), sweeps=["reg_weight"], values=[value]))[0].folder
+
+    assert point(7) == point(7.0) and point(7).parts[-2] == "reg_weight-7"
 
 
 def test_layers_that_the_model_has_not_are_left_out_of_the_default_sweep():
@@ -117,8 +144,12 @@ def test_short_names_and_specs():
         ({"protocol": "ablation", "sweeps": ["a"]}, "sweep is 'a'"),
         ({"protocol": "ablation", "values": [1]}, "values belong to one sweep"),
         (
-            {"protocol": "cross-dataset", "methods": ["linear_probe"]},
-            "linear_probe knows the classes of its own data set only",
+            {"settings": "validation", "overrides": {"reg_weight": 1, "lr": 0.1}},
+            "reg_weight: .* chosen on held-out shots .*leave it out, or use --settings fixed",
+        ),
+        (
+            {"protocol": "ablation", "settings": "validation", "sweeps": ["rep_dim", "alpha"]},
+            "alpha: .* chosen on held-out shots",
         ),
     ],
 )

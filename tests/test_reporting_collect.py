@@ -14,7 +14,9 @@ from made_results import (
 )
 
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.reporting.arrange import arrange
 from open_clip_mmrl.reporting.collect import collect
+from open_clip_mmrl.reporting.costs import hours_of
 from open_clip_mmrl.reporting.runs import read_run
 
 
@@ -37,11 +39,18 @@ def test_a_run_is_read_whole(tmp_path):
 
 
 def test_files_of_earlier_versions_have_a_spec_instead_of_a_name(tmp_path):
-    old = base_to_novel("mmrl", "dtd", 1, dataset=None, settings_source=None, paper_split=None)
+    old = base_to_novel("mmrl", "dtd", 1, dataset=None, settings_source=None, sizes=None)
     run = read_run(write(tmp_path, old))
     assert (run.dataset, run.settings, run.paper_split) == ("dtd", None, None)
     old["data"] = "folder:some/where/my-images"
     assert read_run(write(tmp_path, old)).dataset == "my-images"
+
+
+def test_a_few_shot_run_is_read_whole(tmp_path):
+    run = read_run(write(tmp_path, few_shot("mmrl", "dtd", 4, 1)))
+    assert {"accuracy", "ece_accuracy"} <= run.scores.keys() and run.paper_split is True
+    assert len(run.per_class["all"]) == 12
+    assert run.alpha_curve == ()  # a curve of one accuracy; the report draws base against novel
 
 
 def test_methods_without_settings_have_no_source_of_settings(tmp_path):
@@ -74,7 +83,8 @@ GOOD = base_to_novel("mmrl", "dtd", 1)
         ({**GOOD, "metrics": {"base": "3"}}, "'base' is '3', not a finite number"),
         ('{"protocol": "few-shot", "metrics": {"accuracy": NaN}}', "not a finite number"),
         ({**GOOD, "seed": 1.5}, "'seed' is 1.5, not a whole number"),
-        ({**GOOD, "paper_split": 1}, "'paper_split' is 1, not true or false"),
+        ({**GOOD, "sizes": {"paper_split": 1}}, "'paper_split' is 1, not true or false"),
+        ({**GOOD, "sizes": 3}, "'sizes' is 3, not an object"),
         ({**GOOD, "config": []}, "'config' is [], not an object"),
         ({**GOOD, "alpha_curve": {}}, "'alpha_curve'"),
         ({**GOOD, "alpha_curve": [{"alpha": 0.1}]}, "an entry lacks one of alpha, base, novel"),
@@ -123,12 +133,48 @@ def test_of_two_settings_those_with_more_seeds_count(tmp_path):
     assert "run0000" in note and "reg_weight is 3.0, not 6.0" in note
 
 
+def test_seeds_that_chose_their_own_settings_belong_together(tmp_path):
+    """ "validation" chooses anew for every seed: that is no reason to leave seeds out."""
+
+    def run(seed, reg_weight, epochs=10):
+        return base_to_novel(
+            "mmrl", "dtd", seed, settings_source="validation",
+            config={"variant": "mmrl", "reg_weight": reg_weight, "alpha": 0.6, "rep_dim": 8},
+            selection={"chosen": {"reg_weight": reg_weight, "alpha": 0.6}, "seconds": 3600.0},
+            train={"epochs": epochs, "seed": seed},
+        )  # fmt: skip
+
+    collected = collect([write_runs(tmp_path, [run(1, 0.2), run(2, 6.0), run(3, 0.2, epochs=9)])])
+    assert {run.seed for run in collected.runs} == {1, 2}
+    (note,) = collected.notes
+    assert "epochs is 9, not 10" in note and "reg_weight" not in note
+    assert hours_of(collected.runs[:1]) == pytest.approx(
+        1 + collected.runs[0].cost["train_seconds"] / 3600
+    )
+
+
+def test_training_that_was_shared_costs_nothing_again(tmp_path):
+    run = read_run(write(tmp_path, ablation("variant", "w/o DS1", "dtd", 1, trained_in="../full")))
+    assert "train_seconds" not in run.cost and "trainable_parameters" in run.cost
+
+
 def test_the_same_seed_twice_is_named_unless_it_says_the_same(tmp_path):
     other = {**GOOD, "metrics": {"base": 50.0, "novel": 50.0, "hm": 50.0}}
     collected = collect([write_runs(tmp_path / "a", [GOOD, other])])
     assert [run.scores["base"] for run in collected.runs] == [GOOD["metrics"]["base"]]
     assert "the same settings and seed" in collected.notes[0]
     assert not collect([write_runs(tmp_path / "b", [GOOD, GOOD])]).notes
+
+
+def test_runs_on_other_images_of_a_data_set_are_said(tmp_path):
+    """As where its published split file came after the first seeds."""
+    contents = [GOOD, base_to_novel("mmrl", "dtd", 2, paper_split=False)]
+    contents += [base_to_novel("mmrl", "eurosat", seed) for seed in (1, 2)]
+    collected = collect([write_runs(tmp_path, contents)])
+    (note,) = collected.notes
+    assert "dtd" in note and "paper_split (True, False)" in note and "eurosat" not in note
+    (section,) = arrange(collected.runs)
+    assert section.splits == {"dtd": False, "eurosat": True}
 
 
 def test_mixed_environments_are_said(tmp_path):

@@ -20,7 +20,7 @@ from open_clip_mmrl.reporting.bars import change_bars
 from open_clip_mmrl.reporting.collect import collect
 from open_clip_mmrl.reporting.curves import few_shot_curves, sweep_curves, sweep_each
 from open_clip_mmrl.reporting.dots import difference_dots
-from open_clip_mmrl.reporting.drawing import COLOURS, image_bytes, literal, look
+from open_clip_mmrl.reporting.drawing import COLOURS, image_bytes, literal, look, style_of
 from open_clip_mmrl.reporting.published import published
 from open_clip_mmrl.reporting.radar import radar
 from open_clip_mmrl.reporting.tradeoff import LABELLED, alpha_paths
@@ -111,6 +111,63 @@ def test_differences_of_transfer(section_of):
     assert len(figure.axes[0].get_yticklabels()) == 11
 
 
+SOURCES = ("fixed", "paper", "validation")
+
+
+def test_every_series_has_a_colour_of_its_own_and_none_is_left_out(section_of):
+    contents = [base_to_novel("linear_probe", "dtd", 1), base_to_novel("zeroshot", "dtd", 1)]
+    contents += [
+        base_to_novel(method, "dtd", 1, settings_source=source)
+        for method in ("mmrl", "mmrl++")
+        for source in SOURCES
+    ]
+    section = section_of(contents)
+    looks = [style_of(section, series) for series in section.series]
+    assert len({(look["color"], look["marker"]) for look in looks}) == 8
+    assert len({look["color"] for look in looks}) == 8
+    assert style_of(section, section.series[2])["color"] == COLOURS["mmrl"]
+    (axes,) = alpha_paths(section, "b2n").figure.axes
+    assert len(lines(axes)) == 2 * len(SOURCES)
+
+
+def cut_off(figure):
+    """Entries of legends that do not stand within the picture."""
+    renderer = figure.canvas.get_renderer()
+    figure.draw(renderer)
+    width = figure.bbox.width
+    boxes = [legend.get_window_extent(renderer) for legend in figure.legends]
+    return [box for box in boxes if box.x0 < 0 or box.x1 > width]
+
+
+def test_legends_stand_within_narrow_pictures(section_of, tmp_path):
+    contents = [
+        few_shot(method, "digits", shots, 1)
+        for method in ("linear_probe", "mmrl", "mmrl++")
+        for shots in (1, 2)
+    ]
+    assert cut_off(few_shot_curves(section_of(contents), "few-shot").figure) == []
+    contents = [
+        base_to_novel(method, name, seed, settings_source=source)
+        for method in ("mmrl", "mmrl++")
+        for name in ELEVEN[:3]
+        for seed in (1, 2)
+        for source in SOURCES
+    ]
+    (section,) = arrange(collect([write_runs(tmp_path / "b2n", contents)]).runs)
+    figure = difference_dots(section, "b2n").figure
+    assert cut_off(figure) == [] and cut_off(radar(section, "b2n").figure) == []
+    heights = [line[1][0] for line in lines(figure.axes[0]).values()]  # of the first data set
+    assert len(heights) == 6 and max(heights) - min(heights) < 0.8
+
+
+def test_alphas_are_not_written_over_each_other(section_of):
+    steps = [(a / 10, min(a, 5)) for a in range(11)]
+    curve = [{"alpha": alpha, "base": 60 + x, "novel": 50 + x} for alpha, x in steps]
+    section = section_of([base_to_novel("mmrl", "digits", 1, alpha_curve=curve)])
+    (axes,) = alpha_paths(section, "b2n").figure.axes
+    assert {text.get_text() for text in axes.texts} == {"0", "1"}  # 0.5 and 0.7 lie at 1
+
+
 def test_few_shot_has_a_panel_per_data_set(section_of):
     contents = [
         few_shot(method, name, shots, seed)
@@ -148,7 +205,7 @@ def test_alpha_runs_from_0_to_1(section_of):
     x, y = lines(axes)["MMRL"]
     assert x == [point["base"] for point in content["alpha_curve"]]
     assert y == [point["novel"] for point in content["alpha_curve"]]
-    assert sorted(text.get_text() for text in axes.texts) == [f"{a:g}" for a in LABELLED]
+    assert sorted(text.get_text() for text in axes.texts) == sorted(f"{a:g}" for a in LABELLED)
 
 
 def test_no_alpha_curve_no_figure(section_of):

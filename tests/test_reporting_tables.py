@@ -1,16 +1,18 @@
 """From runs to tables: scores, averages, what stands beside what, and what is said about it."""
 
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 
 import pytest
 from made_results import (
     ELEVEN,
+    PAPER,
     SEEDS,
     SHIFTED,
     SWEEPS,
     ablation,
     base_to_novel,
     few_shot,
+    sizes,
     transfer,
     write_runs,
 )
@@ -155,8 +157,31 @@ def test_another_split_is_marked(sections_of):
     (section,) = sections_of([base_to_novel("mmrl", "dtd", 1, paper_split=False)])
     table = by_title(base_to_novel_tables(section, "b2n"))[MMRL]
     row = read(table)["DTD"]
-    assert row["ours base"].endswith("‡") and row[f"ours {MINUS} published base"] != "-"
-    assert any("Not the paper's split" in note for note in table.notes)
+    assert row["ours base"].endswith("‡") and row["published base"] == "85.67"
+    assert row[f"ours {MINUS} published base"] == "-"
+    assert any("Not the paper's split" in note and "no difference" in note for note in table.notes)
+
+
+def test_what_was_trained_on_another_split_is_not_subtracted(sections_of):
+    (section,) = sections_of([transfer("mmrl", "cross-dataset", 1, paper_split=False)])
+    tables = transfer_tables(section, "cross-dataset")
+    assert not any(MINUS in column.group for table in tables for column in table.columns)
+
+
+def test_no_difference_where_one_of_several_data_sets_has_another_split(sections_of):
+    contents = [base_to_novel("mmrl", name, 1, paper_split=name != "dtd") for name in ELEVEN]
+    (section,) = sections_of(contents)
+    table = read(by_title(base_to_novel_tables(section, "b2n"))[MMRL])
+    hm = f"ours {MINUS} published HM"
+    assert table["average over 11"][hm] == table["DTD"][hm] == "-" != table["EuroSAT"][hm]
+
+
+def test_no_difference_of_few_shot_figures_on_another_split(sections_of):
+    contents = [few_shot("mmrl", name, 1, 1, paper_split=name != "dtd") for name in ELEVEN[:9]]
+    (section,) = sections_of(contents)
+    (table,) = [t for t in few_shot_tables(section, "few-shot") if t.title == "All data sets"]
+    minus = {row.cells[0]: row.cells[3] for row in table.rows if MINUS in row.cells[2]}
+    assert minus["DTD"] is None and minus["ImageNet"] is not None
 
 
 @pytest.mark.parametrize(
@@ -212,6 +237,8 @@ def test_zero_shot_runs_and_probes_are_methods(sections_of):
     assert (row["zero-shot CLIP base"], row["zero-shot CLIP novel"]) == ("1.00", "2.00")
     assert row["linear probe novel"] == row["linear probe HM"] == "-"
     assert row["linear probe base"] != "-"
+    notes = base_to_novel_tables(section, "b2n")[0].notes
+    assert any("linear probe: " in note and "validation images" in note for note in notes)
 
 
 def test_few_shot_has_shots_from_left_to_right(sections_of):
@@ -262,13 +289,29 @@ def test_transfer_leaves_the_source_out_of_the_average(sections_of):
 
 def test_a_missing_target_is_explained(sections_of):
     targets = {
-        "dtd": {"accuracy": 45.0, "zero_shot": 44.0, "beta": 0.9, "paper_split": True},
+        "dtd": {"accuracy": 45.0, "zero_shot": 44.0, "beta": 0.9, "sizes": sizes(True)},
         "eurosat": {"missing": "no folder eurosat"},
     }
     (section,) = sections_of([transfer("mmrl", "cross-dataset", 1, targets=targets)])
     tables = transfer_tables(section, "cross-dataset")
     assert "EuroSAT is missing: no folder eurosat." in tables[0].notes
     assert cell_text(tables[0].rows[1].cells[-1]) == "-"
+
+
+def test_an_average_goes_over_the_targets_that_are_there(sections_of):
+    whole = transfer("mmrl", "cross-dataset", 1)["targets"]
+    targets = {name: whole[name] for name in ("dtd", "ucf101")}
+    targets["eurosat"] = {"missing": "no folder eurosat"}
+    (section,) = sections_of([transfer("mmrl", "cross-dataset", 1, targets=targets)])
+    table = transfer_tables(section, "cross-dataset")[0]
+    found = {row.cells[:2]: row.cells for row in table.rows}
+    assert [column.label for column in table.columns][3:] == [
+        "average over 2", "DTD", "EuroSAT", "UCF101",
+    ]  # fmt: skip
+    mean = (targets["dtd"]["accuracy"] + targets["ucf101"]["accuracy"]) / 2
+    assert found["MMRL", "ours"][3].value == pytest.approx(mean)
+    printed = [PAPER.value("cross-dataset", "mmrl", n, "accuracy") for n in ("dtd", "ucf101")]
+    assert found["MMRL", "published"][3].value == pytest.approx(sum(printed) / 2)
 
 
 def test_sources_that_differ_are_sections_of_their_own(sections_of):
@@ -337,6 +380,7 @@ def test_quality_tables(sections_of):
     worst = min(values, key=values.get)
     assert classes.rows[0].cells[:3] == ("DTD", "MMRL", "base")
     assert classes.rows[0].cells[3].startswith(f"{worst} {values[worst]:.1f}, ")
+    assert classes.rows[0].cells[5].value == pytest.approx(median(values.values()))
     assert folded.folded and len(folded.rows) == 24
     curve = alpha_curve(section, section.series[1], ["dtd"])
     assert [alpha for alpha, *_ in curve] == pytest.approx([i / 10 for i in range(11)])
@@ -345,7 +389,7 @@ def test_quality_tables(sections_of):
 
 
 def test_runs_without_further_figures_have_no_further_tables(sections_of):
-    (section,) = sections_of([few_shot("mmrl", "dtd", 4, 1)])
+    (section,) = sections_of([few_shot("linear_probe", "dtd", 4, 1)])
     assert quality_tables(section, "few-shot") == []
 
 

@@ -139,11 +139,25 @@ def test_sections_of_other_backbones_have_files_of_their_own(made):
     assert any("ViT-L-14 (openai)" in line for line in written.summary)
 
 
+def test_other_shots_are_told_apart(tmp_path):
+    contents = [base_to_novel("mmrl", "dtd", 1, shots=shots) for shots in (16, 4)]
+    written = write_report([write_runs(tmp_path, contents)])
+    text = written.markdown.read_text(encoding="utf-8")
+    assert text.count("## Base-to-novel generalisation: ViT-B-16, openai weights\n") == 1
+    assert text.count("## Base-to-novel generalisation: ViT-B-16, openai weights, 4 shots\n") == 1
+    assert sum("base-to-novel, 4 shots, ViT-B-16" in line for line in written.summary) == 2
+
+
 def test_the_summary_compares_with_print(made):
     _, written = made
     assert "data sets, seeds 1, 2" in written.summary[0]
-    line = next(s for s in written.summary if "ViT-B-16" in s and "MMRL: HM" in s)
-    assert "average over 2" in line and "published " in line and "difference " in line
+    line = next(s for s in written.summary if "ViT-B-16" in s and "HM" in s and "MMRL" in s)
+    assert (
+        "MMRL with paper settings: HM" in line
+        and "average over 2" in line
+        and "published " in line
+        and "difference " in line
+    )
 
 
 @pytest.fixture

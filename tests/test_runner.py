@@ -1,9 +1,14 @@
 """Many runs on real parts: resumed, failing, sharing their training, side by side."""
 
 import json
+import multiprocessing
+import subprocess
+import time
 
 import pytest
+from data.trees import write_tree
 
+from open_clip_mmrl import runner
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.plan import Wanted, plan
 from open_clip_mmrl.runner import run_all, unfinished
@@ -13,15 +18,24 @@ from open_clip_mmrl.trainer import Trainer
 FAST = {"epochs": 1, "batch_size": 16, "start_layer": 6, "rep_dim": 8}
 
 
-def planned(protocol="base-to-novel", **changes):
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Two small data sets of four classes."""
+    root = tmp_path_factory.mktemp("root")
+    for name in ("dtd", "eurosat"):
+        write_tree(root, name)
+    return root
+
+
+def planned(root, protocol="base-to-novel", **changes):
     values = {
         "model": MODEL_NAME,
         "pretrained": None,
-        "datasets": ["digits"],
+        "datasets": ["eurosat"],
         "seeds": (1,),
         "shots": (2,),
         "overrides": FAST,
-        "test_split": "val",
+        "data_root": str(root),
     }
     return plan(Wanted(protocol=protocol, **{**values, **changes}))
 
@@ -35,40 +49,62 @@ def results(output, item):
     return json.loads((output / item.folder / "results.json").read_text())
 
 
-def test_every_method_of_base_to_novel(tmp_path):
-    items, notes = planned(), []
+def test_every_method_of_base_to_novel(root, tmp_path):
+    items, notes = planned(root), []
     outcomes = go(items, tmp_path, notes)
     assert [o.error for o in outcomes] == [None] * 4 and not unfinished(items, tmp_path)
-    assert "[1/4] base-to-novel/digits/zeroshot: base " in notes[0] and "left)" in notes[0]
+    assert "[1/4] base-to-novel/eurosat/zeroshot: base " in notes[0] and "left)" in notes[0]
     zeroshot, probe, mmrl, _ = (results(tmp_path, item) for item in items)
     assert zeroshot["metrics"] == mmrl["zero_shot"] == probe["zero_shot"]
     assert zeroshot["trainable_parameters"] == 0 and zeroshot["method"] == "zeroshot"
     assert probe["metrics"]["novel"] is None and probe["metrics"]["base"] > 50
-    assert probe["trainable_parameters"] == 5 * 65 and probe["regularisation"]["C"] > 0
-    assert mmrl["dataset"] == "digits" and mmrl["settings_source"] == "fixed"
+    assert probe["trainable_parameters"] == 2 * 65 and probe["regularisation"]["C"] > 0
+    assert mmrl["dataset"] == "eurosat" and mmrl["settings_source"] == "fixed"
     assert mmrl["sizes"] == {
-        "classes": 10, "train": 500, "val": 500, "test": 797, "paper_split": None,
+        "classes": 4, "train": 16, "val": 8, "test": 12, "paper_split": False,
     }  # fmt: skip
 
 
-def test_few_shot_linear_probe_knows_all_classes(tmp_path):
-    (item,) = planned("few-shot", methods=["linear_probe"], shots=(4,))
+def test_baselines_are_not_refused_when_seeds_shots_or_settings_change(root, tmp_path):
+    methods = ["zeroshot", "linear_probe"]
+    go(planned(root, methods=methods), tmp_path)
+    changes = {"seeds": (2, 1), "shots": (1, 2), "settings": "validation"}
+    outcomes = go(planned(root, methods=methods, **changes), tmp_path)
+    assert [o.error for o in outcomes] == [None] * 5
+
+
+def test_few_shot_linear_probe_knows_all_classes(root, tmp_path):
+    (item,) = planned(root, "few-shot", methods=["linear_probe"], shots=(4,))
     go([item], tmp_path)
     found = results(tmp_path, item)
     assert found["metrics"]["accuracy"] > found["zero_shot"]["accuracy"]
-    assert len(found["per_class"]["all"]) == 10
+    assert len(found["per_class"]["all"]) == 4
 
 
-def test_finished_runs_are_not_repeated(tmp_path, monkeypatch):
-    items = planned(methods=["mmrl"])
+def test_finished_runs_are_not_repeated(root, tmp_path, monkeypatch):
+    items = planned(root, methods=["mmrl"])
     go(items, tmp_path)
     before = results(tmp_path, items[0])
+    checkpoint = tmp_path / items[0].folder / "checkpoint.pt"
+    checkpoint.write_text("left by a run that was killed in its last moment")
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
     assert go(items, tmp_path)[0].metrics == before["metrics"]
+    assert not checkpoint.exists()
 
 
-def test_one_failing_run_does_not_stop_the_others(tmp_path):
-    items = planned(datasets=["folder:nowhere", "digits"], methods=["mmrl"])
+def test_finished_runs_do_not_count_in_the_time_left(root, tmp_path, monkeypatch):
+    items, notes = planned(root, methods=["zeroshot", "mmrl", "mmrl++"]), []
+    go(items[:1], tmp_path)
+    clock = iter(range(0, 1000, 60))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(runner, "execute", lambda *_, **__: {"metrics": {"base": 1.0}})
+    go(items, tmp_path, notes)
+    # The clock is looked at once at the start, then three times for every run.
+    assert "6 min left" in notes[0] and "6 min left" in notes[1]  # two runs; then one of two
+
+
+def test_one_failing_run_does_not_stop_the_others(root, tmp_path):
+    items = planned(root, datasets=["folder:nowhere", "eurosat"], methods=["mmrl"])
     notes = []
     outcomes = go(items, tmp_path, notes)
     assert [bool(o.error) for o in outcomes] == [True, False]
@@ -76,11 +112,11 @@ def test_one_failing_run_does_not_stop_the_others(tmp_path):
     assert [str(i.folder) for i in unfinished(items, tmp_path)] == [str(items[0].folder)]
 
 
-def test_equal_training_is_done_once(tmp_path, monkeypatch):
+def test_equal_training_is_done_once(root, tmp_path, monkeypatch):
     trained = []
     fit = Trainer.fit
     monkeypatch.setattr(Trainer, "fit", lambda self: trained.append(1) or fit(self))
-    items = planned("ablation", sweeps=["variant", "regularizer"])
+    items = planned(root, "ablation", sweeps=["variant", "regularizer"])
     outcomes = go(items, tmp_path)
     assert not [o.error for o in outcomes if o.error]
     assert len(trained) == 5 + 2  # full, L, V, RS, dagger; l1, mse (cosine is full)
@@ -90,44 +126,91 @@ def test_equal_training_is_done_once(tmp_path, monkeypatch):
     assert ds1["metrics"]["novel"] == full["metrics"]["novel"]
     assert ds2["metrics"]["base"] == full["metrics"]["base"]
     assert by_value["cosine"]["metrics"] == full["metrics"]
-    assert by_value["w/o V"]["metrics"] != full["metrics"]
+    assert by_value["w/o V"]["calibration"] != full["calibration"]
 
 
-def test_transfer_is_trained_once_and_tested_on_every_target_that_is_there(tmp_path):
+def test_training_on_other_images_is_not_shared(root, tmp_path):
+    """As where data were changed after the run that shares its training had been finished."""
+    items = planned(root, "ablation", sweeps=["variant"], values=["full", "w/o DS1"])
+    go(items[:1], tmp_path)
+    path = tmp_path / items[0].folder / "run.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "train_images": "others"}))
+    go(items[1:], tmp_path)
+    assert "trained_in" not in results(tmp_path, items[1])
+
+
+def test_transfer_is_trained_once_and_tested_on_every_target_that_is_there(root, tmp_path):
     (item,) = planned(
-        "cross-dataset", source="digits", datasets=["scrawl", "dtd"], methods=["mmrl"],
-        data_root=str(tmp_path), test_split="test",
-    )  # fmt: skip
+        root, "cross-dataset", source="eurosat", datasets=["dtd", "ucf101"], methods=["mmrl"]
+    )
     notes = []
-    assert go([item], tmp_path / "out", notes)[0].error is None
-    found = results(tmp_path / "out", item)
-    assert found["targets"]["scrawl"].keys() == {"accuracy", "zero_shot", "beta", "sizes"}
-    assert "no folder" in found["targets"]["dtd"]["missing"]
-    assert any("dtd is left out" in note for note in notes)
-    assert (tmp_path / "out" / item.folder / "targets" / "scrawl.json").is_file()
+    assert go([item], tmp_path, notes)[0].error is None
+    found = results(tmp_path, item)
+    assert found["targets"]["dtd"].keys() == {"accuracy", "zero_shot", "beta", "sizes"}
+    assert "no folder" in found["targets"]["ucf101"]["missing"]
+    assert any("ucf101 is left out" in note for note in notes)
+    assert (tmp_path / item.folder / "targets" / "dtd.json").is_file()
 
 
-def test_a_target_that_has_come_since_is_tested_without_training(tmp_path, monkeypatch):
-    from data.trees import write_tree
-
+def test_a_target_that_has_come_since_is_tested_without_training(root, tmp_path, monkeypatch):
+    for name in ("dtd", "eurosat"):
+        (tmp_path / name).symlink_to(root / name)
     (item,) = planned(
-        "cross-dataset", source="digits", datasets=["dtd"], methods=["mmrl"],
-        data_root=str(tmp_path), test_split="test",
-    )  # fmt: skip
+        tmp_path, "cross-dataset", source="eurosat", datasets=["dtd", "ucf101"], methods=["mmrl"]
+    )
     go([item], tmp_path / "out")
-    metrics = results(tmp_path / "out", item)["metrics"]
-    write_tree(tmp_path, "dtd")
+    before = results(tmp_path / "out", item)
+    write_tree(tmp_path, "ucf101")
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
     assert go([item], tmp_path / "out")[0].error is None
     found = results(tmp_path / "out", item)
-    assert found["targets"]["dtd"]["sizes"]["paper_split"] is False
-    assert found["metrics"] == metrics
+    assert found["targets"]["ucf101"]["sizes"]["paper_split"] is False
+    assert found["targets"]["dtd"] == before["targets"]["dtd"]
+    assert found["metrics"] == before["metrics"]
 
 
-def test_side_by_side_gives_the_same_as_one_by_one(tmp_path):
-    items = planned(methods=["zeroshot", "mmrl"])
-    alone, notes = go(items, tmp_path / "alone"), []
-    both = go(items, tmp_path / "both", notes, jobs=2)
-    by_folder = {o.planned.folder: o.metrics for o in both}
-    assert by_folder == {o.planned.folder: o.metrics for o in alone}
-    assert len(notes) == 2
+def children(pid):
+    """Of a process that may be gone, too."""
+    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True)
+    rows = [line.split() for line in told.stdout.splitlines()]
+    return {int(row[0]) for row in rows if row[1] == str(pid) and row[2][0] != "Z"}
+
+
+def running(pids):
+    told = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True)
+    rows = [line.split() for line in told.stdout.splitlines()]
+    return {int(row[0]) for row in rows if row[1][0] != "Z"} & set(pids)
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def test_side_by_side_killed_and_resumed_is_the_same_as_one_by_one(root, tmp_path):
+    """kill -9 takes the children along: else they would train on beside the next command's."""
+    items = planned(root, methods=["zeroshot"])
+    items += planned(root, methods=["mmrl"], overrides={**FAST, "epochs": 150})
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    go(items, alone)
+
+    parent = multiprocessing.get_context("fork").Process(target=go, args=(items, both, None, 2))
+    parent.start()
+    first, second = (both / item.folder for item in items)
+    assert wait_for(lambda: (first / "results.json").exists() and list(second.glob("check*")))
+    workers = children(parent.pid)
+    parent.kill()
+    parent.join()
+    assert len(workers) >= 2 and wait_for(lambda: not running(workers), 20)
+    done = both / items[1].folder / "results.json"
+    assert not done.exists() or done.read_text()  # never half a file
+
+    assert [o.error for o in go(items, both)] == [None, None]
+    for item in items:
+        assert results(both, item)["metrics"] == results(alone, item)["metrics"]
+        assert results(both, item)["per_class"] == results(alone, item)["per_class"]
+    adapters = [root / items[1].folder / "adapter.safetensors" for root in (alone, both)]
+    assert adapters[0].read_bytes() == adapters[1].read_bytes()

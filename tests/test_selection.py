@@ -1,13 +1,13 @@
-import json
+from dataclasses import replace
 
 import pytest
 import torch
 from test_protocols import make_run
 
-from open_clip_mmrl import TrainConfig
+from open_clip_mmrl import TrainConfig, selection
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.building import build_for_training
-from open_clip_mmrl.data import load_data
+from open_clip_mmrl.data import Example, load_data
 from open_clip_mmrl.protocols import execute
 from open_clip_mmrl.runs import Runtime
 from open_clip_mmrl.selection import BETAS, LAMBDAS, _hold_out, select
@@ -48,26 +48,62 @@ def test_only_the_runs_own_images_are_held_out():
 
 def test_lambda_then_beta_then_alpha_are_chosen_and_kept(tmp_path):
     subset, notes = load_data("digits").few_shot(4, 1).select("base"), []
+    nowhere = (Example(image=tmp_path / "nowhere.png", label=0),)
+    subset = replace(subset, val=nowhere, test=nowhere)  # neither is looked at
     built = build()
     before = [p.clone() for p in built.model.learner.parameters()]
     found = select(built, subset, RUN, tmp_path, quiet(notes))
     tried = found["candidates"]
     assert [c["reg_weight"] for c in tried[: len(LAMBDAS)]] == list(LAMBDAS)
-    assert [c["beta"] for c in tried[len(LAMBDAS) :]] == list(BETAS)
-    best = max(tried, key=lambda c: c["score"])
-    assert found["chosen"]["reg_weight"] == best["reg_weight"]
-    assert found["chosen"].keys() >= {"reg_weight", "alpha"}
-    assert len(notes) == len(tried) and "held-out images, reg_weight 0.2: " in notes[0]
+    # 0.9 is the default, which every lambda has been tried with: not once more.
+    assert {c["beta"] for c in tried[: len(LAMBDAS)]} == {0.9}
+    assert [c["beta"] for c in tried[len(LAMBDAS) :]] == [b for b in BETAS if b != 0.9]
+    best = max(c["score"] for c in tried)
+    chosen = {k: v for k, v in found["chosen"].items() if k != "alpha"}
+    assert chosen.keys() == {"reg_weight", "beta"}
+    assert {**chosen, "score": best} in tried and 0 <= found["chosen"]["alpha"] <= 1
+    assert found["seconds"] > 0
+    assert len(notes) == len(tried) and "held-out images, reg_weight 0.2, beta 0.9: " in notes[0]
     for old, new in zip(before, built.model.learner.parameters(), strict=True):
         assert torch.equal(old, new)  # the run's own learner has not been trained
-    assert json.loads((tmp_path / "selection.json").read_text()) == found
-    assert select(built, subset, RUN, tmp_path, quiet([])) == found
+    again = []
+    assert select(built, subset, RUN, tmp_path, quiet(again)) == found and not again
+
+
+def test_of_equals_the_nearest_to_the_recipe_is_chosen(tmp_path, monkeypatch):
+    curve = [{"alpha": a, "base": 50.0, "novel": 50.0} for a in (0.0, 0.6, 1.0)]
+    same = {"score": 50.0, "alpha_curve": curve, "seconds": 1}
+    monkeypatch.setattr(selection, "_score", lambda *_: same)
+    subset = load_data("digits").few_shot(4, 1).select("base")
+    found = select(build(), subset, RUN, tmp_path, quiet([]))
+    assert found["chosen"] == {"reg_weight": 0.5, "beta": 0.9, "alpha": 0.6}
+    assert found["seconds"] == len(found["candidates"])
+
+
+def test_a_choice_that_was_broken_off_goes_on_behind_the_last_candidate(tmp_path, monkeypatch):
+    tried = []
+
+    def score(built, trial, run, settings, runtime):
+        if len(tried) == 3:
+            raise KeyboardInterrupt
+        tried.append(settings)
+        curve = [{"alpha": 0.7, "base": 1.0, "novel": 1.0}]
+        return {"score": settings["reg_weight"], "alpha_curve": curve, "seconds": 1}
+
+    monkeypatch.setattr(selection, "_score", score)
+    subset = load_data("digits").few_shot(4, 1).select("base")
+    with pytest.raises(KeyboardInterrupt):
+        select(build("mmrl"), subset, RUN, tmp_path, quiet([]))
+    tried[:] = [None]  # from here on, so that three more are let through
+    found = select(build("mmrl"), subset, RUN, tmp_path, quiet([]))
+    assert [s["reg_weight"] for s in tried[1:]] == list(LAMBDAS[3:])
+    assert found["chosen"]["reg_weight"] == max(LAMBDAS)
 
 
 def test_one_image_per_class_leaves_nothing_to_choose_on(tmp_path):
     subset, notes = load_data("digits").few_shot(1, 1).select("base"), []
     found = select(build(), subset, RUN.like(shots=1), tmp_path, quiet(notes))
-    assert found == {"chosen": {}, "candidates": [], "held_out": 0}
+    assert found == {"chosen": {}, "candidates": [], "held_out": 0, "seconds": 0}
     assert "nothing to hold out" in notes[0]
 
 

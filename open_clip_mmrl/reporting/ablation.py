@@ -17,8 +17,9 @@ from .beside import (
     reference_notes,
     settings_notes,
     shown,
+    subtracted,
 )
-from .grid import Cell, Column, Notes, Row, Table, difference, file_name, grouped, percent
+from .grid import Cell, Column, Notes, Row, Table, file_name, grouped, percent
 from .published import AVERAGE, published
 from .sections import Section, Series
 
@@ -132,8 +133,8 @@ def _rows(
             theirs = [published().value(table, "mmrl", printed_for, m, point) for m in METRICS]
             cells += map(percent, theirs)
             if comparable(section) and subtract:
-                ours = [section.average(series, place.datasets, m, point) for m in METRICS]
-                cells += [difference(m, t) for m, t in zip(ours, theirs, strict=True)]
+                pairs = zip(METRICS, theirs, strict=True)
+                cells += [subtracted(section, series, place, m, t, point) for m, t in pairs]
         rows.append(Row(tuple(cells)))
     return rows
 
@@ -177,8 +178,8 @@ def _each(section: Section, series: Series, name: str) -> Table:
         ]
         rows.append(Row((point, paper.title, *map(percent, theirs)), "published"))
         if comparable(section):
-            mine = [section.average(series, place.datasets, "hm", point) for place in columns]
-            minus = (difference(m, t) for m, t in zip(mine, theirs, strict=True))
+            pairs = zip(columns, theirs, strict=True)
+            minus = (subtracted(section, series, place, "hm", t, point) for place, t in pairs)
             rows.append(Row((point, ours_minus([paper]), *minus)))
     settings_notes(section, notes, [series])
     reference_notes(section, notes, table, [paper] if names else [])

@@ -50,14 +50,12 @@ def _rank(frame: Frame) -> tuple[int, int]:
 
 def _section(frame: Frame, runs: Sequence[Run]) -> Section:
     values: dict[tuple, dict[int, float]] = {}
-    splits: dict[str, bool | None] = {}
     series: dict[Series, None] = {}
     # The frozen model's own runs first: what other runs say about it only fills gaps.
     for run in sorted(runs, key=lambda run: run.method != ZERO_SHOT):
         one = series_of(run)
         series[one] = None
-        splits.setdefault(run.dataset, run.paper_split)
-        for dataset, metric, adapted, frozen in _entries(run, splits):
+        for dataset, metric, adapted, frozen in _entries(run):
             if adapted is not None:
                 seed = 0 if one == FROZEN else run.seed
                 values.setdefault((one, _point(run), dataset, metric), {})[seed] = adapted
@@ -73,19 +71,27 @@ def _section(frame: Frame, runs: Sequence[Run]) -> Section:
         series=tuple(ranked),
         datasets=tuple(in_order(names)),
         points=_points(frame, runs),
-        splits=splits,
+        splits=_splits(runs),
         values=values,
     )
 
 
-def _entries(
-    run: Run, splits: dict[str, bool | None]
-) -> Iterator[tuple[str, str, float | None, float | None]]:
+def _splits(runs: Sequence[Run]) -> dict[str, bool | None]:
+    """Whether each data set is split as the paper's: only where every run says so."""
+    found: dict[str, set[bool | None]] = {}
+    for run in runs:
+        found.setdefault(run.dataset, set()).add(run.paper_split)
+        for name, target in run.targets.items():
+            if not target.missing:
+                found.setdefault(name, set()).add(target.paper_split)
+    return {name: min(said, key=(False, None, True).index) for name, said in found.items()}
+
+
+def _entries(run: Run) -> Iterator[tuple[str, str, float | None, float | None]]:
     """(data set, metric, ours, frozen) of everything a run measured."""
     for metric in {**run.scores, **run.zero_shot}:
         yield run.dataset, metric, run.scores.get(metric), run.zero_shot.get(metric)
     for name, target in run.targets.items():
-        splits.setdefault(name, target.paper_split)
         yield name, "accuracy", target.accuracy, target.zero_shot
 
 

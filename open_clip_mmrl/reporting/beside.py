@@ -41,7 +41,7 @@ def comparable(section: Section) -> bool:
         and frame.pretrained == paper.pretrained
         and frame.test_split == "test"
         and frame.shots in (None, 16)
-        and frame.source in (None, "imagenet")
+        and (frame.source is None or (frame.source == "imagenet" and section.splits["imagenet"]))
     )
 
 
@@ -51,6 +51,20 @@ def shown(section: Section, dataset: str) -> bool:
     if dataset not in published().datasets or split is None:
         return False
     return split or comparable(section)
+
+
+def subtracted(
+    section: Section,
+    series: Series,
+    place: Place,
+    metric: str,
+    theirs: float | None,
+    point: str | None = None,
+) -> Number | None:
+    """Ours - theirs, in points; nothing where conditions or images differ from the paper's."""
+    if not comparable(section) or not all(section.splits.get(name) for name in place.datasets):
+        return None
+    return difference(section.average(series, place.datasets, metric, point), theirs)
 
 
 def averaged(section: Section, names: Iterable[str]) -> list[str]:
@@ -116,8 +130,8 @@ def reference_cells(
     ]
     cells = [percent(value) for row in theirs for value in row]
     if refs and comparable(section):
-        mine = [section.average(series, place.datasets, metric) for metric in metrics]
-        cells += [difference(m, t) for m, t in zip(mine, theirs[0], strict=True)]
+        pairs = zip(metrics, theirs[0], strict=True)
+        cells += [subtracted(section, series, place, m, value) for m, value in pairs]
     return cells
 
 
@@ -138,7 +152,8 @@ def marked(
         marks += notes.add(_scatter(place), "†")
     if any(section.splits.get(name) is False for name in place.datasets):
         marks += notes.add(
-            "Not the paper's split: other images, or divided otherwise; compare with care.", "‡"
+            "Not the paper's split: other images, or divided otherwise; no difference is given.",
+            "‡",
         )
     return scored(score, marks)
 
@@ -158,6 +173,11 @@ def settings_notes(section: Section, notes: Notes, series: Iterable[Series]) -> 
             mixed = f"; features mixed as {one.fusion}" if one.fusion else ""
             where = SETTINGS.get(one.settings, one.settings)
             notes.add(f"{METHODS[one.method]}: settings {where}{mixed}.")
+        elif one.method == "linear_probe":
+            notes.add(
+                "linear probe: regularisation chosen on up to 4 validation images per class where "
+                "there are any, else on folds of the training images."
+            )
 
 
 def reference_notes(section: Section, notes: Notes, table: str, refs: Sequence[Reference]) -> None:

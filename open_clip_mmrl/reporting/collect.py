@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 from .runs import ZERO_SHOT, Run, read_run
@@ -44,7 +45,7 @@ def collect(folders: Sequence[str | Path]) -> Collected:
             " ".join([f"There is no {NAME} that can be read at or below {where}.", *notes])
         )
     kept, rivals = _one_for_each_seed(runs)
-    return Collected(tuple(kept), (*notes, *rivals, *_mixed_environments(kept)))
+    return Collected(tuple(kept), (*notes, *rivals, *_mixed_data(kept), *_mixed_environments(kept)))
 
 
 def _find(folders: Sequence[str | Path]) -> list[Path]:
@@ -105,13 +106,26 @@ def _left_out(run: Run, other: Run) -> str:
     return f"{run.path} is left out in favour of {other.path}: {why}."
 
 
+def _mixed_data(runs: Sequence[Run]) -> list[str]:
+    """A sentence for every data set that runs found with different images."""
+    notes = []
+    for name in dict.fromkeys(run.dataset for run in runs):
+        mixed = _differing([run.sizes for run in runs if run.dataset == name])
+        if mixed:
+            notes.append(f"The runs on {name} had different images; they differ in {mixed}.")
+    return notes
+
+
 def _mixed_environments(runs: Sequence[Run]) -> list[str]:
     """A sentence where runs of different environments stand in one report."""
+    mixed = _differing([run.environment for run in runs])
+    return [f"The runs come from different environments; they differ in {mixed}."] if mixed else []
+
+
+def _differing(found: Sequence[Mapping[str, Any]]) -> str:
+    """What is not the same in all of them, with its values; empty where everything is."""
     values: dict[str, dict[str, None]] = {}
-    for name in {name: None for run in runs for name in run.environment}:
-        for run in runs:
-            values.setdefault(name, {})[str(run.environment.get(name, "not recorded"))] = None
-    mixed = [f"{name} ({', '.join(found)})" for name, found in values.items() if len(found) > 1]
-    if not mixed:
-        return []
-    return [f"The runs come from different environments; they differ in {', '.join(mixed)}."]
+    for name in {name: None for one in found for name in one}:
+        for one in found:
+            values.setdefault(name, {})[str(one.get(name, "not recorded"))] = None
+    return ", ".join(f"{name} ({', '.join(v)})" for name, v in values.items() if len(v) > 1)

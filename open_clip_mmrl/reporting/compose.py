@@ -9,19 +9,19 @@ from typing import Any
 from .ablation import NAMES, ablation_tables
 from .arrange import arrange
 from .bars import WHOLE, change_bars
-from .beside import LABELS, averaged, comparable, dataset_name, references
+from .beside import LABELS, Place, averaged, dataset_name, references, subtracted
 from .collect import Collected
-from .costs import cost_table, environment_table
+from .costs import cost_table, environment_table, hours_of
 from .curves import few_shot_curves, sweep_curves, sweep_each
 from .document import Document, Part, Picture
 from .dots import difference_dots
 from .drawing import literal, look
 from .few_shot import few_shot_tables
-from .grid import Table, cell_text, difference, file_name, scored
+from .grid import Table, cell_text, file_name, scored
 from .halves import base_to_novel_tables
 from .quality import quality_tables
 from .radar import radar
-from .sections import FROZEN, Frame, Section
+from .sections import FROZEN, Frame, Section, Series
 from .tradeoff import alpha_paths
 from .transfer import transfer_tables
 
@@ -102,7 +102,12 @@ def _ablation_blocks(section: Section, slug: str) -> Iterable[Table | Picture]:
 
 def _title(frame: Frame) -> str:
     what = TITLES[frame.protocol] + (f", {NAMES[frame.sweep]}" if frame.sweep else "")
-    return f"{what}: {frame.backbone}, {frame.pretrained} weights"
+    return f"{what}: {frame.backbone}, {frame.pretrained} weights{_shots(frame)}"
+
+
+def _shots(frame: Frame) -> str:
+    """Said where they are not the usual ones."""
+    return f", {frame.shots} shots" if frame.shots not in (None, 16) else ""
 
 
 def _intro(frame: Frame) -> str:
@@ -135,15 +140,21 @@ def _summary(collected: Collected, found: Sequence[Section]) -> Iterable[str]:
     runs = collected.runs
     names = {run.dataset for run in runs} | {name for run in runs for name in run.targets}
     seeds = sorted({run.seed for run in runs if run.method != FROZEN.method})
-    hours = sum(run.cost.get("train_seconds", 0) for run in runs) / 3600
     listed = f", seeds {', '.join(map(str, seeds))}" if seeds else ""
     yield (
         f"{len(runs):,} runs on {len(names)} data set{'s' if len(names) > 1 else ''}{listed}; "
-        f"{hours:,.2f} hours of training. Made {datetime.now():%Y-%m-%d %H:%M}."
+        f"{hours_of(runs):,.2f} hours of training. Made {datetime.now():%Y-%m-%d %H:%M}."
     )
     for section in found:
         if section.frame.protocol != "ablation":
             yield from _headlines(section)
+
+
+def _named(section: Section, series: Series) -> str:
+    """A method with the source of its settings, whether or not another series has the same."""
+    label = section.label(series)
+    told = series.settings is None or series.settings in label
+    return label if told else f"{label} with {series.settings} settings"
 
 
 def _headlines(section: Section) -> Iterable[str]:
@@ -157,14 +168,14 @@ def _headlines(section: Section) -> Iterable[str]:
         if score is None:
             continue
         what = f"average over {len(names)}" if len(names) > 1 else dataset_name(names[0])
-        shots = f", {point} shots" if point and series != FROZEN else ""
+        shots = f", {point} shots" if point and series != FROZEN else _shots(frame)
         text = (
             f"{frame.protocol}{shots}, {frame.backbone} ({frame.pretrained}), "
-            f"{section.label(series)}: {LABELS[metric]} {cell_text(scored(score))} ({what})"
+            f"{_named(section, series)}: {LABELS[metric]} {cell_text(scored(score))} ({what})"
         )
         for ref in references(section, series, frame.protocol)[:1]:
             theirs = ref.average(frame.protocol, series.method, names, metric, point)
-            if theirs is not None and comparable(section):
-                minus = cell_text(difference(score, theirs))
-                text += f"; {ref.title} {theirs:.2f}, difference {minus}"
+            minus = subtracted(section, series, Place("", tuple(names)), metric, theirs, point)
+            if minus:
+                text += f"; {ref.title} {theirs:.2f}, difference {cell_text(minus)}"
         yield f"{text}."

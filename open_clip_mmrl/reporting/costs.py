@@ -52,11 +52,17 @@ def environment_table(runs: Sequence[Run]) -> Table:
         for name in names
     ]
     rows.append(Row(("runs", *(f"{len(found):,}" for found in groups.values())), "average"))
-    hours = (sum(run.cost.get("train_seconds", 0) for run in f) / 3600 for f in groups.values())
-    rows.append(Row(("training, hours", *(f"{total:,.2f}" for total in hours)), "average"))
+    hours = (f"{hours_of(found):,.2f}" for found in groups.values())
+    rows.append(Row(("training, hours", *hours), "average"))
     heads = (Column(f"environment {i + 1}", text=True) for i in range(len(groups)))
     columns = (Column("", text=True), *heads)
     return Table("environment", "Where the runs were computed", columns, tuple(rows))
+
+
+def hours_of(runs: Sequence[Run]) -> float:
+    """Of training, with what choosing settings took."""
+    keys = ("train_seconds", "selection_seconds")
+    return sum(run.cost.get(key, 0) for run in runs for key in keys) / 3600
 
 
 def _runs(section: Section, series: Series) -> list[Run]:
@@ -71,7 +77,8 @@ def _row(section: Section, series: Series, names: list[str]) -> Row:
     if len(known) > 1:  # d_r, or the number of classes, differs between data sets
         parameters = f"{known[0]:.3f} to {known[-1]:.3f}"
     seconds = _mean(runs, "train_seconds")
-    score = section.average(series, names, "hm") if section.frame.protocol[0] == "b" else None
+    base_to_novel = section.frame.protocol == "base-to-novel"
+    score = section.average(series, names, "hm") if base_to_novel else None
     where = dataset_name(names[0]) if len(names) == 1 else f"{len(names)} data sets"
     return Row(
         (

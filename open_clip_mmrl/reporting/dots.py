@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .beside import comparable, places, references, shown
+from .beside import comparable, places, references
 from .document import Picture
 from .drawing import INK, legend_below, new_figure, plain, style_of
 from .grid import MINUS
@@ -21,7 +21,7 @@ def difference_dots(section: Section, slug: str) -> Picture | None:
     rows = [
         place
         for place in places(section, section.datasets)
-        if all(shown(section, name) for name in place.datasets)
+        if all(section.splits.get(name) for name in place.datasets)
     ]
     compared = {
         series: refs[0]
@@ -30,7 +30,8 @@ def difference_dots(section: Section, slug: str) -> Picture | None:
     }
     if not comparable(section) or not compared or not rows:
         return None
-    figure = new_figure(7.4, 0.34 * len(rows) + 1.3)
+    step = min(0.24, 0.7 / len(compared))  # between the dots of a row
+    figure = new_figure(7.4, max(0.34, 0.12 * len(compared)) * len(rows) + 1.3)
     axes = figure.add_subplot()
     plain(axes)
     for i, (series, ref) in enumerate(compared.items()):
@@ -39,7 +40,7 @@ def difference_dots(section: Section, slug: str) -> Picture | None:
             ours = section.average(series, place.datasets, metric)
             theirs = ref.average(table, series.method, place.datasets, metric)
             if ours and theirs is not None:
-                shift = (i - (len(compared) - 1) / 2) * 0.24
+                shift = (i - (len(compared) - 1) / 2) * step
                 found.append((ours.mean - theirs, y + shift, ours.std or 0))
         if found:
             x, y, deviations = zip(*found, strict=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, told apart by the colour-blind too. A method keeps its colour
 # everywhere; a second source of settings for it takes one of the spare ones.
 COLOURS = {"zeroshot": "#767676", "linear_probe": "#009e73", "mmrl": "#0072b2", "mmrl++": "#d55e00"}
-_SPARE = ("#cc79a7", "#56b4e9", "#e69f00")
+_SPARE = ("#cc79a7", "#56b4e9", "#e69f00", "#882255", "#000000")
 _MARKERS = {"zeroshot": "", "linear_probe": "^", "mmrl": "o", "mmrl++": "s"}
 METRIC_COLOURS = {"base": "#56b4e9", "novel": "#e69f00", "hm": "#444444"}
 INK, GRID = "#24292f", "#e3e6ea"
@@ -102,10 +102,13 @@ def write_at(axes: Axes, text: str, place: tuple[float, float], **kwargs: Any) -
 
 def style_of(section: Section, series: Series) -> dict[str, Any]:
     """Colour and marker of our figures."""
-    alike = [one for one in section.series if one.method == series.method]
-    place = alike.index(series)
-    unknown = series.method not in COLOURS
-    colour = _SPARE[(place - 1) % len(_SPARE)] if place or unknown else COLOURS[series.method]
+    methods = [one.method for one in section.series]
+    first = [methods.index(method) for method in dict.fromkeys(methods) if method in COLOURS]
+    others = [one for i, one in enumerate(section.series) if i not in first]
+    if series in others:
+        colour = _SPARE[others.index(series) % len(_SPARE)]
+    else:
+        colour = COLOURS[series.method]
     return {"color": colour, "marker": _MARKERS.get(series.method, "D"), "markersize": 4.5}
 
 
@@ -124,17 +127,22 @@ def published_style(series: Series) -> dict[str, Any]:
 
 
 def legend_below(figure: Figure, axes: list[Axes], columns: int = 6) -> None:
-    """One legend for all axes, every label once; what is not ours comes last."""
+    """One legend for all axes, every label once; what is not ours comes last.
+
+    At most `columns` side by side, and no more than the figure has room for.
+    """
     found = {}
     for one in axes:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     labels = sorted(found, key=lambda label: "published" in label or "rerun" in label)
     if labels:
+        inches = 0.7 + 0.075 * max(map(len, labels))  # of an entry: handle, gap, letters
+        columns = max(1, min(columns, len(labels), int(figure.get_figwidth() / inches)))
         figure.legend(
             [found[label] for label in labels],
             labels,
             loc="outside lower center",
-            ncols=min(columns, len(labels)),
+            ncols=columns,
             frameon=False,
         )

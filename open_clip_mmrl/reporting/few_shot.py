@@ -13,8 +13,9 @@ from .beside import (
     references,
     settings_notes,
     shown,
+    subtracted,
 )
-from .grid import Cell, Column, Notes, Row, Table, difference, percent
+from .grid import Cell, Column, Notes, Row, Table, percent
 from .published import Reference, published
 from .sections import FROZEN, Section, Series
 
@@ -79,7 +80,10 @@ def _all(section: Section, slug: str) -> Table:
                 head = (place.label, section.label(series))
                 rows.append(Row((*head, ref.title, *printed), "published"))
                 if comparable(section):
-                    minus = _minus(section, series, place, shots, theirs)
+                    minus = (
+                        subtracted(section, series, place, METRIC, value, point)
+                        for value, point in zip(theirs, shots, strict=True)
+                    )
                     rows.append(Row((*head, ours_minus([ref]), *minus)))
     settings_notes(section, notes, section.series)
     reference_notes(section, notes, TABLE, list(used.values()))
@@ -102,17 +106,6 @@ def _ours(
     if series == FROZEN:
         notes.add("zero-shot CLIP uses no shots; its accuracy stands in the first column.")
     return cells
-
-
-def _minus(
-    section: Section,
-    series: Series,
-    place: Place,
-    shots: list[str],
-    theirs: list[float | None],
-) -> list[Cell]:
-    mine = [section.average(series, place.datasets, METRIC, point) for point in shots]
-    return [difference(m, t) for m, t in zip(mine, theirs, strict=True)]
 
 
 def _partial_note(section: Section, notes: Notes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import mean
+from statistics import mean, median
 
 from .beside import dataset_name, marked, places, settings_notes
 from .grid import Column, Notes, Number, Row, Table, file_name, grouped
@@ -28,7 +28,8 @@ def quality_tables(section: Section, slug: str) -> list[Table]:
         "Generalized accuracy: base and novel classes in one classifier",
         _GENERALIZED,
         "seen, unseen: accuracy on images of base and of novel classes, told apart from all "
-        "classes at once; HM: their harmonic mean.",
+        "classes at once, by logits: base classes by both features mixed, novel ones by the class "
+        "feature; HM: their harmonic mean.",
     )
     calibration = _scores(
         section,
@@ -98,8 +99,8 @@ def _classes(section: Section, slug: str) -> list[Table]:
                 head = (dataset_name(name), section.label(series), half)
                 worst = ", ".join(f"{c} {classes[c]:.1f}" for c in ranked[:shown])
                 best = ", ".join(f"{c} {classes[c]:.1f}" for c in ranked[::-1][:shown])
-                median = Number(classes[ranked[len(ranked) // 2]], "one")
-                extremes.append(Row((*head, worst, best, median)))
+                middle = Number(median(classes.values()), "one")
+                extremes.append(Row((*head, worst, best, middle)))
     for name in section.datasets:
         table = _all_classes(section, name, f"{slug}-classes-{file_name(name)}")
         if table:

@@ -31,6 +31,7 @@ COST = (
     "train_ms_per_image",
     "eval_images_per_second",
 )
+_CURVE = ("alpha", "base", "novel")
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,14 @@ class Run:
     per_class: Mapping[str, Mapping[str, float]]
     """Percent by half ("base", "novel", "all") and class."""
     alpha_curve: tuple[tuple[float, float, float], ...]
-    """(alpha, base, novel)."""
+    """(alpha, base, novel); empty where there are no such halves."""
     paper_split: bool | None
     """Whether the data set is split as the paper's; None where it is none of the paper's."""
+    sizes: Mapping[str, Any]
+    """Of the data set, as it was found."""
     cost: Mapping[str, float]
     chosen: Mapping[str, Any]
-    """Settings of method and training by name, without the seed."""
+    """Settings of method and training by name, without the seed and what was chosen for it."""
     environment: Mapping[str, Any]
 
 
@@ -111,7 +114,10 @@ def read_run(path: Path) -> Run:
     chosen = {}
     for key in ("config", "train"):
         chosen.update(optional(content, key, dict) or {})
-    chosen.pop("seed", None)
+    # A run's own choice on held-out shots differs between seeds that belong together.
+    selection = optional(content, "selection", dict) or {}
+    for name in ("seed", *(optional(selection, "chosen", dict) or {})):
+        chosen.pop(name, None)
     method = required(content, "method", str)
     if sweep and method == ZERO_SHOT:
         raise ValueError(f"{ZERO_SHOT} has nothing to ablate")
@@ -134,9 +140,11 @@ def read_run(path: Path) -> Run:
         zero_shot={**numbers(content, "zero_shot"), **_further(content, "_zero_shot")},
         targets=_targets(content),
         per_class=_per_class(content),
-        alpha_curve=number_lists(content, "alpha_curve", ("alpha", "base", "novel")),
-        paper_split=optional(content, "paper_split", bool),
-        cost={k: v for k in COST if (v := number(content, k)) is not None},
+        # Where all classes were seen it is one accuracy over alpha, which is not drawn.
+        alpha_curve=number_lists(content, "alpha_curve", _CURVE) if main == "base" else (),
+        paper_split=_paper_split(content),
+        sizes=optional(content, "sizes", dict) or {},
+        cost=_cost(content, selection),
         chosen=chosen,
         environment=optional(content, "environment", dict) or {},
     )
@@ -170,12 +178,24 @@ def _targets(content: Mapping[str, Any]) -> dict[str, Target]:
             accuracy=number(row, "accuracy"),
             zero_shot=number(row, "zero_shot"),
             beta=number(row, "beta"),
-            paper_split=optional(row, "paper_split", bool),
+            paper_split=_paper_split(row),
             missing=optional(row, "missing", str),
         )
         for name in rows
         if (row := required(rows, name, dict))
     }
+
+
+def _cost(content: Mapping[str, Any], selection: Mapping[str, Any]) -> dict[str, float]:
+    found = {key: number(content, key) for key in COST}
+    found["selection_seconds"] = number(selection, "seconds")
+    if "trained_in" in content:  # another run's training, which counts there
+        found["train_seconds"] = found["selection_seconds"] = None
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _paper_split(content: Mapping[str, Any]) -> bool | None:
+    return optional(optional(content, "sizes", dict) or {}, "paper_split", bool)
 
 
 def _per_class(content: Mapping[str, Any]) -> dict[str, dict[str, float]]:

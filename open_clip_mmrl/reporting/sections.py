@@ -24,7 +24,7 @@ METHODS = {
 SETTINGS = {
     "paper": "paper (per data set, chosen by its authors on test accuracy)",
     "fixed": "fixed (one for all data sets)",
-    "validation": "validation (chosen on validation images)",
+    "validation": "validation (lambda, beta, alpha chosen on held-out training shots of each run)",
     "custom": "custom (given by hand)",
     "demo": "demo (chosen for the shipped demo)",
     None: "not recorded",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from .beside import averaged, dataset_name
 from .document import Picture
 from .drawing import legend_below, panels, style_of, write_at
 from .quality import alpha_curve
 from .sections import Section
 
-LABELLED = (0.0, 0.5, 0.7, 1.0)
-"""Values of alpha that are written beside their points; all would overlap."""
-_SIDES = ("right", "left", None, None, None)
-"""Where they stand, for the first series, the second, and more."""
+LABELLED = (0.0, 1.0, 0.7, 0.5)
+"""Values of alpha that are written beside their points, the foremost first; all would overlap."""
+_NEAR = 0.07
+"""Of a panel's width and height: points nearer than that share one label."""
+_SIDES = ("right", "left")
+"""Where they stand, for the first two series; those of more would cover each other."""
 
 
 def alpha_paths(section: Section, slug: str) -> Picture | None:
@@ -31,7 +35,7 @@ def alpha_paths(section: Section, slug: str) -> Picture | None:
     for one, (title, members) in zip(axes, groups, strict=True):
         curves = {series: alpha_curve(section, series, members) for series in section.series}
         curves = {series: curve for series, curve in curves.items() if curve}
-        for (series, curve), side in zip(curves.items(), _SIDES, strict=False):
+        for (series, curve), side in zip_longest(curves.items(), _SIDES[: len(curves)]):
             _path(one, curve, section.label(series), style_of(section, series), side)
         one.set_title(title, fontweight="bold" if len(members) > 1 else "normal")
         one.margins(0.22)
@@ -43,9 +47,9 @@ def alpha_paths(section: Section, slug: str) -> Picture | None:
     return Picture(
         f"{slug}-alpha",
         "Base against novel accuracy as alpha goes from 0 to 1",
-        "One trained model, both halves scored with both features mixed at the alpha beside the "
-        "point: 0 is the representation feature alone, 1 the class feature. Means over seeds. The "
-        "panels' scales differ.",
+        "One trained model, both halves scored with the logits of both features mixed at the alpha "
+        "beside the point: 0 is the representation feature alone, 1 the class feature. Means over "
+        "seeds. The panels' scales differ.",
         figure,
     )
 
@@ -53,20 +57,25 @@ def alpha_paths(section: Section, slug: str) -> Picture | None:
 def _path(axes, curve: list[tuple[float, float, float]], label: str, style: dict, side) -> None:
     base, novel = [point[1] for point in curve], [point[2] for point in curve]
     axes.plot(base, novel, label=label, linewidth=1.5, **{**style, "markersize": 2.5})
-    for alpha, x, y in curve:
-        if not any(abs(alpha - value) < 1e-6 for value in LABELLED):
-            continue
-        axes.plot(x, y, **{**style, "markersize": 5})
-        if side:
-            across = 6 if side == "right" else -6
-            # Ends are written off the line, which begins and stops there.
-            down = {0.0: -7, 1.0: 7}.get(alpha, 0)
-            write_at(
-                axes,
-                f"{alpha:g}",
-                (x, y),
-                xytext=(across, down),
-                ha="left" if side == "right" else "right",
-                fontsize=8,
-                color=style["color"],
-            )
+    written: list[tuple[float, float]] = []
+    for value in LABELLED:
+        for alpha, x, y in curve:
+            if abs(alpha - value) < 1e-6:
+                axes.plot(x, y, **{**style, "markersize": 5})
+                if side and not any(_near(axes, (x, y), other) for other in written):
+                    _write(axes, alpha, (x, y), side, style["color"])
+                    written.append((x, y))
+
+
+def _near(axes, point: tuple[float, float], other: tuple[float, float]) -> bool:
+    spans = (axes.dataLim.width, axes.dataLim.height)
+    pairs = zip(point, other, spans, strict=True)
+    return all(abs(a - b) <= _NEAR * span for a, b, span in pairs)
+
+
+def _write(axes, alpha: float, place: tuple[float, float], side: str, colour: str) -> None:
+    # Ends are written off the line, which begins and stops there.
+    down = {0.0: -7, 1.0: 7}.get(alpha, 0)
+    across, anchor = (6, "left") if side == "right" else (-6, "right")
+    how = {"xytext": (across, down), "ha": anchor, "fontsize": 8, "color": colour}
+    write_at(axes, f"{alpha:g}", place, **how)

@@ -29,10 +29,12 @@ def transfer_tables(section: Section, slug: str) -> list[Table]:
 
 
 def _rows(section: Section, names: list[str]) -> list[Place]:
-    """The source, the average over targets, every target."""
+    """The source, the average over the targets that were tested, every target."""
     source = section.frame.source
     first = Place(f"{dataset_name(source)} (source)", (source,), "group")
-    return [first, *places(section, names)]
+    tested = [n for n in names if any(section.score(s, n, METRIC) for s in section.series)]
+    average = [place for place in places(section, tested) if place.role == "average"]
+    return [first, *average, *(Place(dataset_name(name), (name,)) for name in names)]
 
 
 def _all(section: Section, slug: str) -> Table:
