@@ -2,9 +2,14 @@
 
 import json
 import math
+import os
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+
+# Tiny tensors: a second thread only waits, and one thread sums in one order on every machine.
+# Before numpy and torch are imported, and for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import open_clip
@@ -18,7 +23,6 @@ from safetensors.torch import save_file
 import open_clip_mmrl
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
 
-# Tiny tensors: a second thread only waits, and one thread sums in one order on every machine.
 torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / "golden"
