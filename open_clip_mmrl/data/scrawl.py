@@ -8,6 +8,7 @@ fonts it has never seen, bent, slanted, broken and struck through.
 from __future__ import annotations
 
 import random
+from functools import cache
 
 from .base import Example, ImageData
 
@@ -17,6 +18,7 @@ IMAGES = {"train": 20, "val": 10, "test": 60}
 SEED = 20250
 
 
+@cache
 def read_scrawl() -> ImageData:
     """47 classes, 32 x 32 grey pixels; 20 training, 10 validation and 60 test images of each.
 
