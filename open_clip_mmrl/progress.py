@@ -17,11 +17,14 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress:
-    """A context manager around one bar; `quiet` shows nothing."""
+    """A context manager around one bar; nothing with `quiet` or into files."""
 
     def __init__(
         self, what: str, total: float | None, *, quiet: bool = False, unit: str = "images"
     ) -> None:
+        console = Console(stderr=True)
+        # In a file rich would leave nothing but empty lines.
+        shown = not quiet and (console.is_terminal or console.is_jupyter)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -30,8 +33,8 @@ class Progress:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=quiet,
+            console=console,
+            disable=not shown,
             transient=True,
         )
         self._task = self._bar.add_task(what, total=total, note="")

@@ -72,22 +72,7 @@ def execute(
         device=device,
         seed=run.train.seed,
     )
-    results = {
-        "method": method or built.model.config.variant,
-        "model": built.name,
-        "pretrained": run.pretrained or built.model.base_origin["pretrained"],
-        "data": run.data,
-        "dataset": dataset_name(run.data),
-        "sizes": sizes_of(data, run.data, run),
-        "protocol": run.protocol,
-        **({"ablation": dict(run.ablation)} if run.ablation else {}),
-        "settings_source": run.settings_source,
-        "shots": run.shots,
-        "seed": run.train.seed,
-        "test_split": run.test_split,
-        "fusion": run.fusion,
-        "train_images": len(subset.train),
-    }
+    results = _what(run, built, data, subset)
     if method == "linear_probe":
         results |= probe_results(built, data, subset, run, output, runtime)
     elif method == "zeroshot":
@@ -112,6 +97,26 @@ def execute(
     write_atomically(output / RESULTS, json_bytes(results))
     (output / CHECKPOINT).unlink(missing_ok=True)
     return results
+
+
+def _what(run: FewShotRun, built: Built, data: ImageData, subset: ImageData) -> dict[str, Any]:
+    """What was run, on what: the first part of results.json."""
+    return {
+        "method": run.method or built.model.config.variant,
+        "model": built.name,
+        "pretrained": run.pretrained or built.model.base_origin["pretrained"],
+        "data": run.data,
+        "dataset": dataset_name(run.data),
+        "sizes": sizes_of(data, run.data, run),
+        "protocol": run.protocol,
+        **({"ablation": dict(run.ablation)} if run.ablation else {}),
+        "settings_source": run.settings_source,
+        "shots": run.shots,
+        "seed": run.train.seed,
+        "test_split": run.test_split,
+        "fusion": run.fusion,
+        "train_images": len(subset.train),
+    }
 
 
 def _draw(data: ImageData, run: FewShotRun, runtime: Runtime) -> ImageData:
