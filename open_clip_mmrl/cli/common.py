@@ -53,6 +53,12 @@ def say(text: str) -> None:
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+ModelOption = Annotated[
+    str | None, typer.Option(help="An open_clip model; default: the tiny one shipped.")
+]
+PretrainedOption = Annotated[
+    str | None, typer.Option(help="Its weights: a tag, or a checkpoint file.")
+]
 DataOption = Annotated[
     str,
     typer.Option(

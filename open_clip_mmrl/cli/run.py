@@ -22,6 +22,8 @@ from .common import (
     Fusion,
     FusionOption,
     GraphOption,
+    ModelOption,
+    PretrainedOption,
     RootOption,
     Split,
     WorkersOption,
@@ -57,12 +59,8 @@ Precision = choice("RunPrecision", PRECISIONS)
 def run(
     protocol: Annotated[Protocol, typer.Argument(help="What to carry out.")],
     output: Annotated[Path, typer.Option(help="Folder of all runs; give it again to go on.")],
-    model: Annotated[
-        str | None, typer.Option(help="An open_clip model; default: the tiny one shipped.")
-    ] = None,
-    pretrained: Annotated[
-        str | None, typer.Option(help="Its weights: a tag, or a checkpoint file.")
-    ] = None,
+    model: ModelOption = None,
+    pretrained: PretrainedOption = None,
     datasets: Annotated[
         str | None,
         typer.Option(

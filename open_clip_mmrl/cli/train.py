@@ -18,8 +18,10 @@ from .common import (
     FusionOption,
     GraphOption,
     Method,
+    ModelOption,
     Precision,
     PrecisionOption,
+    PretrainedOption,
     RootOption,
     Split,
     TemplateOption,
@@ -36,12 +38,8 @@ from .common import (
 def train(
     data: DataOption,
     output: Annotated[Path, typer.Option(help="Folder of this run.")],
-    model: Annotated[
-        str | None, typer.Option(help="An open_clip model; default: the tiny one shipped.")
-    ] = None,
-    pretrained: Annotated[
-        str | None, typer.Option(help="Its weights: a tag, or a checkpoint file.")
-    ] = None,
+    model: ModelOption = None,
+    pretrained: PretrainedOption = None,
     method: Annotated[
         Method | None, typer.Option(help="Default: by the model's name, else mmrl.")
     ] = None,
