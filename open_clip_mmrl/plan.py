@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,13 @@ from typing import Any
 
 from .building import resolve_name
 from .config import VARIANTS, MMRLConfig, TrainConfig
-from .data.catalog import IMAGENET, names
+from .data.catalog import CATALOG, IMAGENET, find_entry, names
+from .data.messages import did_you_mean
 from .errors import UsageError
 from .recipes import CHOSEN, PROTOCOLS, SWEEPS, ablated, changed, recipe, sweep_values
 from .runs import METHODS, FewShotRun, dataset_name, training_key
 
+_SHIPPED = ("digits", "scrawl")
 _SHOTS = {"few-shot": (1, 2, 4, 8, 16)}
 
 
@@ -61,6 +64,8 @@ def plan(wanted: Wanted) -> list[Planned]:
     """
     if wanted.protocol not in PROTOCOLS:
         raise UsageError(f"protocol is {wanted.protocol!r}; it has to be one of {PROTOCOLS}.")
+    for name in (*(wanted.datasets or ()), wanted.source):
+        _check_known(name, wanted.data_root)
     for name, values in (("seeds", wanted.seeds), ("shots", _shots(wanted))):
         if not values or len(set(values)) < len(values):
             raise UsageError(f"{name} is {list(values)}; give one or more different numbers.")
@@ -124,7 +129,20 @@ def _targets(wanted: Wanted, source: str) -> tuple[str, ...]:
 
 def as_spec(name: str) -> str:
     """A short name as a SPEC: "dtd" is "coop:dtd"; SPECs stay as they are."""
-    return name if ":" in name or name in ("digits", "scrawl") else f"coop:{name}"
+    return name if ":" in name or name in _SHIPPED else f"coop:{name}"
+
+
+def _check_known(name: str, data_root: str | None) -> None:
+    """A slip of the pen is named here, and not once per run."""
+    if ":" in name or name in _SHIPPED or find_entry(name):
+        return
+    if data_root is None or not os.path.isdir(os.path.join(os.path.expanduser(data_root), name)):
+        known = [*_SHIPPED, *CATALOG]
+        raise UsageError(
+            f"data set {name!r} is not known, nor a folder of --data-root."
+            f"{did_you_mean(name, known)} Known: {', '.join(known)}; any other is given as a SPEC, "
+            "such as folder:PATH."
+        )
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
@@ -192,6 +210,13 @@ def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     """Fields of MMRLConfig, and fields of TrainConfig."""
     of_training = {k: v for k, v in overrides.items() if k in TrainConfig.__dataclass_fields__}
     of_method = {k: v for k, v in overrides.items() if k not in of_training}
+    unknown = [k for k in of_method if k not in MMRLConfig.__dataclass_fields__]
+    if unknown:
+        fields = [*MMRLConfig.__dataclass_fields__, *TrainConfig.__dataclass_fields__]
+        raise UsageError(
+            f"there is no setting {unknown[0]!r}.{did_you_mean(unknown[0], fields)} Settings: "
+            f"{', '.join(fields)}."
+        )
     MMRLConfig.from_dict({k: v for k, v in of_method.items() if k != "variant"})
     if "variant" in of_method or "seed" in of_training:
         raise UsageError("choose the variant with --methods and the seeds with --seeds.")
