@@ -138,7 +138,8 @@ def naming(weights: str | Path | None) -> Iterator[None]:
         text = str(error)
         short = text if len(text) < 400 else text[:400] + " ..."
         raise ValueError(
-            f"the base weights {weights} cannot be loaded ({type(error).__name__}: {short}). Give "
+            f"the base weights {weights} cannot be loaded ({type(error).__name__}: {short}). A "
+            "tag is downloaded when it is first used: look to the connection. For a file: give "
             "a plain state dict of this model, as torch.save(model.state_dict(), ...) or "
             "safetensors write it; training checkpoints with other objects inside, and TorchScript "
             "archives, have to be saved again as one."

@@ -15,6 +15,7 @@ from . import recipes
 from .adapters import save_adapter
 from .augment import training_images
 from .building import Built, build_for_training, build_from_adapter
+from .config import TrainConfig
 from .data import DEFAULT_TEMPLATE
 from .data.example import Example
 from .errors import UsageError
@@ -37,7 +38,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         template: the prompt, {} for the class name.
         method: "mmrl" or "mmrl++"; None goes by the model's name.
         settings: fields of MMRLConfig to change, e.g. {"reg_weight": 3.0}.
-        train: fields of TrainConfig to change, e.g. {"epochs": 30}.
+        train: fields of TrainConfig to change, e.g. {"epochs": 30}, or a whole TrainConfig.
         device: "cpu", "cuda"; None takes the best there is.
         quiet: no progress bar.
 
@@ -55,7 +56,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         template: str = DEFAULT_TEMPLATE,
         method: str | None = None,
         settings: Mapping[str, Any] | None = None,
-        train: Mapping[str, Any] | None = None,
+        train: Mapping[str, Any] | TrainConfig | None = None,
         device: str | None = None,
         quiet: bool = True,
     ) -> None:
@@ -92,7 +93,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if len(images) != len(labels) or not images:
             raise ValueError(f"there are {len(images)} images and {len(labels)} labels.")
         self._names, classes, indices = self._resolve_labels(labels)
-        changes = {"seed": 1, **(self.train or {})}
+        given = self.train.to_dict() if isinstance(self.train, TrainConfig) else self.train
+        changes = {"seed": 1, **(given or {})}
         built = build_for_training(
             self.model,
             self.pretrained,

@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 import open_clip_mmrl
-from open_clip_mmrl import FewShotClassifier
+from open_clip_mmrl import FewShotClassifier, TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 
@@ -47,6 +47,13 @@ def test_fit_predict_score(fitted, digits):
     np.testing.assert_array_equal(predicted, probabilities.argmax(axis=1))
     assert fitted.score(images, labels) == np.mean(predicted == labels)
     np.testing.assert_array_equal(fitted.classes_, [0, 1, 2])
+
+
+def test_training_is_told_by_fields_or_by_a_whole_config(digits):
+    rest = {"lr": 2e-3, "batch_size": 32, "epochs": 1}
+    both = [classifier(train=t).fit(*digits[0]) for t in (rest, TrainConfig(**rest))]
+    first, second = (c.predict_proba(digits[1][0]) for c in both)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_fusions_differ_and_mix_as_they_say(fitted, digits):
