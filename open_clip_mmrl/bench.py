@@ -22,7 +22,14 @@ from .evaluate import build_classifier, class_scores
 from .graph import WARM_UP, GraphedStep, check_graph
 from .model import MMRLCLIP
 from .optimizer import adamw
-from .precision import autocast, gradient_scaler, half_type, half_weights, pick_device
+from .precision import (
+    autocast,
+    check_precision,
+    gradient_scaler,
+    half_type,
+    half_weights,
+    pick_device,
+)
 from .prompting import class_tokens
 from .reference import ReferenceTask
 from .task import MMRLTask
@@ -53,6 +60,14 @@ class SpeedSettings:
     def literal_precision(self) -> str:
         """What the reference and open_clip run in: neither converts tokens, so not half alone."""
         return {"bf16": "amp_bf16", "fp16": "amp_fp16"}.get(self.precision, self.precision)
+
+
+def check_device(settings: SpeedSettings) -> None:
+    """Raises a UsageError where the device is not there or cannot do what is asked."""
+    device = pick_device(settings.device)
+    check_precision(settings.precision, device)
+    if settings.cuda_graph:
+        check_graph(settings.precision, device)
 
 
 def class_names(count: int) -> list[str]:

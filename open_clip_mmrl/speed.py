@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .bench import OPEN_CLIP, OURS, REFERENCE, Bench, SpeedSettings
+from .bench import OPEN_CLIP, OURS, REFERENCE, Bench, SpeedSettings, check_device
 from .errors import UsageError
 from .memory import peak_bytes
 from .rates import matrix_product_rate
@@ -25,6 +25,7 @@ def measure(settings: SpeedSettings, say: Callable[[str], None] = lambda text: N
     """All figures of one setting, as a JSON-ready dict."""
     if settings.repeats < 1 or settings.classes < 1 or settings.batch_size < 1:
         raise UsageError("repeats, classes and batch_size have to be 1 or more.")
+    check_device(settings)  # here, where it can be said, and not in a child process
     memory = {}
     compared = [OURS, REFERENCE] if settings.reference else [OURS]
     if settings.memory:

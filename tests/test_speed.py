@@ -142,3 +142,11 @@ def test_command_prints_a_table_or_json_and_draws_a_sweep(tmp_path, monkeypatch)
 def test_a_process_that_dies_is_said():
     with pytest.raises(RuntimeError, match=r"memory of nothing ended early.*text_chunk_size"):
         peak_bytes(partial(os._exit, 3), "nothing")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_named_before_a_process_is_started():
+    with pytest.raises(UsageError, match="PyTorch finds no CUDA device here"):
+        measure(SpeedSettings(model=MODEL_NAME, device="cuda"))
+    with pytest.raises(UsageError, match="--cuda-graph needs CUDA"):
+        measure(SpeedSettings(model=MODEL_NAME, device="cpu", cuda_graph=True))
