@@ -49,9 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", required=True, help="an open_clip model, with mmrl- or without")
     add("--pretrained", help="weights of the base: a tag or a checkpoint file")
     add("--methods", nargs="+", default=METHODS, help=" ".join(METHODS))
-    add("--shots", nargs="+", type=int, default=SHOTS, help="training images per class")
-    add("--seeds", nargs="+", type=int, default=[1], help="one run each; decides the images too")
-    add("--output", default="fewshot", help="folder of the results")
+    add(
+        "--shots",
+        nargs="+",
+        type=int,
+        default=SHOTS,
+        help="training images per class; default: 1 2 4 8 16",
+    )
+    add("--seeds", nargs="+", type=int, default=[1], help="one run each, default: 1")
+    add("--output", default="fewshot", help="folder of the results; default: fewshot")
     add("--template", help="prompt, {} for the class name; default: the data set's first one")
     add("--epochs", type=int, help="default: the paper's, as the next two")
     add("--batch_size", type=int, help="of training")

@@ -43,7 +43,9 @@ def read_wds(root: str, *, quiet: bool = False, spec: str | None = None) -> Imag
         )
     parts = parts_of(layout)
     if not parts:
-        raise UsageError(f"{spec}: none of {listing(PARTS)} is there; test/nshards.txt must be")
+        raise UsageError(
+            f"{spec}: none of {listing(PARTS)} is there; test/nshards.txt must be in {layout.root}"
+        )
     if "test" not in parts:
         raise ValueError(f"{spec} has no test split; splits there: {listing(parts)}")
     if layout.class_names is None:
