@@ -62,12 +62,13 @@ class SpeedSettings:
         return {"bf16": "amp_bf16", "fp16": "amp_fp16"}.get(self.precision, self.precision)
 
 
-def check_device(settings: SpeedSettings) -> None:
-    """Raises a UsageError where the device is not there or cannot do what is asked."""
+def check_device(settings: SpeedSettings) -> torch.device:
+    """The device; a UsageError where it is not there or cannot do what is asked."""
     device = pick_device(settings.device)
     check_precision(settings.precision, device)
     if settings.cuda_graph:
         check_graph(settings.precision, device)
+    return device
 
 
 def class_names(count: int) -> list[str]:
@@ -89,9 +90,7 @@ class Bench:
         """What the CUDA graph had to say."""
         self.held = ExitStack()
         """Contexts that stay open as long as this bench."""
-        self.device = pick_device(settings.device)
-        if settings.cuda_graph:
-            check_graph(settings.precision, self.device)
+        self.device = check_device(settings)
         torch.manual_seed(0)
         built = build_for_training(
             settings.model, RANDOM, method=settings.method, device=self.device, seed=0

@@ -29,7 +29,6 @@ from .common import (
     WorkersOption,
     choice,
     command,
-    given,
     say,
 )
 
@@ -132,7 +131,8 @@ def run(
         values=[_value(text) for text in _words(values) or []] or None,
         overrides={
             **_fields(set_ or []),
-            **given(precision=precision.value, augment=augment.value),
+            "precision": precision.value,
+            "augment": augment.value,
         },
         data_root=data_root,
         test_split=test_split.value,
