@@ -3,10 +3,9 @@
 from .adapters import load_adapter, read_adapter_info, save_adapter
 from .config import MMRLConfig, TrainConfig
 from .losses import MMRLLoss
-from .model import MMRLCLIP
+from .model import MMRLCLIP, encode_image_each
 from .official import load_official_state_dict
 from .registry import register, unregister
-from .sharing import encode_image_each
 from .task import MMRLTask
 
 __version__ = "0.1.0"

@@ -16,12 +16,12 @@ from .data import ImageData
 from .data.prompts import readable
 from .evaluate import build_classifier
 from .folders import TARGETS
+from .ops import cosine_logits, unit
 from .probe import LinearProbe, frozen_features, train_probe
 from .prompting import class_tokens
 from .runs import FewShotRun, Runtime
 from .sampling import base_novel_split
 from .scores import accuracy, calibration_error
-from .task import cosine_logits, unit
 from .testing import Part, by_name, half, halves, percent
 from .transfer import score_targets
 

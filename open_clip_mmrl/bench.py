@@ -18,18 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .building import RANDOM, build_for_training
 from .config import TrainConfig
+from .devices import pick_device
 from .evaluate import build_classifier, class_scores
 from .graph import WARM_UP, GraphedStep, check_graph
 from .model import MMRLCLIP
 from .optimizer import adamw
-from .precision import (
-    autocast,
-    check_precision,
-    gradient_scaler,
-    half_type,
-    half_weights,
-    pick_device,
-)
+from .precision import autocast, check_precision, gradient_scaler, half_type, half_weights
 from .prompting import class_tokens
 from .reference import ReferenceTask
 from .task import MMRLTask

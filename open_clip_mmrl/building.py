@@ -18,10 +18,10 @@ from .adapters import read_adapter_info
 from .config import VARIANTS, MMRLConfig
 from .data.messages import did_you_mean, listing
 from .errors import UsageError
-from .images import mix_seed
 from .model import MMRLCLIP
 from .names import name_for, split_name
 from .registry import registered_config
+from .seeds import mix_seed
 
 RANDOM = object()
 """In place of weights: leave them as they were drawn."""

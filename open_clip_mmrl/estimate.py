@@ -6,12 +6,18 @@ other things than arithmetic. It tells minutes from days before anything is star
 
 from __future__ import annotations
 
+import time
+from statistics import median
+
 import open_clip
+import torch
+from torch.nn import functional as F
 
 from .config import VARIANTS
 from .data import ImageData
 from .data.prompts import prompts
 from .names import split_name
+from .precision import half_type
 from .registry import registered_config
 from .runs import FewShotRun
 from .selection import BETAS, LAMBDAS
@@ -69,3 +75,28 @@ def in_words(seconds: float) -> str:
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}".replace(".0 ", " ")
     return f"{max(seconds, 1):.0f} s"
+
+
+_ROWS = 2048
+
+
+@torch.no_grad()
+def matrix_product_rate(
+    device: torch.device, precision: str = "fp32", size: int = 768, repeats: int = 5
+) -> float:
+    """Operations per second of a product that towers are made of, in the type of a precision.
+
+    A linear layer from `size` to 4 * `size` over 2048 rows, all of it in float32 or in half;
+    multiplications and additions apart. The median of some, behind one to wake the device up.
+    """
+    dtype = half_type(precision) or torch.float32
+    x = torch.randn(_ROWS, size, device=device, dtype=dtype)
+    weight = torch.randn(4 * size, size, device=device, dtype=dtype)
+    taken = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        F.linear(x, weight)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - start)
+    return 2 * _ROWS * size * 4 * size / median(taken[1:])

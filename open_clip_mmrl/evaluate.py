@@ -17,12 +17,13 @@ from torch import Tensor
 
 from .data.prompts import readable
 from .errors import UsageError
-from .memory import explained
 from .model import MMRLCLIP
+from .oom import explained
+from .ops import FUSIONS, cosine_logits, mix, unit
 from .precision import autocast, half_weights
 from .progress import Progress
-from .scores import FUSIONS, accuracy, mix
-from .task import cosine_logits, image_branches, unit
+from .scores import accuracy
+from .task import image_branches
 
 SCORED = ("class", "fused", "frozen")
 

@@ -18,6 +18,7 @@ from torchvision.transforms import InterpolationMode
 
 from .cache import ImageCache
 from .data.example import Example, read_image
+from .seeds import mix_seed
 
 Transform = Callable[[object], Tensor]
 EVAL_BATCH = 100
@@ -95,18 +96,6 @@ class ImageSet(Dataset):
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def mix_seed(*numbers: int) -> int:
-    """One 63-bit seed from several non-negative numbers; neighbours give unrelated seeds."""
-    state = 0
-    for number in numbers:
-        # The finaliser of the splitmix64 generator (Steele, Lea and Flood, OOPSLA 2014).
-        state = (state + number + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 1
 
 
 def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -1,28 +1,13 @@
-"""Memory: its peak in some work, measured in a process of its own, and what to do without it."""
+"""Peak memory of some work, measured in a process of its own."""
 
 from __future__ import annotations
 
 import gc
 import multiprocessing
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-
-
-@contextmanager
-def explained(what: str, helps: str) -> Iterator[None]:
-    """Say what to do where a GPU's memory does not suffice.
-
-    Raises:
-        ValueError: it did not; with `what` was being done and what `helps`.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        told = str(error).partition("\n")[0].partition(". ")[0]
-        raise ValueError(f"out of GPU memory in {what} ({told}): {helps}.") from error
 
 
 def peak_bytes(

@@ -6,7 +6,7 @@ Shapes: B images, C prompts, E embedding width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -246,3 +246,29 @@ def _same_weights(source: nn.Module, kind: type[MMRLCLIP]) -> MMRLCLIP:
     # Copies of the registries, so that what is added to one is not in the other.
     model.__dict__.update({k: copy.copy(v) for k, v in source.__dict__.items()})
     return model
+
+
+def encode_image_each(
+    models: Sequence[MMRLCLIP],
+    image: Tensor,
+    normalize: bool = False,
+    features: str | None = None,
+) -> list[Tensor]:
+    """`encode_image` of several models on one base, with the layers that they share run once.
+
+    Args:
+        models: a model and its siblings. Those with the same `start_layer` share all layers
+            below it.
+    """
+    if len({id(model.visual.conv1.weight) for model in models}) > 1:
+        raise ValueError(
+            "the models stand on different base weights; make them with model.sibling(config)."
+        )
+    hidden: dict[int, Tensor] = {}
+    for tower in (model.image_tower for model in models):
+        if tower.token_layers not in hidden:
+            hidden[tower.token_layers] = tower.lower(image)
+    return [
+        model.encode_hidden(hidden[model.image_tower.token_layers], normalize, features)
+        for model in models
+    ]

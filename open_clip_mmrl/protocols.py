@@ -17,10 +17,10 @@ from .baselines import probe_results
 from .building import Built, build_for_training, resolve_name, resolve_pretrained
 from .config import VARIANTS
 from .data import ImageData, load_data
+from .devices import pick_device
 from .environment import environment
 from .files import json_bytes, write_atomically
 from .folders import ADAPTER, RESULTS, TARGETS, claim, digest, finished
-from .precision import pick_device
 from .prompting import class_tokens, look_alikes
 from .runs import FewShotRun, Runtime, dataset_name, training_key
 from .selection import select

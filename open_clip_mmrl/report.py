@@ -13,8 +13,8 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from .files import write_atomically
-from .metrics import harmonic_mean
 from .reporting.drawing import COLOURS, image_bytes, legend_below, new_figure, plain
+from .scores import harmonic_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,29 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .errors import UsageError
-from .metrics import harmonic_mean
-
-FUSIONS = ("logits", "probabilities")
+from .ops import mix
 
 Scored = tuple[Tensor, Tensor | None, Tensor]
 """Logits by the class feature and by the representation feature (None without image tokens),
 [N, C] each, and labels [N]."""
-
-
-def mix(by_class: Tensor, by_rep: Tensor | None, alpha: float, fusion: str = "logits") -> Tensor:
-    """Scores from the logits of both features, [N, C]; without the second, those of the first.
-
-    fusion: "logits" as the released code, which made the published numbers; "probabilities" as
-    the paper's text (returned as log probabilities).
-    """
-    if fusion not in FUSIONS:
-        raise UsageError(f"fusion is {fusion!r}; it has to be one of {FUSIONS}.")
-    if by_rep is None:
-        return by_class
-    if fusion == "logits":
-        return alpha * by_class + (1 - alpha) * by_rep
-    return (alpha * by_class.softmax(-1) + (1 - alpha) * by_rep.softmax(-1)).log()
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> float:
@@ -139,3 +121,8 @@ def _right(scores: Tensor, labels: Tensor) -> Tensor:
     """Whether the best score is the label's, bool [N]."""
     _check(scores, labels)
     return scores.argmax(dim=1) == labels
+
+
+def harmonic_mean(base: float, novel: float) -> float:
+    """HM of two accuracies, 0 where one of them is."""
+    return 2 * base * novel / (base + novel) if base and novel else 0.0

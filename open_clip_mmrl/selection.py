@@ -21,10 +21,10 @@ from .config import MMRLConfig
 from .data import ImageData
 from .files import json_bytes, write_atomically
 from .folders import SELECTION
-from .images import mix_seed
 from .prompting import class_tokens
 from .runs import FewShotRun, Runtime
 from .sampling import base_novel_split
+from .seeds import mix_seed
 from .testing import score_run
 from .trainer import Trainer
 

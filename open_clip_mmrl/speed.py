@@ -17,8 +17,8 @@ from torch import Tensor
 
 from .bench import OPEN_CLIP, OURS, REFERENCE, Bench, SpeedSettings, check_device
 from .errors import UsageError
+from .estimate import matrix_product_rate
 from .memory import peak_bytes
-from .rates import matrix_product_rate
 
 
 def measure(settings: SpeedSettings, say: Callable[[str], None] = lambda text: None) -> dict:

@@ -7,29 +7,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .losses import MMRLLoss
 from .model import MMRLCLIP
-from .scores import mix
+from .ops import cosine_logits, mix, unit
 from .vision import ImageFeatures
-
-
-def unit(feature: Tensor) -> Tensor:
-    """Unit vectors along the last dimension, in float32 or better whatever the towers ran in."""
-    if feature.dtype in (torch.float16, torch.bfloat16):
-        feature = feature.float()
-    return F.normalize(feature, dim=-1)
-
-
-def cosine_logits(model: MMRLCLIP, image: Tensor, text: Tensor) -> Tensor:
-    """Unit features [B, E] and [C, E] -> logits [B, C], by the model's own scale and bias.
-
-    Outside of autocast, which would round them to half precision.
-    """
-    with torch.autocast(image.device.type, enabled=False):
-        bias = 0 if model.logit_bias is None else model.logit_bias
-        return model.logit_scale.exp() * image @ text.T + bias
 
 
 def image_branches(

@@ -21,7 +21,7 @@ from .building import Built
 from .data import ImageData
 from .evaluate import build_classifier, predict, predict_all
 from .images import ImageSet, eval_transform, in_order, loader
-from .metrics import harmonic_mean
+from .ops import mix
 from .progress import Progress
 from .prompting import class_tokens
 from .runs import FewShotRun, Runtime
@@ -31,7 +31,7 @@ from .scores import (
     alpha_curve,
     calibration_error,
     generalized,
-    mix,
+    harmonic_mean,
     per_class_accuracy,
 )
 

@@ -18,8 +18,8 @@ from .config import TrainConfig
 from .files import write_atomically
 from .graph import GraphedStep, check_graph
 from .images import ImageSet, epoch_batches, loader
-from .memory import explained
 from .model import MMRLCLIP
+from .oom import explained
 from .optimizer import adamw, learning_rate, set_learning_rate, steps_taken
 from .precision import autocast, check_precision, gradient_scaler, half_weights
 from .progress import Progress

@@ -21,8 +21,8 @@ from .bench import class_names
 from .building import RANDOM, build_for_training
 from .config import TrainConfig
 from .data.example import Example
+from .devices import pick_device
 from .errors import UsageError
-from .precision import pick_device
 from .prompting import class_tokens
 from .trainer import Trainer
 

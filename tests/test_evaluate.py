@@ -17,7 +17,7 @@ from open_clip_mmrl.evaluate import (
     predict_all,
     raw_logits,
 )
-from open_clip_mmrl.metrics import harmonic_mean
+from open_clip_mmrl.scores import harmonic_mean
 from open_clip_mmrl.vision import ImageTower
 
 IMAGES, TOKENS = tiny_images(5), tiny_prompts([4, 7, 12, 5])

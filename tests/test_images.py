@@ -19,9 +19,9 @@ from open_clip_mmrl.images import (
     eval_transform,
     in_order,
     loader,
-    mix_seed,
     train_transform,
 )
+from open_clip_mmrl.seeds import mix_seed
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 

@@ -26,8 +26,8 @@ from open_clip_mmrl.model import (
     MMRLCustomTextCLIP,
     MMRLPlainCLIP,
     as_config,
+    encode_image_each,
 )
-from open_clip_mmrl.sharing import encode_image_each
 from open_clip_mmrl.vision import ImageTower
 
 IMAGES, TOKENS = tiny_images(3), tiny_prompts([4, 7, 12, 5])

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from open_clip_mmrl import MMRLCLIP, MMRLTask, save_adapter
 from open_clip_mmrl.config import PRECISIONS
+from open_clip_mmrl.devices import pick_device
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.precision import (
     _try_kernels,
@@ -19,7 +20,6 @@ from open_clip_mmrl.precision import (
     gradient_scaler,
     half_type,
     half_weights,
-    pick_device,
 )
 
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.estimate import matrix_product_rate
 from open_clip_mmrl.precision import half_type
-from open_clip_mmrl.rates import matrix_product_rate
 
 CPU = torch.device("cpu")
 

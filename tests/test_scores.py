@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.ops import mix
 from open_clip_mmrl.scores import (
     accuracy,
     alpha_curve,
     calibration_error,
     generalized,
-    mix,
     per_class_accuracy,
 )
 

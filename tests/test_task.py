@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from open_clip_mmrl import MMRLTask, TrainConfig
 from open_clip_mmrl.config import PRECISIONS
+from open_clip_mmrl.ops import unit
 from open_clip_mmrl.optimizer import adamw
 from open_clip_mmrl.precision import autocast, gradient_scaler, half_weights
-from open_clip_mmrl.task import unit
 from open_clip_mmrl.text import TextTower
 from open_clip_mmrl.vision import ImageTower
 

@@ -55,8 +55,8 @@ def evaluate(
     """Score an adapter, and frozen CLIP beside it."""
     from ..building import build_from_adapter
     from ..data import load_data
+    from ..devices import pick_device
     from ..evaluate import choose_features
-    from ..precision import pick_device
     from ..runs import Runtime
     from ..scores import accuracy
     from ..tables import scores_table

@@ -165,9 +165,8 @@ def run(
 def _show(planned, output: Path, runtime) -> None:
     """Every run with an estimate of its time, and the sum."""
     from ..data import load_data
-    from ..estimate import in_words, seconds_of
-    from ..precision import pick_device
-    from ..rates import matrix_product_rate
+    from ..devices import pick_device
+    from ..estimate import in_words, matrix_product_rate, seconds_of
     from ..runner import unfinished
 
     rate = matrix_product_rate(pick_device(runtime.device))

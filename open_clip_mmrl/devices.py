@@ -1,0 +1,25 @@
+"""The device that a user asked for."""
+
+from __future__ import annotations
+
+import torch
+
+from .errors import UsageError
+
+
+def pick_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for; CUDA where there is one when nothing or "auto" was asked."""
+    if device in (None, "auto"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"device is {device!r}; give cpu, cuda or cuda:N.") from error
+    count = torch.cuda.device_count()
+    if chosen.type == "cuda" and not count:
+        raise UsageError(f"device is '{chosen}', but PyTorch finds no CUDA device here; use cpu.")
+    if chosen.type == "cuda" and (chosen.index or 0) >= count:
+        raise UsageError(
+            f"device is '{chosen}', but there are {count} CUDA devices: 0 .. {count - 1}."
+        )
+    return chosen
