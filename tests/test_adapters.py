@@ -7,7 +7,7 @@ import os
 import open_clip
 import pytest
 import torch
-from conftest import BASE, shake, tiny_clip, tiny_config, tiny_images, tiny_mmrl, tiny_prompts
+from helpers.tiny import BASE, shake, tiny_clip, tiny_config, tiny_images, tiny_mmrl, tiny_prompts
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from helpers.images import model, picture
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from test_images import model, picture
 
 from open_clip_mmrl import augment
 from open_clip_mmrl.augment import Crop, DeviceImages, resized, training_images, weights

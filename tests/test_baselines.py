@@ -2,8 +2,8 @@ import shutil
 
 import pytest
 import torch
-from data.trees import write_tree
-from test_protocols import make_run
+from helpers.runs import make_run
+from helpers.trees import write_tree
 
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import shake
+from helpers.tiny import shake
 from open_clip.transformer import (
     CustomResidualAttentionBlock,
     LayerNormFp32,

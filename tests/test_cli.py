@@ -1,21 +1,13 @@
 """The shell's commands, in process: output, files and exit codes."""
 
 import json
-import re
 
 import pytest
-from test_protocols import write_folder
-from typer.testing import CliRunner
+from helpers.cli import run
+from helpers.runs import write_folder
 
-from open_clip_mmrl import __version__, cli
+from open_clip_mmrl import __version__
 from open_clip_mmrl.assets import MODEL_NAME
-
-
-def run(*args):
-    result = CliRunner().invoke(cli.app, [str(a) for a in args])
-    text = re.sub(r"\x1b\[[0-9;]*m", "", result.output)
-    return result.exit_code, " ".join(text.split()), result
-
 
 TRAIN = ["--data", "digits", "--shots", 2, "--epochs", 1, "--batch-size", 8, "--quiet"]
 TRAIN += ["--device", "cpu", "--test-split", "val", "--rep-dim", 8]

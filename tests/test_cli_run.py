@@ -3,10 +3,10 @@
 import json
 import shlex
 
-import made_results
 import pytest
-from data.trees import write_all
-from test_cli import run
+from helpers import made_results
+from helpers.cli import run
+from helpers.trees import write_all
 
 from open_clip_mmrl.data.catalog import CATALOG, names
 from open_clip_mmrl.reporting import write_report

@@ -7,9 +7,9 @@ import math
 
 import pytest
 import torch
-from conftest import tiny_clip, tiny_config, tiny_images, tiny_mmrl, tiny_prompts
-from test_protocols import go
-from test_trainer import examples
+from helpers.runs import go
+from helpers.tiny import tiny_clip, tiny_config, tiny_images, tiny_mmrl, tiny_prompts
+from helpers.trainer import examples
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
@@ -167,7 +167,7 @@ def test_an_adapter_trained_on_the_gpu_loads_on_the_cpu(tmp_path):
 
 
 def test_a_whole_run_on_the_gpu(tmp_path):
-    from test_protocols import make_run
+    from helpers.runs import make_run
 
     run = make_run(train=TrainConfig(epochs=3, batch_size=5, precision="amp_bf16"))
     results = execute(run, tmp_path / "gpu", Runtime(device="cuda", quiet=True))

@@ -1,5 +1,5 @@
 import pytest
-from test_protocols import make_run
+from helpers.runs import make_run
 
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.data import load_data

@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from conftest import tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
+from helpers.tiny import tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.evaluate import (

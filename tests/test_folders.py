@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_protocols import make_run
+from helpers.runs import make_run
 
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.folders import ADAPTER, RESULTS, claim, finished

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import golden_model, golden_section
+from helpers.golden import golden_model, golden_section
 
 from open_clip_mmrl import MMRLTask, load_official_state_dict
 from open_clip_mmrl.official import _official_names

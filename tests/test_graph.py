@@ -4,7 +4,8 @@ import re
 
 import pytest
 import torch
-from test_trainer import assert_same, make, weights
+from helpers.cuda_graph import Recorder
+from helpers.trainer import assert_same, make, weights
 
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.errors import UsageError
@@ -12,28 +13,6 @@ from open_clip_mmrl.graph import GRAPH_PRECISIONS, WARM_UP, GraphedStep, check_g
 from open_clip_mmrl.optimizer import adamw
 
 CUDA = torch.device("cuda")
-
-
-class Recorder:
-    """In the place of CUDA: what was asked for, and plain calls."""
-
-    def __init__(self, error=None):
-        self.calls, self.error = [], error
-
-    def warm_up(self, run):
-        self.calls.append("warm up")
-        return run()
-
-    def record(self, run):
-        self.calls.append("record")
-        if self.error:
-            raise self.error
-
-        def replay():
-            self.calls.append("replay")
-            return run()
-
-        return replay
 
 
 def graphed(trainer, recorder, said):

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_clip
+from helpers.images import MEAN, STD, model, picture
 from hypothesis import given
 from hypothesis import strategies as st
-from open_clip.model import set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision import transforms
@@ -22,21 +21,6 @@ from open_clip_mmrl.images import (
     train_transform,
 )
 from open_clip_mmrl.seeds import mix_seed
-
-MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
-
-
-def model(**cfg):
-    """Something with an open_clip preprocessing config."""
-    clip = tiny_clip()
-    values = {"size": 16, "mean": MEAN, "std": STD, "interpolation": "bicubic"}
-    set_model_preprocess_cfg(clip, {**values, "resize_mode": "shortest", **cfg})
-    return clip
-
-
-def picture(seed=0, height=30, width=20):
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
 
 
 @pytest.fixture

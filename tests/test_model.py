@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from conftest import (
+from helpers.tiny import (
     shake,
     tiny_clip,
     tiny_config,

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from conftest import golden, golden_model, golden_section, tiny_mmrl
+from helpers.golden import golden, golden_model, golden_section
+from helpers.tiny import tiny_mmrl
 
 from open_clip_mmrl import load_official_state_dict
 from open_clip_mmrl.official import _official_names

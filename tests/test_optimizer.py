@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import tiny_mmrl
+from helpers.tiny import tiny_mmrl
 
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.optimizer import adamw, learning_rate, set_learning_rate, steps_taken

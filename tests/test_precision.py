@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import tiny_clip, tiny_config, tiny_images, tiny_mmrl, tiny_prompts
+from helpers.tiny import tiny_clip, tiny_config, tiny_images, tiny_mmrl, tiny_prompts
 from open_clip.model import convert_weights_to_lp
 from open_clip.transformer import LayerNormFp32
 from torch.utils._python_dispatch import TorchDispatchMode

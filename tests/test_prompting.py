@@ -3,7 +3,7 @@
 import open_clip
 import pytest
 import torch
-from conftest import CONTEXT, tiny_clip
+from helpers.tiny import CONTEXT, tiny_clip
 from torch.nn import functional as F
 
 from open_clip_mmrl.prompting import class_tokens, look_alikes

@@ -2,18 +2,17 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.runs import go, make_run, write_folder
 from PIL import Image
 
 from open_clip_mmrl import TrainConfig, read_adapter_info
 from open_clip_mmrl.assets import MODEL_NAME, TAG
-from open_clip_mmrl.data import load_data
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.protocols import execute
-from open_clip_mmrl.runs import FewShotRun, Runtime
+from open_clip_mmrl.runs import Runtime
 from open_clip_mmrl.trainer import Trainer
 
 KEYS = {
@@ -21,41 +20,6 @@ KEYS = {
     "trainable_parameters", "train_seconds", "train_ms_per_image", "eval_images_per_second",
     "environment",
 }  # fmt: skip
-
-
-def make_run(**changes) -> FewShotRun:
-    values = {
-        "model": MODEL_NAME,
-        "pretrained": TAG,
-        "data": "digits",
-        "method": "mmrl",
-        "classes": "base",
-        "shots": 2,
-        "test_split": "val",
-        "settings": {"start_layer": 5, "rep_dim": 16},
-        "train": TrainConfig(epochs=2, batch_size=5),
-    }
-    return FewShotRun(**{**values, **changes})
-
-
-def go(folder, notes=None, **changes):
-    say = (notes if notes is not None else []).append
-    return execute(make_run(**changes), folder, Runtime(device="cpu", quiet=True, say=say))
-
-
-def write_folder(root: Path, train: dict[str, int], test: int = 3) -> str:
-    """Handwritten digits as PNG files, `train[name]` of a class."""
-    digits = load_data("digits")
-    for part, source in (("train", digits.train), ("test", digits.test)):
-        for label, name in enumerate(digits.class_names):
-            if name not in train:
-                continue
-            pixels = [e.image for e in source if e.label == label]
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for i, array in enumerate(pixels[: train[name] if part == "train" else test]):
-                Image.fromarray(array).save(folder / f"{i}.png")
-    return f"folder:{root}"
 
 
 def test_base_to_novel_run_leaves_adapter_results_and_log(tmp_path):

@@ -4,7 +4,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from conftest import CONTEXT, START, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
+from helpers.tiny import CONTEXT, START, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ import warnings
 import open_clip
 import pytest
 import torch
-from conftest import (
+from helpers.tiny import (
     BASE,
     CONTEXT,
     VOCABULARY,

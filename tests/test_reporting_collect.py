@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from made_results import (
+from helpers.made_results import (
     ENVIRONMENT,
     ablation,
     base_to_novel,

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from made_results import (
+from helpers.made_results import (
     ELEVEN,
     SEEDS,
     SWEEPS,

@@ -3,7 +3,7 @@
 from statistics import mean, median, stdev
 
 import pytest
-from made_results import (
+from helpers.made_results import (
     ELEVEN,
     PAPER,
     SEEDS,

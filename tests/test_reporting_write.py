@@ -7,7 +7,14 @@ from html.parser import HTMLParser
 
 import pytest
 import typer
-from made_results import ENVIRONMENT, ablation, base_to_novel, few_shot, transfer, write_runs
+from helpers.made_results import (
+    ENVIRONMENT,
+    ablation,
+    base_to_novel,
+    few_shot,
+    transfer,
+    write_runs,
+)
 from typer.testing import CliRunner
 
 from open_clip_mmrl.cli.report import report

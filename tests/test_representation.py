@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import shake, tiny_clip, tiny_config, tiny_mmrl
+from helpers.tiny import shake, tiny_clip, tiny_config, tiny_mmrl
 
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
 from open_clip_mmrl.representation import (

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from data.trees import write_tree
+from helpers.trees import write_tree
 
 from open_clip_mmrl import runner
 from open_clip_mmrl.assets import MODEL_NAME

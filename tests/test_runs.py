@@ -1,5 +1,5 @@
 import pytest
-from test_protocols import make_run
+from helpers.runs import make_run
 
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.runs import FewShotRun, dataset_name, training_key

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_protocols import make_run
+from helpers.runs import make_run
 
 from open_clip_mmrl import TrainConfig, selection
 from open_clip_mmrl.assets import MODEL_NAME, TAG

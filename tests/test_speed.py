@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 import torch
-from test_cli import run
-from test_graph import Recorder
+from helpers.cli import run
+from helpers.cuda_graph import Recorder
 
 from open_clip_mmrl import bench as bench_module
 from open_clip_mmrl.assets import MODEL_NAME

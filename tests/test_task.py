@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from conftest import shake, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
+from helpers.tiny import shake, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 

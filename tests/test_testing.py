@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_protocols import make_run
+from helpers.runs import make_run
 
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.building import build_for_training

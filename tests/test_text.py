@@ -4,7 +4,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from conftest import CONTEXT, END, START, tiny_clip, tiny_mmrl, tiny_prompts
+from helpers.tiny import CONTEXT, END, START, tiny_clip, tiny_mmrl, tiny_prompts
 from open_clip.transformer import text_global_pool
 from torch.nn.attention.bias import CausalBias
 

@@ -4,33 +4,15 @@ import json
 
 import pytest
 import torch
-from conftest import tiny_clip, tiny_config, tiny_images, tiny_prompts
+from helpers.tiny import tiny_clip, tiny_config, tiny_images, tiny_prompts
+from helpers.trainer import assert_same, examples, make, weights
 
 from open_clip_mmrl import MMRLCLIP, MMRLTask, TrainConfig
 from open_clip_mmrl.config import PRECISIONS
-from open_clip_mmrl.data import Example
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.images import ImageSet, epoch_batches, train_transform
 from open_clip_mmrl.optimizer import adamw
 from open_clip_mmrl.trainer import CHECKPOINT, LOG, Trainer
-
-
-def examples(count=7, classes=3, size=20):
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (count, size, size, 3), generator=generator, dtype=torch.uint8)
-    return [Example(image=p.numpy(), label=i % classes) for i, p in enumerate(pixels)]
-
-
-def make(folder=None, *, epochs=3, precision="fp32", variant="mmrl", config=None, items=None):
-    model = MMRLCLIP.from_open_clip(tiny_clip().float(), tiny_config(variant=variant))
-    model.learner.reset_parameters(torch.Generator().manual_seed(5))
-    config = config or TrainConfig(epochs=epochs, batch_size=3, precision=precision, seed=2)
-    images = ImageSet(items or examples(), train_transform(model), seed=config.seed)
-    return Trainer(model, tiny_prompts([4, 6, 8]), images, config, folder=folder, quiet=True)
-
-
-def weights(trainer):
-    return {n: p.detach().clone() for n, p in trainer.model.learner.named_parameters()}
 
 
 def record_losses(trainer):
@@ -44,12 +26,6 @@ def record_losses(trainer):
 
     trainer.run_step = run
     return losses
-
-
-def assert_same(first, second):
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name]), name
 
 
 def test_the_steps_are_plain_adamw_over_the_learner():

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import tiny_clip, tiny_images, tiny_mmrl
+from helpers.tiny import tiny_clip, tiny_images, tiny_mmrl
 
 from open_clip_mmrl.suitability import image_reason
 from open_clip_mmrl.vision import ImageTower

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.cli import run
 from PIL import Image
-from test_cli import run
 
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.config import AUGMENTS

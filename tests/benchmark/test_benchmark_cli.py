@@ -6,10 +6,9 @@ import sys
 
 import open_clip
 import pytest
-from shard_sets import (
+from helpers.shard_sets import (
     DIGITS,
     OURS,
-    TAG,
     eval_command,
     results,
     retrieval,
@@ -21,10 +20,8 @@ from shard_sets import (
 from benchmark_adapters import samples
 from benchmark_adapters.cli import PROG, main
 from benchmark_adapters.runs import naming, settle_task
-from open_clip_mmrl.assets import MODEL_NAME
+from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
-
-pytest_plugins = ["benchmark_fixtures"]
 
 
 @pytest.fixture(autouse=True)

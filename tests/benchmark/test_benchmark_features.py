@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.benchmark_shards import sample, write_set
 from safetensors import safe_open
-from test_benchmark_shards import sample, write_set
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset, TensorDataset
 

@@ -11,8 +11,8 @@ import open_clip
 import pytest
 import torch
 from clip_benchmark.metrics import linear_probe as upstream
+from helpers.benchmark_shards import write_set
 from PIL import Image
-from test_benchmark_shards import write_set
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmark_adapters import linear_probe, seam, shards

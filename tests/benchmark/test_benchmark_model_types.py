@@ -3,18 +3,16 @@
 import open_clip
 import pytest
 import torch
-from conftest import shake
-from shard_sets import DIGITS, OURS, TAG, write_adapter
+from helpers.shard_sets import DIGITS, OURS, write_adapter
+from helpers.tiny import shake
 from torch.nn import functional as F
 
 import open_clip_mmrl
 from benchmark_adapters.auto import chosen_features, seen_among
 from benchmark_adapters.model_types import FEATURES, load
 from benchmark_adapters.zeroshot import run_classification, zero_shot_classifier
-from open_clip_mmrl.assets import MODEL_NAME
+from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
-
-pytest_plugins = ["benchmark_fixtures"]
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 TEMPLATES = ["the digit {c}.", "a photo of {c}."]

@@ -12,8 +12,6 @@ from clip_benchmark.metrics import linear_probe, zeroshot_classification
 import benchmark_adapters
 from benchmark_adapters import seam
 
-pytest_plugins = ["benchmark_fixtures"]
-
 PLACES = [(patch.module, patch.name) for patch in seam._patches()]
 TYPES = ["mmrl", "mmrl_fused", "mmrl_frozen", "mmrl_auto"]
 

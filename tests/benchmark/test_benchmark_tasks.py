@@ -5,10 +5,9 @@ import json
 import open_clip
 import pytest
 import torch
-from shard_sets import (
+from helpers.shard_sets import (
     DIGITS,
     OURS,
-    TAG,
     eval_command,
     multi_label,
     pictures,
@@ -21,11 +20,9 @@ from torch.nn import functional as F
 
 from benchmark_adapters import tasks
 from benchmark_adapters.cli import main
-from open_clip_mmrl.assets import MODEL_NAME
+from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.evaluate import build_classifier, predict
-
-pytest_plugins = ["benchmark_fixtures"]
 
 KINDS = {"mmrl": "class", "mmrl_fused": "fused", "mmrl_frozen": "frozen", "open_clip": "class"}
 TYPES = pytest.mark.parametrize("model_type", ["mmrl", "mmrl_fused", "mmrl_frozen"])

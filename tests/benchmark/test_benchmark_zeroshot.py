@@ -5,14 +5,12 @@ import math
 import open_clip
 import pytest
 import torch
-from shard_sets import DIGITS, OURS, TAG
+from helpers.shard_sets import DIGITS, OURS
 from sklearn.metrics import recall_score
 
 from benchmark_adapters import seam, zeroshot
 from benchmark_adapters.zeroshot import accuracy, metrics, run_classification, zero_shot_classifier
-from open_clip_mmrl.assets import MODEL_NAME
-
-pytest_plugins = ["benchmark_fixtures"]
+from open_clip_mmrl.assets import MODEL_NAME, TAG
 
 LIST = ["a photo of the number {c}.", "the digit {c}.", "{c}"]
 BY_CLASS = {name: LIST[: 1 + i % 3] for i, name in enumerate(DIGITS)}

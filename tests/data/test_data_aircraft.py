@@ -1,5 +1,5 @@
 import pytest
-from data.trees import write_tree
+from helpers.trees import write_tree
 
 from open_clip_mmrl.data import load_data
 

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from data.trees import write_tree
+from helpers.trees import write_tree
 from scipy.io import savemat
 
 from open_clip_mmrl.data import annotations

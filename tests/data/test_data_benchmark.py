@@ -4,8 +4,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from helpers.shards import write_root
 from PIL import Image
-from test_data_shards import write_root
 from torchvision.datasets import FakeData, ImageFolder
 
 from open_clip_mmrl.data import load_data, read_image

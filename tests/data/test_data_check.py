@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import typer
-from data.trees import write_all, write_tree
+from helpers.trees import write_all, write_tree
 from typer.testing import CliRunner
 
 from open_clip_mmrl.cli.data import app

@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from data.trees import ground, write_tree
+from helpers.trees import ground, write_tree
 
 from open_clip_mmrl.data import load_data, read_image
 from open_clip_mmrl.data.catalog import CATALOG

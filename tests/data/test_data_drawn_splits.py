@@ -2,7 +2,7 @@ import random
 from collections import Counter
 
 import pytest
-from data.trees import write_tree
+from helpers.trees import write_tree
 
 from open_clip_mmrl.data.catalog import CATALOG
 from open_clip_mmrl.data.drawn_splits import draw_split

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_data_shards import colour, encoded
+from helpers.shards import colour, encoded
 from torchvision.datasets import FakeData
 
 from open_clip_mmrl.data import Example, read_image

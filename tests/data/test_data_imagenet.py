@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from data.trees import IMAGENET, write_tree
+from helpers.trees import IMAGENET, write_tree
 
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.data.catalog import CATALOG

@@ -3,9 +3,8 @@ import shutil
 import numpy as np
 import pytest
 import webdataset
+from helpers.shards import FORMATS, colour, write_root, write_split
 from PIL import Image
-from test_data_remote import cache, site  # noqa: F401 (fixtures)
-from test_data_shards import FORMATS, colour, write_root, write_split
 
 from open_clip_mmrl.data import load_data, read_image
 from open_clip_mmrl.data.prompts import DEFAULT_TEMPLATE
@@ -143,7 +142,7 @@ def test_imagenets_repeated_names_are_told_apart_and_others_are_not(tmp_path):
         load(tmp_path)
 
 
-def test_shards_behind_an_address_are_read_like_local_ones(site, cache):  # noqa: F811
+def test_shards_behind_an_address_are_read_like_local_ones(site, cache):
     folder, address, log = site
     write_root(folder, train=[0, 1, 1, 0], test=[1, 0])
     data, local = load(address), load(folder)
@@ -156,7 +155,7 @@ def test_shards_behind_an_address_are_read_like_local_ones(site, cache):  # noqa
     assert sum(path.endswith(".tar") for path in log) == 3
 
 
-def test_missing_parts_of_an_address_are_told(site):  # noqa: F811
+def test_missing_parts_of_an_address_are_told(site):
     folder, address, _ = site
     with pytest.raises(UsageError, match=rf"wds:{address}: none of train, val, test is there"):
         load(address)

@@ -1,14 +1,11 @@
-"""What the tests of the seam share, given by `pytest_plugins = ["benchmark_fixtures"]`.
-
-Not a conftest.py: it would take the place of tests/conftest.py, which tests import by that name.
-"""
+"""Fixtures of the tests of the seam: `conftest.py` names this module in `pytest_plugins`."""
 
 from pathlib import Path
 
 import pytest
-from shard_sets import DIGITS, single_label, write_adapter
 
 import benchmark_adapters
+from helpers.shard_sets import DIGITS, single_label, write_adapter
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import webdataset
-from conftest import shake
 from PIL import Image
 
 import open_clip_mmrl
+from helpers.tiny import shake
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 
 OURS = f"mmrl-{MODEL_NAME}"

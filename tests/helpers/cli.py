@@ -1,0 +1,15 @@
+"""A command of the shell, run in this process."""
+
+from __future__ import annotations
+
+import re
+
+from typer.testing import CliRunner
+
+from open_clip_mmrl import cli
+
+
+def run(*args):
+    result = CliRunner().invoke(cli.app, [str(a) for a in args])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", result.output)
+    return result.exit_code, " ".join(text.split()), result

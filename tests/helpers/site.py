@@ -1,0 +1,63 @@
+"""A web server on this machine, and a cache of shards of its own."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder; every request is noted in `log`."""
+
+    def __init__(self, *args, log, **kwargs):
+        self.log = log
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self):
+        self.log.append(self.path)
+        if self.path == "/private":
+            self.send_error(401)
+        elif self.path.startswith("/busy") and self.log.count(self.path) < 3:
+            self.send_error(503)
+        elif self.path in ("/short.tar", "/endless.tar"):
+            self.send_response(200)
+            if self.path == "/short.tar":
+                self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"x" * 10)  # and the connection is closed
+        else:
+            super().do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def serve(folder):
+    """The address of a server on this machine that serves `folder`, and its log."""
+    log = []
+    handler = partial(Handler, directory=str(folder), log=log)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", log
+        finally:
+            server.shutdown()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("OPEN_CLIP_MMRL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def site(tmp_path, cache):
+    (tmp_path / "site").mkdir()
+    with serve(tmp_path / "site") as (address, log):
+        yield tmp_path / "site", address, log

@@ -1,0 +1,104 @@
+"""Tiny models, built in milliseconds."""
+
+from __future__ import annotations
+
+import torch
+from open_clip.model import CLIP, CustomTextCLIP
+
+from open_clip_mmrl import MMRLCLIP, MMRLConfig
+
+VOCABULARY, CONTEXT = 40, 12
+START, END = VOCABULARY - 2, VOCABULARY - 1
+
+
+def tiny_clip(
+    *,
+    custom: bool = False,
+    image_layers: int = 3,
+    text_layers: int = 3,
+    vision: dict | None = None,
+    text: dict | None = None,
+    seed: int = 0,
+    **kwargs,
+):
+    """An open_clip model of a few thousand parameters with weights large enough to matter."""
+    torch.manual_seed(seed)
+    vision_cfg = {
+        "image_size": 16,
+        "patch_size": 8,
+        "width": 16,
+        "head_width": 8,
+        "layers": image_layers,
+        **(vision or {}),
+    }
+    text_cfg = {
+        "context_length": CONTEXT,
+        "vocab_size": VOCABULARY,
+        "width": 12,
+        "heads": 2,
+        "layers": text_layers,
+        **(text or {}),
+    }
+    model = (CustomTextCLIP if custom else CLIP)(10, vision_cfg, text_cfg, **kwargs)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return model.double().eval()
+
+
+def tiny_config(**kwargs) -> MMRLConfig:
+    values = {"num_rep_tokens": 2, "rep_dim": 6, "start_layer": 2, "residual_rank": 2}
+    return MMRLConfig(**{**values, "proj_rank": 3, **kwargs})
+
+
+def tiny_mmrl(clip=None, **kwargs) -> MMRLCLIP:
+    """A tiny model whose learner is far from its start, so that every part shows."""
+    model = MMRLCLIP.from_open_clip(clip or tiny_clip(), tiny_config(**kwargs))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.learner.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(0.3 * noise)
+    return model.eval()
+
+
+def tiny_prompts(lengths, seed: int = 0, first: int | None = None) -> torch.Tensor:
+    """Token ids [C, CONTEXT]: START, random words, END, zeros; `lengths` count both ends."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.zeros(len(lengths), CONTEXT, dtype=torch.long)
+    for row, length in zip(tokens, lengths, strict=True):
+        words = torch.randint(1, START, (length - 2,), generator=generator)
+        row[0], row[1 : length - 1], row[length - 1] = first or START, words, END
+    return tokens
+
+
+def tiny_images(count: int = 3, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, 16, 16, generator=generator, dtype=torch.float64)
+
+
+BASE = "Tiny-8-test"
+
+
+def tiny_model_config(**kwargs) -> dict:
+    """The open_clip config of a tiny base; `kwargs` replaces or adds top-level keys."""
+    vision = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 3}
+    text = {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": 12, "heads": 2}
+    return {
+        "embed_dim": 10,
+        "vision_cfg": vision,
+        "text_cfg": {**text, "layers": 3},
+        **kwargs,
+    }
+
+
+def shake(model: torch.nn.Module, seed: int = 0, std: float = 0.2) -> torch.nn.Module:
+    """Noise on every parameter with dimensions, in place, so that all of them show."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim:
+                parameter.add_(std * torch.randn(parameter.shape, generator=generator))
+    return model
