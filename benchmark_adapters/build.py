@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from open_clip_mmrl.data.messages import listing
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.files import write_atomically
+from open_clip_mmrl.utils.files import write_atomically
+from open_clip_mmrl.utils.text import listing
 
 from .notices import warn
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from open_clip_mmrl.building import resolve_pretrained
 from open_clip_mmrl.config import VARIANTS, TrainConfig
-from open_clip_mmrl.data.messages import did_you_mean
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.names import base_name, name_for
 from open_clip_mmrl.recipes import changed, recipe
+from open_clip_mmrl.utils.text import did_you_mean
 
 METHODS = ("zeroshot", "linear_probe", *VARIANTS)
 SHOTS = (1, 2, 4, 8, 16)

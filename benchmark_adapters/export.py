@@ -25,11 +25,11 @@ from PIL import Image
 
 from open_clip_mmrl.data import Example, ImageData, load_data, read_image
 from open_clip_mmrl.data.example import ShardImage
-from open_clip_mmrl.data.messages import listing
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.files import write_atomically
-from open_clip_mmrl.progress import Progress
+from open_clip_mmrl.utils.files import write_atomically
+from open_clip_mmrl.utils.progress import Progress
+from open_clip_mmrl.utils.text import listing
 
 PARTS = ("train", "val", "test")
 MAX_COUNT = 10_000

@@ -26,8 +26,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from open_clip_mmrl.data.messages import listing
-from open_clip_mmrl.files import write_atomically
+from open_clip_mmrl.utils.files import write_atomically
+from open_clip_mmrl.utils.text import listing
 
 _FIRST = 8
 """Images that stand for all in telling whether the preprocessing is the same."""

@@ -21,13 +21,13 @@ from open_clip_mmrl.building import build_for_training
 from open_clip_mmrl.config import VARIANTS
 from open_clip_mmrl.data import ImageData
 from open_clip_mmrl.data.prompts import readable
-from open_clip_mmrl.devices import pick_device
-from open_clip_mmrl.files import json_bytes
 from open_clip_mmrl.folders import ADAPTER
 from open_clip_mmrl.model import MMRLCLIP
 from open_clip_mmrl.names import name_for
 from open_clip_mmrl.probe import frozen_features, train_probe
 from open_clip_mmrl.protocols import FewShotRun, Runtime, execute
+from open_clip_mmrl.utils.devices import pick_device
+from open_clip_mmrl.utils.files import json_bytes
 
 from .cli import as_command_line
 from .comparison import Comparison, Job

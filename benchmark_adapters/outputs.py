@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.files import json_bytes, write_atomically
+from open_clip_mmrl.utils.files import json_bytes, write_atomically
 
 from .model_types import FEATURES
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from open_clip_mmrl.data.messages import listing
 from open_clip_mmrl.data.shards import IMAGES
+from open_clip_mmrl.utils.text import listing
 
 _broken = None
 """Counter of the broken images left out, shared with workers; None: they are errors."""

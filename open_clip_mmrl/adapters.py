@@ -18,9 +18,9 @@ from torch import Tensor
 from .bases import check_base, describe_base
 from .config import MMRLConfig
 from .errors import UsageError
-from .files import write_atomically
 from .model import MMRLCLIP
 from .names import base_name
+from .utils.files import write_atomically
 
 FORMAT_VERSION = 1
 HEADER = "open_clip_mmrl"

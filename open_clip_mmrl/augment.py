@@ -20,7 +20,7 @@ from .cache import CACHE_GB, decoded
 from .config import TrainConfig
 from .data.example import Example
 from .images import ImageSet, train_transform
-from .seeds import mix_seed
+from .utils.seeds import mix_seed
 
 _MAX_PIXELS = 2**24  # of one canvas, padding and all: 200 MB as float32
 

@@ -18,7 +18,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .building import RANDOM, build_for_training
 from .config import TrainConfig
-from .devices import pick_device
 from .evaluate import build_classifier, class_scores
 from .graph import WARM_UP, GraphedStep, check_graph
 from .model import MMRLCLIP
@@ -27,6 +26,7 @@ from .precision import autocast, check_precision, gradient_scaler, half_type, ha
 from .prompting import class_tokens
 from .reference import ReferenceTask
 from .task import MMRLTask
+from .utils.devices import pick_device
 
 OURS, REFERENCE, OPEN_CLIP = "ours", "reference", "open_clip"
 

@@ -16,12 +16,12 @@ from torch import Generator
 from . import assets
 from .adapters import read_adapter_info
 from .config import VARIANTS, MMRLConfig
-from .data.messages import did_you_mean, listing
 from .errors import UsageError
 from .model import MMRLCLIP
 from .names import name_for, split_name
 from .registry import registered_config
-from .seeds import mix_seed
+from .utils.seeds import mix_seed
+from .utils.text import did_you_mean, listing
 
 RANDOM = object()
 """In place of weights: leave them as they were drawn."""

@@ -18,12 +18,12 @@ from .building import Built, build_for_training, build_from_adapter
 from .config import TrainConfig
 from .data import DEFAULT_TEMPLATE
 from .data.example import Example
-from .devices import pick_device
 from .errors import UsageError
 from .evaluate import build_classifier, predict
 from .images import ImageSet, eval_transform, in_order, loader
 from .prompting import class_tokens
 from .trainer import Trainer
+from .utils.devices import pick_device
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):

@@ -18,12 +18,12 @@ from torch import Tensor
 from .data.prompts import readable
 from .errors import UsageError
 from .model import MMRLCLIP
-from .oom import explained
 from .ops import FUSIONS, cosine_logits, mix, unit
 from .precision import autocast, half_weights
-from .progress import Progress
 from .scores import accuracy
 from .task import image_branches
+from .utils.oom import explained
+from .utils.progress import Progress
 
 SCORED = ("class", "fused", "frozen")
 

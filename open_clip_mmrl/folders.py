@@ -12,9 +12,9 @@ import numpy as np
 
 from .data import ImageData
 from .errors import UsageError
-from .files import json_bytes, write_atomically
 from .runs import FewShotRun
 from .trainer import CHECKPOINT
+from .utils.files import json_bytes, write_atomically
 
 ADAPTER, RESULTS, SETTINGS = "adapter.safetensors", "results.json", "run.json"
 SELECTION, TARGETS = "selection.json", "targets"

@@ -18,7 +18,7 @@ from torchvision.transforms import InterpolationMode
 
 from .cache import ImageCache
 from .data.example import Example, read_image
-from .seeds import mix_seed
+from .utils.seeds import mix_seed
 
 Transform = Callable[[object], Tensor]
 EVAL_BATCH = 100

@@ -13,10 +13,10 @@ from typing import Any
 from .building import resolve_name
 from .config import VARIANTS, MMRLConfig, TrainConfig
 from .data.catalog import CATALOG, IMAGENET, find_entry, names
-from .data.messages import did_you_mean
 from .errors import UsageError
 from .recipes import CHOSEN, PROTOCOLS, SWEEPS, ablated, changed, recipe, sweep_values
 from .runs import METHODS, FewShotRun, dataset_name, training_key
+from .utils.text import did_you_mean
 
 _SHIPPED = ("digits", "scrawl")
 _SHOTS = {"few-shot": (1, 2, 4, 8, 16)}

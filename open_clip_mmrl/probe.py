@@ -25,8 +25,8 @@ from .data import Example, ImageData
 from .images import ImageSet, eval_transform, in_order, loader
 from .model import MMRLCLIP
 from .precision import autocast, half_weights
-from .progress import Progress
 from .sampling import few_shot_subset
+from .utils.progress import Progress
 
 GRID = tuple(10.0**power for power in (6, 4, 2, 0, -2, -4, -6))
 STEPS = 8

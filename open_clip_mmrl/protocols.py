@@ -17,9 +17,6 @@ from .baselines import probe_results
 from .building import Built, build_for_training, resolve_name, resolve_pretrained
 from .config import VARIANTS
 from .data import ImageData, load_data
-from .devices import pick_device
-from .environment import environment
-from .files import json_bytes, write_atomically
 from .folders import ADAPTER, RESULTS, TARGETS, claim, digest, finished
 from .prompting import class_tokens, look_alikes
 from .runs import FewShotRun, Runtime, dataset_name, training_key
@@ -27,6 +24,9 @@ from .selection import select
 from .testing import score_run
 from .trainer import CHECKPOINT, Trainer
 from .transfer import late_targets, score_targets, sizes_of
+from .utils.devices import pick_device
+from .utils.environment import environment
+from .utils.files import json_bytes, write_atomically
 
 _TRAINED = ("trainable_parameters", "train_seconds", "train_ms_per_image", "skipped_steps")
 

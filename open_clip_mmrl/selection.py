@@ -19,14 +19,14 @@ from .augment import training_images
 from .building import Built
 from .config import MMRLConfig
 from .data import ImageData
-from .files import json_bytes, write_atomically
 from .folders import SELECTION
 from .prompting import class_tokens
 from .runs import FewShotRun, Runtime
 from .sampling import base_novel_split
-from .seeds import mix_seed
 from .testing import score_run
 from .trainer import Trainer
+from .utils.files import json_bytes, write_atomically
+from .utils.seeds import mix_seed
 
 LAMBDAS = (0.2, 0.5, 1.0, 3.0, 6.0)
 BETAS = (0.3, 0.6, 0.9)

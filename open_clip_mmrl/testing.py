@@ -22,7 +22,6 @@ from .data import ImageData
 from .evaluate import build_classifier, predict, predict_all
 from .images import ImageSet, eval_transform, in_order, loader
 from .ops import mix
-from .progress import Progress
 from .prompting import class_tokens
 from .runs import FewShotRun, Runtime
 from .sampling import base_novel_split
@@ -34,6 +33,7 @@ from .scores import (
     harmonic_mean,
     per_class_accuracy,
 )
+from .utils.progress import Progress
 
 DECOUPLED = {"w/o DS1": ("class", "class"), "w/o DS2": ("fused", "fused")}
 """What the ablation of the decoupling scores base and novel classes with."""

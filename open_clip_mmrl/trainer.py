@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from .config import TrainConfig
-from .files import write_atomically
 from .graph import GraphedStep, check_graph
 from .images import ImageSet, epoch_batches, loader
 from .model import MMRLCLIP
-from .oom import explained
 from .optimizer import adamw, learning_rate, set_learning_rate, steps_taken
 from .precision import autocast, check_precision, gradient_scaler, half_weights
-from .progress import Progress
 from .task import MMRLTask
+from .utils.files import write_atomically
+from .utils.oom import explained
+from .utils.progress import Progress
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"

@@ -11,11 +11,11 @@ from typing import Any
 from .building import Built
 from .data import ImageData, load_data
 from .data.check import sizes
-from .files import json_bytes, write_atomically
 from .folders import TARGETS
 from .recipes import target_beta
 from .runs import FewShotRun, Runtime, dataset_name
 from .testing import score_target
+from .utils.files import json_bytes, write_atomically
 
 
 def score_targets(

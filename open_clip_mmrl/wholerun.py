@@ -21,10 +21,10 @@ from .bench import class_names
 from .building import RANDOM, build_for_training
 from .config import TrainConfig
 from .data.example import Example
-from .devices import pick_device
 from .errors import UsageError
 from .prompting import class_tokens
 from .trainer import Trainer
+from .utils.devices import pick_device
 
 _PICTURES = 32  # different ones; every file holds one of them
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from open_clip_mmrl import MMRLCLIP, adapters, bases, load_adapter, read_adapter_info, save_adapter
 from open_clip_mmrl.adapters import HEADER, is_adapter
-from open_clip_mmrl.files import write_atomically
+from open_clip_mmrl.utils.files import write_atomically
 
 NAMES = ["cat", "hot_dog", "Äpfel 🍎"]
 

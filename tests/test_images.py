@@ -20,7 +20,7 @@ from open_clip_mmrl.images import (
     loader,
     train_transform,
 )
-from open_clip_mmrl.seeds import mix_seed
+from open_clip_mmrl.utils.seeds import mix_seed
 
 
 @pytest.fixture

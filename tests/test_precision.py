@@ -11,7 +11,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from open_clip_mmrl import MMRLCLIP, MMRLTask, save_adapter
 from open_clip_mmrl.config import PRECISIONS
-from open_clip_mmrl.devices import pick_device
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.precision import (
     _try_kernels,
@@ -21,6 +20,7 @@ from open_clip_mmrl.precision import (
     half_type,
     half_weights,
 )
+from open_clip_mmrl.utils.devices import pick_device
 
 CPU = torch.device("cpu")
 IMAGES, TOKENS, LABELS = tiny_images().float(), tiny_prompts([4, 7, 12]), torch.tensor([0, 2, 1])

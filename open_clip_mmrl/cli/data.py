@@ -32,7 +32,7 @@ def check(
     """Which of the fifteen data sets are there, and what is missing and where it belongs."""
     from ..data.catalog import CATALOG
     from ..data.check import check as check_data
-    from ..files import json_bytes, write_atomically
+    from ..utils.files import json_bytes, write_atomically
 
     found = check_data(data_root)
     out.print(_table(found))

@@ -55,12 +55,12 @@ def evaluate(
     """Score an adapter, and frozen CLIP beside it."""
     from ..building import build_from_adapter
     from ..data import load_data
-    from ..devices import pick_device
     from ..evaluate import choose_features
     from ..runs import Runtime
     from ..scores import accuracy
     from ..tables import scores_table
     from ..testing import percent, score_part
+    from ..utils.devices import pick_device
 
     loaded = load_data(data, data_root=data_root, template=template, quiet=quiet)
     loaded = loaded.select(classes.value)

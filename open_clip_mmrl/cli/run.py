@@ -165,9 +165,9 @@ def run(
 def _show(planned, output: Path, runtime) -> None:
     """Every run with an estimate of its time, and the sum."""
     from ..data import load_data
-    from ..devices import pick_device
     from ..estimate import in_words, matrix_product_rate, seconds_of
     from ..runner import unfinished
+    from ..utils.devices import pick_device
 
     rate = matrix_product_rate(pick_device(runtime.device))
     todo, data, total = unfinished(planned, output), {}, 0.0

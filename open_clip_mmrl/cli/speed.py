@@ -76,9 +76,9 @@ def speed(
     """Time ours, the paper-literal reference and plain open_clip, in one run."""
     from .. import speed as bench
     from .. import wholerun
-    from ..files import json_bytes, write_atomically
     from ..report import speed_figure
     from ..tables import speed_table
+    from ..utils.files import json_bytes, write_atomically
 
     common = {
         "model": model,

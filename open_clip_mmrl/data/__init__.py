@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..utils.text import did_you_mean
 from .base import Classes, Example, ImageData, read_image
 from .benchmark import SPLITS, read_benchmark
 from .catalog import CATALOG
 from .coop import read_coop
 from .digits import read_digits
 from .folder import read_folder
-from .messages import did_you_mean
 from .prompts import DEFAULT_TEMPLATE, parse_template, prompts
 from .scrawl import read_scrawl
 from .wds import read_wds

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..utils.text import did_you_mean
 from .catalog import Entry
-from .messages import did_you_mean
 from .split_file import Rows
 from .tree import read_lines
 

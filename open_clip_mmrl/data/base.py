@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..sampling import base_novel_split, few_shot_subset
+from ..utils.text import listing
 from .example import Example, read_image
-from .messages import listing
 from .prompts import parse_template, readable
 
 __all__ = ["Classes", "Example", "ImageData", "read_image"]

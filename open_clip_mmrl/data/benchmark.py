@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..progress import Progress
+from ..utils.progress import Progress
+from ..utils.text import did_you_mean, listing
 from .base import Example, ImageData
 from .example import DatasetItem
-from .messages import did_you_mean, listing
 from .remote import is_url
 from .shards import PARTS
 from .wds import choose_template, read_wds, tell_apart

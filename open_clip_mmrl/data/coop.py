@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UsageError
+from ..utils.text import did_you_mean, listing
 from .aircraft import read_aircraft
 from .base import Example, ImageData
 from .catalog import CATALOG, Entry, find_entry
 from .drawn_splits import draw_split
 from .imagenet import read_imagenet
-from .messages import did_you_mean, listing
 from .prompts import DEFAULT_TEMPLATE
 from .split_file import Rows, read_split
 

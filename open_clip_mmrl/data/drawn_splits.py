@@ -11,9 +11,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from ..utils.text import listing
 from .annotations import read_cars, read_flowers, read_pets, read_sun, read_ucf
 from .catalog import Entry
-from .messages import listing
 from .split_file import Rows, names_by_label
 from .tree import class_folders, image_names
 

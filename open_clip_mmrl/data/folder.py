@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from ..errors import UsageError
+from ..utils.text import listing
 from .base import Example, ImageData
-from .messages import listing
 from .prompts import DEFAULT_TEMPLATE
 
 IMAGE_SUFFIXES = frozenset(

@@ -23,9 +23,9 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import UsageError
+from ..utils.text import listing
 from .catalog import CATALOG, CLASS_NAMES, IMAGENET, Entry
 from .example import Example
-from .messages import listing
 from .prompts import readable
 from .tree import class_folders, image_names, read_lines
 

@@ -19,7 +19,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from ..errors import UsageError
-from ..progress import Progress
+from ..utils.progress import Progress
 
 CACHE = "OPEN_CLIP_MMRL_CACHE"
 TIMEOUT = 60  # seconds without a byte

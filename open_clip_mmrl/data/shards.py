@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UsageError
+from ..utils.text import listing
 from .example import Example, ShardImage
-from .messages import listing
 from .remote import decode, fetch_text, is_url
 
 PARTS = ("train", "val", "test")

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .messages import listing
+from ..utils.text import listing
 
 SHAPE = 'a split file is {"train": [[path, label, classname], ...], "val": ..., "test": ...}'
 Rows = list[tuple[str, int, str]]

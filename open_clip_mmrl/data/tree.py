@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 
 from ..errors import UsageError
+from ..utils.text import listing
 from .folder import IMAGE_SUFFIXES
-from .messages import listing
 
 
 def require(path: Path, source: str) -> Path:

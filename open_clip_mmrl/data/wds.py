@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError
-from ..progress import Progress
+from ..utils.progress import Progress
+from ..utils.text import listing
 from .base import Example, ImageData
-from .messages import listing
 from .prompts import DEFAULT_TEMPLATE, parse_template
 from .remote import fetch_shard, is_url
 from .shards import CLASS_NAMES, PARTS, TEMPLATES, index_shard, parts_of, read_layout, shard_urls

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import write_atomically
+from ..utils.files import write_atomically
 from .collect import collect
 from .compose import compose
 from .drawing import image_bytes

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from open_clip_mmrl.oom import explained
+from open_clip_mmrl.utils.oom import explained
 
 TOLD = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 1 GiB"
 
