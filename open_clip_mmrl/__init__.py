@@ -2,11 +2,11 @@
 
 from .adapters import load_adapter, read_adapter_info, save_adapter
 from .config import MMRLConfig, TrainConfig
-from .losses import MMRLLoss
-from .model import MMRLCLIP, encode_image_each
+from .models.losses import MMRLLoss
+from .models.mmrl_clip import MMRLCLIP, encode_image_each
+from .models.task import MMRLTask
 from .official import load_official_state_dict
 from .registry import register, unregister
-from .task import MMRLTask
 
 __version__ = "0.1.0"
 

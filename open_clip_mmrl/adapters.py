@@ -18,7 +18,7 @@ from torch import Tensor
 from .bases import check_base, describe_base
 from .config import MMRLConfig
 from .errors import UsageError
-from .model import MMRLCLIP
+from .models.mmrl_clip import MMRLCLIP
 from .names import base_name
 from .utils.files import write_atomically
 

@@ -16,7 +16,7 @@ from .data import ImageData
 from .data.prompts import readable
 from .evaluate import build_classifier
 from .folders import TARGETS
-from .ops import cosine_logits, unit
+from .models.ops import cosine_logits, unit
 from .probe import LinearProbe, frozen_features, train_probe
 from .prompting import class_tokens
 from .runs import FewShotRun, Runtime

@@ -20,12 +20,12 @@ from .building import RANDOM, build_for_training
 from .config import TrainConfig
 from .evaluate import build_classifier, class_scores
 from .graph import WARM_UP, GraphedStep, check_graph
-from .model import MMRLCLIP
+from .models.mmrl_clip import MMRLCLIP
+from .models.precision import autocast, check_precision, gradient_scaler, half_type, half_weights
+from .models.reference import ReferenceTask
+from .models.task import MMRLTask
 from .optimizer import adamw
-from .precision import autocast, check_precision, gradient_scaler, half_type, half_weights
 from .prompting import class_tokens
-from .reference import ReferenceTask
-from .task import MMRLTask
 from .utils.devices import pick_device
 
 OURS, REFERENCE, OPEN_CLIP = "ours", "reference", "open_clip"

@@ -17,7 +17,7 @@ from . import assets
 from .adapters import read_adapter_info
 from .config import VARIANTS, MMRLConfig
 from .errors import UsageError
-from .model import MMRLCLIP
+from .models.mmrl_clip import MMRLCLIP
 from .names import name_for, split_name
 from .registry import registered_config
 from .utils.seeds import mix_seed

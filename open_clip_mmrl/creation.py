@@ -13,7 +13,7 @@ from torch import nn
 from .adapters import FREE_FIELDS, is_adapter, load_adapter, read_adapter_info, read_metadata
 from .config import MMRLConfig
 from .errors import UsageError
-from .model import MMRLCLIP, as_config
+from .models.mmrl_clip import MMRLCLIP, as_config
 from .names import base_name, name_for, split_name
 
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from .config import VARIANTS
 from .data import ImageData
 from .data.prompts import prompts
+from .models.precision import half_type
 from .names import split_name
-from .precision import half_type
 from .registry import registered_config
 from .runs import FewShotRun
 from .selection import BETAS, LAMBDAS

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from .data.prompts import readable
 from .errors import UsageError
-from .model import MMRLCLIP
-from .ops import FUSIONS, cosine_logits, mix, unit
-from .precision import autocast, half_weights
+from .models.mmrl_clip import MMRLCLIP
+from .models.ops import FUSIONS, cosine_logits, mix, unit
+from .models.precision import autocast, half_weights
+from .models.task import image_branches
 from .scores import accuracy
-from .task import image_branches
 from .utils.oom import explained
 from .utils.progress import Progress
 

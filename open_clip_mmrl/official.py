@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .adapters import load_learner
-from .model import MMRLCLIP
+from .models.mmrl_clip import MMRLCLIP
 
 _PREFIX = "representation_learner."
 # What an official checkpoint holds beside the learner: all of CLIP, and constants of the prompts.

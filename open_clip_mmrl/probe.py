@@ -23,8 +23,8 @@ from torch import Tensor
 
 from .data import Example, ImageData
 from .images import ImageSet, eval_transform, in_order, loader
-from .model import MMRLCLIP
-from .precision import autocast, half_weights
+from .models.mmrl_clip import MMRLCLIP
+from .models.precision import autocast, half_weights
 from .sampling import few_shot_subset
 from .utils.progress import Progress
 

@@ -30,9 +30,9 @@ from .adapters import is_adapter, read_adapter_info
 from .config import MMRLConfig
 from .creation import create
 from .errors import UsageError
-from .model import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
+from .models.mmrl_clip import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
+from .models.support import why_not
 from .names import PREFIXES, name_for, split_name
-from .suitability import why_not
 
 _OURS = {"CLIP": MMRLPlainCLIP, "CustomTextCLIP": MMRLCustomTextCLIP}
 _HOOKED = ("CLIP", "CustomTextCLIP", "create_model")

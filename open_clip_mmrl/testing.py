@@ -21,7 +21,7 @@ from .building import Built
 from .data import ImageData
 from .evaluate import build_classifier, predict, predict_all
 from .images import ImageSet, eval_transform, in_order, loader
-from .ops import mix
+from .models.ops import mix
 from .prompting import class_tokens
 from .runs import FewShotRun, Runtime
 from .sampling import base_novel_split

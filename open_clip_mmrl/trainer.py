@@ -17,10 +17,10 @@ from torch import Tensor
 from .config import TrainConfig
 from .graph import GraphedStep, check_graph
 from .images import ImageSet, epoch_batches, loader
-from .model import MMRLCLIP
+from .models.mmrl_clip import MMRLCLIP
+from .models.precision import autocast, check_precision, gradient_scaler, half_weights
+from .models.task import MMRLTask
 from .optimizer import adamw, learning_rate, set_learning_rate, steps_taken
-from .precision import autocast, check_precision, gradient_scaler, half_weights
-from .task import MMRLTask
 from .utils.files import write_atomically
 from .utils.oom import explained
 from .utils.progress import Progress

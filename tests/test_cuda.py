@@ -25,10 +25,10 @@ from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.graph import GRAPH_PRECISIONS
 from open_clip_mmrl.images import ImageSet, train_transform
-from open_clip_mmrl.precision import autocast, half_weights
+from open_clip_mmrl.models.precision import autocast, half_weights
+from open_clip_mmrl.models.text_tower import _causal
 from open_clip_mmrl.protocols import execute
 from open_clip_mmrl.runs import Runtime
-from open_clip_mmrl.text import _causal
 from open_clip_mmrl.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

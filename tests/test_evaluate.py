@@ -17,8 +17,8 @@ from open_clip_mmrl.evaluate import (
     predict_all,
     raw_logits,
 )
+from open_clip_mmrl.models.image_tower import ImageTower
 from open_clip_mmrl.scores import harmonic_mean
-from open_clip_mmrl.vision import ImageTower
 
 IMAGES, TOKENS = tiny_images(5), tiny_prompts([4, 7, 12, 5])
 LABELS = torch.tensor([0, 1, 2, 3, 0])

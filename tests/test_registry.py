@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 import open_clip_mmrl
 from open_clip_mmrl import MMRLCLIP, MMRLConfig, MMRLTask, assets, registry, save_adapter
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.model import MMRLCustomTextCLIP, MMRLPlainCLIP
+from open_clip_mmrl.models.mmrl_clip import MMRLCustomTextCLIP, MMRLPlainCLIP
 
 MMRL, MMRLPP = f"mmrl-{BASE}", f"mmrlpp-{BASE}"
 IMAGES, TOKENS = tiny_images(3).float(), tiny_prompts([4, 7, 12])

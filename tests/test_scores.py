@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.ops import mix
+from open_clip_mmrl.models.ops import mix
 from open_clip_mmrl.scores import (
     accuracy,
     alpha_curve,

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from ..config import AUGMENTS, PRECISIONS, VARIANTS
 from ..errors import UsageError
-from ..ops import FUSIONS
+from ..models.ops import FUSIONS
 
 out = Console()
 err = Console(stderr=True)

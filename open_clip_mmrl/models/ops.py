@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .errors import UsageError
+from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from .model import MMRLCLIP
+    from .mmrl_clip import MMRLCLIP
 
 
 def unit(feature: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
-from .config import MMRLConfig
+from ..config import MMRLConfig
 
 TOKEN_STD = 0.02
 

@@ -9,7 +9,7 @@ import torch
 from helpers.tiny import shake, tiny_clip, tiny_config, tiny_mmrl
 
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
-from open_clip_mmrl.representation import (
+from open_clip_mmrl.models.learner import (
     FullProjection,
     PerLayerAligner,
     RepresentationLearner,

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from open_clip_mmrl import MMRLCLIP, MMRLTask, save_adapter
 from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.precision import (
+from open_clip_mmrl.models.precision import (
     _try_kernels,
     autocast,
     check_precision,

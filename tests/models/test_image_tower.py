@@ -6,8 +6,8 @@ import pytest
 import torch
 from helpers.tiny import tiny_clip, tiny_images, tiny_mmrl
 
-from open_clip_mmrl.suitability import image_reason
-from open_clip_mmrl.vision import ImageTower
+from open_clip_mmrl.models.image_tower import ImageTower
+from open_clip_mmrl.models.support import image_reason
 
 IMAGES = tiny_images(3)
 TOWERS = {

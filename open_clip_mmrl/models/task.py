@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .image_tower import ImageFeatures
 from .losses import MMRLLoss
-from .model import MMRLCLIP
+from .mmrl_clip import MMRLCLIP
 from .ops import cosine_logits, mix, unit
-from .vision import ImageFeatures
 
 
 def image_branches(

@@ -8,10 +8,10 @@ from helpers.tiny import CONTEXT, END, START, tiny_clip, tiny_mmrl, tiny_prompts
 from open_clip.transformer import text_global_pool
 from torch.nn.attention.bias import CausalBias
 
-from open_clip_mmrl import text
-from open_clip_mmrl.grouping import length_groups
-from open_clip_mmrl.suitability import text_reason
-from open_clip_mmrl.text import TextTower
+from open_clip_mmrl.models import text_tower as text
+from open_clip_mmrl.models.class_prompts import length_groups
+from open_clip_mmrl.models.support import text_reason
+from open_clip_mmrl.models.text_tower import TextTower
 
 TOKENS = tiny_prompts([4, 7, 12, 3, 5])
 CAUSAL = text._causal

@@ -8,9 +8,10 @@ from helpers.tiny import CONTEXT, START, tiny_clip, tiny_images, tiny_mmrl, tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from open_clip_mmrl import MMRLTask, blocks
-from open_clip_mmrl.grouping import length_groups
-from open_clip_mmrl.reference import ReferenceTask
+from open_clip_mmrl import MMRLTask
+from open_clip_mmrl.models import blocks
+from open_clip_mmrl.models.class_prompts import length_groups
+from open_clip_mmrl.models.reference import ReferenceTask
 
 
 def assert_agree(model, tokens, images, labels, chunk=None):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .errors import UsageError
+from ..errors import UsageError
 
 
 def _cosine_distance(feature: Tensor, frozen: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
-from .text import TextTower
+from .text_tower import TextTower
 
 POOL_TYPES = ("argmax", "eos", "last")
 

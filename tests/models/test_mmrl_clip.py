@@ -21,14 +21,14 @@ from torch.nn import functional as F
 
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.model import (
+from open_clip_mmrl.models.image_tower import ImageTower
+from open_clip_mmrl.models.mmrl_clip import (
     FEATURES,
     MMRLCustomTextCLIP,
     MMRLPlainCLIP,
     as_config,
     encode_image_each,
 )
-from open_clip_mmrl.vision import ImageTower
 
 IMAGES, TOKENS = tiny_images(3), tiny_prompts([4, 7, 12, 5])
 BOTH = pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])

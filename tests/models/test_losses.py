@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from open_clip_mmrl import MMRLLoss
 from open_clip_mmrl.config import REGULARIZERS
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.losses import DISTANCES
+from open_clip_mmrl.models.losses import DISTANCES
 
 LABELS = torch.tensor([0, 2, 1])
 

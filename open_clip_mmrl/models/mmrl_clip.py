@@ -15,13 +15,13 @@ from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import MMRLConfig, as_config
-from .errors import UsageError
-from .grouping import ClassPrompts
-from .representation import RepresentationLearner
-from .suitability import why_not_model
-from .text import TextTower
-from .vision import ImageFeatures, ImageTower
+from ..config import MMRLConfig, as_config
+from ..errors import UsageError
+from .class_prompts import ClassPrompts
+from .image_tower import ImageFeatures, ImageTower
+from .learner import RepresentationLearner
+from .support import why_not_model
+from .text_tower import TextTower
 
 FEATURES = ("class", "representation", "fused", "frozen")
 

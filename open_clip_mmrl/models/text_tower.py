@@ -27,7 +27,7 @@ from torch.nn.attention.bias import causal_lower_right
 from torch.utils.checkpoint import checkpoint
 
 from .blocks import KeysValues, compose, keys_values, run_block
-from .grouping import ClassPrompts, PromptGroup, length_groups
+from .class_prompts import ClassPrompts, PromptGroup, length_groups
 
 FROZEN_CHUNK = 1024
 """Prompts at a time where nothing is differentiated: bounds memory and costs no time."""

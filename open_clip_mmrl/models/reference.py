@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .model import MMRLCLIP
-from .text import TextTower
+from .mmrl_clip import MMRLCLIP
+from .text_tower import TextTower
 
 
 class ReferenceTask(nn.Module):

@@ -11,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from open_clip_mmrl import MMRLTask, TrainConfig
 from open_clip_mmrl.config import PRECISIONS
-from open_clip_mmrl.ops import unit
+from open_clip_mmrl.models.image_tower import ImageTower
+from open_clip_mmrl.models.ops import unit
+from open_clip_mmrl.models.precision import autocast, gradient_scaler, half_weights
+from open_clip_mmrl.models.text_tower import TextTower
 from open_clip_mmrl.optimizer import adamw
-from open_clip_mmrl.precision import autocast, gradient_scaler, half_weights
-from open_clip_mmrl.text import TextTower
-from open_clip_mmrl.vision import ImageTower
 
 IMAGES, TOKENS, LABELS = tiny_images(3), tiny_prompts([4, 7, 12, 5]), torch.tensor([0, 3, 1])
 VARIANTS = pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])

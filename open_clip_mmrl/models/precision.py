@@ -20,8 +20,8 @@ from open_clip.transformer import LayerNormFp32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import PRECISIONS
-from .errors import UsageError
+from ..config import PRECISIONS
+from ..errors import UsageError
 
 _HALF = {
     "bf16": torch.bfloat16,
