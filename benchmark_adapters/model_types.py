@@ -9,11 +9,11 @@ from typing import Any
 import open_clip
 
 from open_clip_mmrl import read_adapter_info
-from open_clip_mmrl.adapters import is_adapter
-from open_clip_mmrl.building import naming, resolve_pretrained
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.names import name_for, split_name
+from open_clip_mmrl.hub.adapter_file import is_adapter
+from open_clip_mmrl.hub.load import naming, resolve_pretrained
+from open_clip_mmrl.hub.names import name_for, split_name
 
 from .notices import warn
 

@@ -14,7 +14,7 @@ from clip_benchmark.datasets.builder import get_dataset_default_task
 
 from open_clip_mmrl.data.shards import read_layout
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.names import split_name
+from open_clip_mmrl.hub.names import split_name
 
 from . import outputs
 from .linear_probe import check_val_proportion

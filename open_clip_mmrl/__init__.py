@@ -1,12 +1,12 @@
 """MMRL and MMRL++ for open_clip. Importing this package registers the models with open_clip."""
 
-from .adapters import load_adapter, read_adapter_info, save_adapter
 from .config import MMRLConfig, TrainConfig
+from .hub.adapter_file import load_adapter, read_adapter_info, save_adapter
+from .hub.import_official import load_official_state_dict
+from .hub.registry import register, unregister
 from .models.losses import MMRLLoss
 from .models.mmrl_clip import MMRLCLIP, encode_image_each
 from .models.task import MMRLTask
-from .official import load_official_state_dict
-from .registry import register, unregister
 
 __version__ = "0.1.0"
 

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .building import Built
 from .data import ImageData
 from .data.prompts import readable
 from .evaluate import build_classifier
 from .folders import TARGETS
+from .hub.class_tokens import class_tokens
+from .hub.load import Built
 from .models.ops import cosine_logits, unit
 from .probe import LinearProbe, frozen_features, train_probe
-from .prompting import class_tokens
 from .runs import FewShotRun, Runtime
 from .sampling import base_novel_split
 from .scores import accuracy, calibration_error

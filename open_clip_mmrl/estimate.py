@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from .config import VARIANTS
 from .data import ImageData
 from .data.prompts import prompts
+from .hub.names import split_name
+from .hub.registry import registered_config
 from .models.precision import half_type
-from .names import split_name
-from .registry import registered_config
 from .runs import FewShotRun
 from .selection import BETAS, LAMBDAS
 

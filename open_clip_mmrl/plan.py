@@ -10,10 +10,10 @@ from itertools import product
 from pathlib import PurePosixPath
 from typing import Any
 
-from .building import resolve_name
 from .config import VARIANTS, MMRLConfig, TrainConfig
 from .data.catalog import CATALOG, IMAGENET, find_entry, names
 from .errors import UsageError
+from .hub.load import resolve_name
 from .recipes import CHOSEN, PROTOCOLS, SWEEPS, ablated, changed, recipe, sweep_values
 from .runs import METHODS, FewShotRun, dataset_name, training_key
 from .utils.text import did_you_mean

@@ -11,14 +11,14 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from .adapters import load_learner, save_adapter
 from .augment import training_images
 from .baselines import probe_results
-from .building import Built, build_for_training, resolve_name, resolve_pretrained
 from .config import VARIANTS
 from .data import ImageData, load_data
 from .folders import ADAPTER, RESULTS, TARGETS, claim, digest, finished
-from .prompting import class_tokens, look_alikes
+from .hub.adapter_file import load_learner, save_adapter
+from .hub.class_tokens import class_tokens, look_alikes
+from .hub.load import Built, build_for_training, resolve_name, resolve_pretrained
 from .runs import FewShotRun, Runtime, dataset_name, training_key
 from .selection import select
 from .testing import score_run

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from .building import resolve_name
 from .cache import CACHE_GB, check_cache_gb
 from .config import VARIANTS, MMRLConfig, TrainConfig
 from .errors import UsageError
+from .hub.load import resolve_name
+from .hub.registry import registered_config
 from .recipes import PROTOCOLS
-from .registry import registered_config
 
 METHODS = ("zeroshot", "linear_probe", *VARIANTS)
 _TRAINED_ON_ALL = ("few-shot", "cross-dataset", "domain-generalization")

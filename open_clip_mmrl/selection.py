@@ -16,11 +16,11 @@ from typing import Any
 from torch import Generator
 
 from .augment import training_images
-from .building import Built
 from .config import MMRLConfig
 from .data import ImageData
 from .folders import SELECTION
-from .prompting import class_tokens
+from .hub.class_tokens import class_tokens
+from .hub.load import Built
 from .runs import FewShotRun, Runtime
 from .sampling import base_novel_split
 from .testing import score_run

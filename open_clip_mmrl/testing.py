@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .building import Built
 from .data import ImageData
 from .evaluate import build_classifier, predict, predict_all
+from .hub.class_tokens import class_tokens
+from .hub.load import Built
 from .images import ImageSet, eval_transform, in_order, loader
 from .models.ops import mix
-from .prompting import class_tokens
 from .runs import FewShotRun, Runtime
 from .sampling import base_novel_split
 from .scores import (

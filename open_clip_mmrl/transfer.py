@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .building import Built
 from .data import ImageData, load_data
 from .data.check import sizes
 from .folders import TARGETS
+from .hub.load import Built
 from .recipes import target_beta
 from .runs import FewShotRun, Runtime, dataset_name
 from .testing import score_target

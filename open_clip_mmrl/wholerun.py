@@ -18,11 +18,11 @@ from PIL import Image
 
 from .augment import training_images
 from .bench import class_names
-from .building import RANDOM, build_for_training
 from .config import TrainConfig
 from .data.example import Example
 from .errors import UsageError
-from .prompting import class_tokens
+from .hub.class_tokens import class_tokens
+from .hub.load import RANDOM, build_for_training
 from .trainer import Trainer
 from .utils.devices import pick_device
 

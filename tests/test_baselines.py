@@ -8,8 +8,8 @@ from helpers.trees import write_tree
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.baselines import probe_results
-from open_clip_mmrl.building import build_for_training
 from open_clip_mmrl.data import load_data
+from open_clip_mmrl.hub.load import build_for_training
 from open_clip_mmrl.probe import frozen_features, train_probe
 from open_clip_mmrl.runs import Runtime
 from open_clip_mmrl.scores import calibration_error

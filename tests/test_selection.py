@@ -6,8 +6,8 @@ from helpers.runs import make_run
 
 from open_clip_mmrl import TrainConfig, selection
 from open_clip_mmrl.assets import MODEL_NAME, TAG
-from open_clip_mmrl.building import build_for_training
 from open_clip_mmrl.data import Example, load_data
+from open_clip_mmrl.hub.load import build_for_training
 from open_clip_mmrl.protocols import execute
 from open_clip_mmrl.runs import Runtime
 from open_clip_mmrl.selection import BETAS, LAMBDAS, _hold_out, select

@@ -53,9 +53,9 @@ def evaluate(
     quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
 ) -> None:
     """Score an adapter, and frozen CLIP beside it."""
-    from ..building import build_from_adapter
     from ..data import load_data
     from ..evaluate import choose_features
+    from ..hub.load import build_from_adapter
     from ..runs import Runtime
     from ..scores import accuracy
     from ..tables import scores_table

@@ -75,9 +75,9 @@ def train(
 ) -> None:
     """Train an adapter from a few images per class, test it, save it."""
     from .. import assets, recipes
-    from ..building import resolve_name
     from ..folders import ADAPTER
-    from ..names import split_name
+    from ..hub.load import resolve_name
+    from ..hub.names import split_name
     from ..protocols import execute
     from ..runs import FewShotRun, Runtime
     from ..tables import scores_table

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ..config import VARIANTS
-from ..names import base_name
+from ..hub.names import base_name
 from .fields import number, number_lists, numbers, optional, required
 
 PROTOCOLS = ("base-to-novel", "few-shot", "cross-dataset", "domain-generalization", "ablation")

@@ -5,8 +5,8 @@ import torch
 from helpers.golden import golden_model, golden_section
 
 from open_clip_mmrl import MMRLTask, load_official_state_dict
+from open_clip_mmrl.hub.import_official import _official_names
 from open_clip_mmrl.models.reference import ReferenceTask
-from open_clip_mmrl.official import _official_names
 
 OUTPUTS = {
     "loss": "loss",

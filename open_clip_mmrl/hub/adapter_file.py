@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from .bases import check_base, describe_base
-from .config import MMRLConfig
-from .errors import UsageError
-from .models.mmrl_clip import MMRLCLIP
+from ..config import MMRLConfig
+from ..errors import UsageError
+from ..models.mmrl_clip import MMRLCLIP
+from ..utils.files import write_atomically
+from .base_check import check_base, describe_base
 from .names import base_name
-from .utils.files import write_atomically
 
 FORMAT_VERSION = 1
 HEADER = "open_clip_mmrl"

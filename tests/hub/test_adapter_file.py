@@ -11,8 +11,10 @@ from helpers.tiny import BASE, shake, tiny_clip, tiny_config, tiny_images, tiny_
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from open_clip_mmrl import MMRLCLIP, adapters, bases, load_adapter, read_adapter_info, save_adapter
-from open_clip_mmrl.adapters import HEADER, is_adapter
+from open_clip_mmrl import MMRLCLIP, load_adapter, read_adapter_info, save_adapter
+from open_clip_mmrl.hub import adapter_file as adapters
+from open_clip_mmrl.hub import base_check as bases
+from open_clip_mmrl.hub.adapter_file import HEADER, is_adapter
 from open_clip_mmrl.utils.files import write_atomically
 
 NAMES = ["cat", "hot_dog", "Äpfel 🍎"]

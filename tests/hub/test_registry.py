@@ -23,8 +23,9 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 
 import open_clip_mmrl
-from open_clip_mmrl import MMRLCLIP, MMRLConfig, MMRLTask, assets, registry, save_adapter
+from open_clip_mmrl import MMRLCLIP, MMRLConfig, MMRLTask, assets, save_adapter
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.hub import registry
 from open_clip_mmrl.models.mmrl_clip import MMRLCustomTextCLIP, MMRLPlainCLIP
 
 MMRL, MMRLPP = f"mmrl-{BASE}", f"mmrlpp-{BASE}"

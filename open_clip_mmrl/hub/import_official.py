@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .adapters import load_learner
-from .models.mmrl_clip import MMRLCLIP
+from ..models.mmrl_clip import MMRLCLIP
+from .adapter_file import load_learner
 
 _PREFIX = "representation_learner."
 # What an official checkpoint holds beside the learner: all of CLIP, and constants of the prompts.

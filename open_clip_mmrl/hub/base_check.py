@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .models.mmrl_clip import MMRLCLIP
+from ..models.mmrl_clip import MMRLCLIP
 
 _SAMPLES = 4096
 

@@ -25,13 +25,13 @@ import open_clip
 from open_clip import factory
 from open_clip import pretrained as tags
 
-from . import assets
-from .adapters import is_adapter, read_adapter_info
-from .config import MMRLConfig
-from .creation import create
-from .errors import UsageError
-from .models.mmrl_clip import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
-from .models.support import why_not
+from .. import assets
+from ..config import MMRLConfig
+from ..errors import UsageError
+from ..models.mmrl_clip import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
+from ..models.support import why_not
+from .adapter_file import is_adapter, read_adapter_info
+from .create import create
 from .names import PREFIXES, name_for, split_name
 
 _OURS = {"CLIP": MMRLPlainCLIP, "CustomTextCLIP": MMRLCustomTextCLIP}

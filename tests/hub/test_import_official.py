@@ -8,7 +8,7 @@ from helpers.golden import golden, golden_model, golden_section
 from helpers.tiny import tiny_mmrl
 
 from open_clip_mmrl import load_official_state_dict
-from open_clip_mmrl.official import _official_names
+from open_clip_mmrl.hub.import_official import _official_names
 
 PREFIX = "representation_learner."
 

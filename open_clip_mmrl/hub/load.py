@@ -13,15 +13,15 @@ import torch
 from open_clip.pretrained import list_pretrained_tags_by_model
 from torch import Generator
 
-from . import assets
-from .adapters import read_adapter_info
-from .config import VARIANTS, MMRLConfig
-from .errors import UsageError
-from .models.mmrl_clip import MMRLCLIP
+from .. import assets
+from ..config import VARIANTS, MMRLConfig
+from ..errors import UsageError
+from ..models.mmrl_clip import MMRLCLIP
+from ..utils.seeds import mix_seed
+from ..utils.text import did_you_mean, listing
+from .adapter_file import read_adapter_info
 from .names import name_for, split_name
 from .registry import registered_config
-from .utils.seeds import mix_seed
-from .utils.text import did_you_mean, listing
 
 RANDOM = object()
 """In place of weights: leave them as they were drawn."""

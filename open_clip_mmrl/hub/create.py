@@ -10,10 +10,10 @@ import open_clip
 from open_clip import pretrained as tags
 from torch import nn
 
-from .adapters import FREE_FIELDS, is_adapter, load_adapter, read_adapter_info, read_metadata
-from .config import MMRLConfig
-from .errors import UsageError
-from .models.mmrl_clip import MMRLCLIP, as_config
+from ..config import MMRLConfig
+from ..errors import UsageError
+from ..models.mmrl_clip import MMRLCLIP, as_config
+from .adapter_file import FREE_FIELDS, is_adapter, load_adapter, read_adapter_info, read_metadata
 from .names import base_name, name_for, split_name
 
 

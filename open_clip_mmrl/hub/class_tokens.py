@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .data.prompts import prompts
+from ..data.prompts import prompts
 
 
 def class_tokens(

@@ -6,7 +6,7 @@ import torch
 from helpers.tiny import CONTEXT, tiny_clip
 from torch.nn import functional as F
 
-from open_clip_mmrl.prompting import class_tokens, look_alikes
+from open_clip_mmrl.hub.class_tokens import class_tokens, look_alikes
 
 TEMPLATE = "a photo of a {}."
 START, END = 49406, 49407
