@@ -12,7 +12,7 @@ from typing import Any
 
 from clip_benchmark.datasets.builder import get_dataset_default_task
 
-from open_clip_mmrl.data.shards import read_layout
+from open_clip_mmrl.data.shards.index import read_layout
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.hub.names import split_name
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from open_clip_mmrl.data.shards import IMAGES
+from open_clip_mmrl.data.shards.index import IMAGES
 from open_clip_mmrl.utils.text import listing
 
 _broken = None

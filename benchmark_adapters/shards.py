@@ -20,8 +20,8 @@ from webdataset.pipeline import DataPipeline
 from webdataset.shardlists import SimpleShardList, split_by_worker
 from webdataset.tariterators import group_by_keys
 
-from open_clip_mmrl.data.remote import fetch_shard, is_url, open_shard
-from open_clip_mmrl.data.shards import read_layout, shard_urls
+from open_clip_mmrl.data.shards.download import fetch_shard, is_url, open_shard
+from open_clip_mmrl.data.shards.index import read_layout, shard_urls
 from open_clip_mmrl.errors import UsageError
 
 from .samples import ReadSample, plain_message

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .data import ImageData
 from .data.prompts import readable
+from .data.sampling import base_novel_split
 from .evaluate import build_classifier
 from .folders import TARGETS
 from .hub.class_tokens import class_tokens
@@ -20,7 +21,6 @@ from .hub.load import Built
 from .models.ops import cosine_logits, unit
 from .probe import LinearProbe, frozen_features, train_probe
 from .runs import FewShotRun, Runtime
-from .sampling import base_novel_split
 from .scores import accuracy, calibration_error
 from .testing import Part, by_name, half, halves, percent
 from .transfer import score_targets

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from .config import VARIANTS, MMRLConfig, TrainConfig
-from .data.catalog import CATALOG, IMAGENET, find_entry, names
+from .data.coop.catalog import CATALOG, IMAGENET, find_entry, names
 from .errors import UsageError
 from .hub.load import resolve_name
 from .recipes import CHOSEN, PROTOCOLS, SWEEPS, ablated, changed, recipe, sweep_values

@@ -11,10 +11,10 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from .augment import training_images
 from .baselines import probe_results
 from .config import VARIANTS
 from .data import ImageData, load_data
+from .data.loading.device_augment import training_images
 from .folders import ADAPTER, RESULTS, TARGETS, claim, digest, finished
 from .hub.adapter_file import load_learner, save_adapter
 from .hub.class_tokens import class_tokens, look_alikes

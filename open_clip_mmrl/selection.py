@@ -15,14 +15,14 @@ from typing import Any
 
 from torch import Generator
 
-from .augment import training_images
 from .config import MMRLConfig
 from .data import ImageData
+from .data.loading.device_augment import training_images
+from .data.sampling import base_novel_split
 from .folders import SELECTION
 from .hub.class_tokens import class_tokens
 from .hub.load import Built
 from .runs import FewShotRun, Runtime
-from .sampling import base_novel_split
 from .testing import score_run
 from .trainer import Trainer
 from .utils.files import json_bytes, write_atomically

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from .data import ImageData
+from .data.loading.images import ImageSet, eval_transform, in_order, loader
+from .data.sampling import base_novel_split
 from .evaluate import build_classifier, predict, predict_all
 from .hub.class_tokens import class_tokens
 from .hub.load import Built
-from .images import ImageSet, eval_transform, in_order, loader
 from .models.ops import mix
 from .runs import FewShotRun, Runtime
-from .sampling import base_novel_split
 from .scores import (
     accuracy,
     alpha_curve,

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from .config import TrainConfig
+from .data.loading.images import ImageSet, epoch_batches, loader
 from .graph import GraphedStep, check_graph
-from .images import ImageSet, epoch_batches, loader
 from .models.mmrl_clip import MMRLCLIP
 from .models.precision import autocast, check_precision, gradient_scaler, half_weights
 from .models.task import MMRLTask

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .data import ImageData, load_data
-from .data.check import sizes
+from .data.coop.check import sizes
 from .folders import TARGETS
 from .hub.load import Built
 from .recipes import target_beta

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .augment import training_images
 from .bench import class_names
 from .config import TrainConfig
 from .data.example import Example
+from .data.loading.device_augment import training_images
 from .errors import UsageError
 from .hub.class_tokens import class_tokens
 from .hub.load import RANDOM, build_for_training

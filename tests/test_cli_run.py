@@ -8,7 +8,7 @@ from helpers import made_results
 from helpers.cli import run
 from helpers.trees import write_all
 
-from open_clip_mmrl.data.catalog import CATALOG, names
+from open_clip_mmrl.data.coop.catalog import CATALOG, names
 from open_clip_mmrl.reporting import write_report
 from open_clip_mmrl.trainer import Trainer
 

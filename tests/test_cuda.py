@@ -22,9 +22,9 @@ from open_clip_mmrl import (
     save_adapter,
 )
 from open_clip_mmrl.config import PRECISIONS
+from open_clip_mmrl.data.loading.images import ImageSet, train_transform
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.graph import GRAPH_PRECISIONS
-from open_clip_mmrl.images import ImageSet, train_transform
 from open_clip_mmrl.models.precision import autocast, half_weights
 from open_clip_mmrl.models.text_tower import _causal
 from open_clip_mmrl.protocols import execute

@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
+from open_clip_mmrl.data.loading.images import ImageSet, eval_transform
 from open_clip_mmrl.hub.load import build_for_training
-from open_clip_mmrl.images import ImageSet, eval_transform
 from open_clip_mmrl.probe import (
     DEFAULT_REGULARISATION,
     GRID,

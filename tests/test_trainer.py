@@ -9,8 +9,8 @@ from helpers.trainer import assert_same, examples, make, weights
 
 from open_clip_mmrl import MMRLCLIP, MMRLTask, TrainConfig
 from open_clip_mmrl.config import PRECISIONS
+from open_clip_mmrl.data.loading.images import ImageSet, epoch_batches, train_transform
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.images import ImageSet, epoch_batches, train_transform
 from open_clip_mmrl.optimizer import adamw
 from open_clip_mmrl.trainer import CHECKPOINT, LOG, Trainer
 

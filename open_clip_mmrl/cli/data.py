@@ -12,7 +12,7 @@ from .common import command, out, say
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..data.check import DatasetCheck
+    from ..data.coop.check import DatasetCheck
 
 app = typer.Typer(help="The paper's data sets on disk.", no_args_is_help=True)
 
@@ -30,8 +30,8 @@ def check(
     ] = None,
 ) -> None:
     """Which of the fifteen data sets are there, and what is missing and where it belongs."""
-    from ..data.catalog import CATALOG
-    from ..data.check import check as check_data
+    from ..data.coop.catalog import CATALOG
+    from ..data.coop.check import check as check_data
     from ..utils.files import json_bytes, write_atomically
 
     found = check_data(data_root)
@@ -57,7 +57,7 @@ def _table(found: list[DatasetCheck]) -> Table:
     from rich import box
     from rich.table import Table
 
-    from ..data.catalog import CATALOG
+    from ..data.coop.catalog import CATALOG
 
     table = Table(
         title="coop: data sets; found/the paper's count, where they differ",

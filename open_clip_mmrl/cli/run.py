@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ..cache import CACHE_GB
 from ..config import PRECISIONS
+from ..data.loading.cache import CACHE_GB
 from ..errors import UsageError
 from ..recipes import PROTOCOLS, SOURCES, SWEEPS
 from ..runs import METHODS

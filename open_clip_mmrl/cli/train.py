@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..cache import CACHE_GB
+from ..data.loading.cache import CACHE_GB
 from .common import (
     Augment,
     AugmentOption,

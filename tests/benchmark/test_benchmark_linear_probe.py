@@ -19,7 +19,7 @@ from benchmark_adapters import linear_probe, seam, shards
 from benchmark_adapters.features import Features
 from benchmark_adapters.linear_probe import Recipe, check_val_proportion, draw, fit, peak
 from open_clip_mmrl import assets
-from open_clip_mmrl.data.digits import CLASS_NAMES, read_digits
+from open_clip_mmrl.data.readers.digits import CLASS_NAMES, read_digits
 from open_clip_mmrl.errors import UsageError
 
 WIDTH, CPU = 8, torch.device("cpu")

@@ -7,7 +7,7 @@ import torch
 from helpers.tiny import tiny_clip, tiny_config, tiny_prompts
 from open_clip_mmrl import MMRLCLIP, TrainConfig
 from open_clip_mmrl.data import Example
-from open_clip_mmrl.images import ImageSet, train_transform
+from open_clip_mmrl.data.loading.images import ImageSet, train_transform
 from open_clip_mmrl.trainer import Trainer
 
 

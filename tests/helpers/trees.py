@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.io import savemat
 
-from open_clip_mmrl.data.catalog import CATALOG, find_entry
+from open_clip_mmrl.data.coop.catalog import CATALOG, find_entry
 
 PER_CLASS = {"train": 4, "val": 2, "test": 3}
 # WordNet id and the field's name; the two pairs of one name are part of the real list.

@@ -1,0 +1,73 @@
+"""CoOp's split files: `{"train": [[path, label, classname], ...], "val": ..., "test": ...}`.
+
+Paths are relative to the data set's image folder.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ...utils.text import listing
+
+SHAPE = 'a split file is {"train": [[path, label, classname], ...], "val": ..., "test": ...}'
+Rows = list[tuple[str, int, str]]
+
+
+def read_split(split_file: Path) -> tuple[dict[str, Rows], tuple[str, ...]]:
+    """The rows of "train", "val" and "test", and the class names by label.
+
+    Raises:
+        ValueError: not JSON, not of this shape, no images, labels other than 0 to n - 1 (over the
+            three parts together), or two names for one label. The message names key and row.
+    """
+    try:
+        content = json.loads(split_file.read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError is one too
+        raise ValueError(f"{split_file} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{split_file} holds a {type(content).__name__}; {SHAPE}")
+    content.setdefault("val", [])
+
+    parts: dict[str, Rows] = {}
+    for part in ("train", "val", "test"):
+        if part not in content:
+            raise ValueError(f"{split_file} has no key {part!r}; {SHAPE}")
+        if not isinstance(content[part], list):
+            raise ValueError(f"{split_file}: {part!r} is not a list; {SHAPE}")
+        for index, row in enumerate(content[part]):
+            if not _is_row(row):
+                raise ValueError(
+                    f"{split_file}: {part!r}, row {index} is {row!r}, not "
+                    f"[path, label, classname]; {SHAPE}"
+                )
+        parts[part] = [tuple(row) for row in content[part]]
+    return parts, names_by_label(parts, split_file)
+
+
+def names_by_label(parts: dict[str, Rows], source: Path) -> tuple[str, ...]:
+    """The class names that the rows give, one per label.
+
+    Raises:
+        ValueError: no rows, labels other than 0 to n - 1, or two names for one label.
+    """
+    name_of: dict[int, str] = {}
+    for part, rows in parts.items():
+        for index, (_, label, class_name) in enumerate(rows):
+            if name_of.setdefault(label, class_name) != class_name:
+                raise ValueError(
+                    f"{source}: {part!r}, row {index}: label {label} is named {class_name!r} here "
+                    f"and {name_of[label]!r} before; a label has one class name"
+                )
+    if not name_of:
+        raise ValueError(f"{source} lists no images")
+    if set(name_of) != set(range(len(name_of))):
+        raise ValueError(
+            f"{source}: {len(name_of)} classes must have the labels 0 to {len(name_of) - 1}, "
+            f"but they are {listing(sorted(name_of))}"
+        )
+    return tuple(name_of[label] for label in range(len(name_of)))
+
+
+def _is_row(row: Any) -> bool:
+    # The exact type, because JSON's true and false are integers to isinstance.
+    return isinstance(row, list) and [type(value) for value in row] == [str, int, str]

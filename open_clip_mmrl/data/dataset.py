@@ -1,0 +1,139 @@
+"""What every reader returns: labelled images in three parts, class names and a prompt template.
+
+A reader is a function that returns an `ImageData`; `load_data` picks it by the prefix of the SPEC.
+A reader only finds out what there is: pixels are read one example at a time, by `read_image`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..utils.text import listing
+from .example import Example, read_image
+from .prompts import parse_template, readable
+from .sampling import base_novel_split, few_shot_subset
+
+__all__ = ["Classes", "Example", "ImageData", "read_image"]
+
+Classes = Literal["all", "base", "novel"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageData:
+    """A data set for classification. Any part may be empty; labels index `class_names`.
+
+    Attributes:
+        spec: where it comes from, as given to `load_data`.
+        class_names: one name per label, all different in a prompt.
+        template: the prompt, with `{}` for the class name (`[CLASS]` is converted).
+        train, val, test: the three parts, in the source's order.
+        classes: which classes these are: "all", or the half that `select` kept.
+        own_template: whether the template was written for this data set, or is the general one.
+
+    Raises:
+        ValueError: fewer than two classes, a class name that repeats, a label out of range, or a
+            template without a place for the class name.
+    """
+
+    spec: str
+    class_names: tuple[str, ...]
+    template: str
+    train: tuple[Example, ...]
+    val: tuple[Example, ...]
+    test: tuple[Example, ...]
+    classes: Classes = "all"
+    own_template: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "template", parse_template(self.template))
+        if self.num_classes < 2:
+            raise ValueError(
+                f"{self.spec}: classes: {listing(self.class_names) or 'none'}; "
+                "telling classes apart needs at least two"
+            )
+        counts = Counter(readable(name) for name in self.class_names)
+        repeated = [name for name, count in counts.items() if count > 1]
+        if repeated:  # two classes with one prompt get the same logit: never told apart
+            raise ValueError(
+                f"{self.spec}: class names repeated: {listing(repeated)}; "
+                "each class needs a name of its own ('_' counts as a space)"
+            )
+        for part in ("train", "val", "test"):
+            for index, example in enumerate(getattr(self, part)):
+                if not 0 <= example.label < self.num_classes:
+                    raise ValueError(
+                        f"{self.spec}: {part}[{index}] has label {example.label}; with "
+                        f"{self.num_classes} classes labels are 0 to {self.num_classes - 1}"
+                    )
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def few_shot(self, shots: int, seed: int) -> ImageData:
+        """The same data with `train` cut to `shots` images per class; see `few_shot_subset`.
+
+        Raises:
+            ValueError: there are no training images, or this is a half already: the draw goes
+                over all classes, so after `select` it would pick other images.
+        """
+        self._require_all_classes("few_shot", "call few_shot first, then select")
+        if not self.train:
+            raise ValueError(f"{self.spec}: no training images to draw from; it can only be tested")
+        subset = few_shot_subset([example.label for example in self.train], shots, seed)
+        return replace(self, train=tuple(self.train[index] for index in subset))
+
+    def select(self, classes: Classes) -> ImageData:
+        """The base or novel half of the classes, labels from 0 again; "all" changes nothing.
+
+        Raises:
+            ValueError: another word, a half that would be one class, or a half of a half.
+        """
+        if classes == "all":
+            return self
+        if classes not in ("base", "novel"):
+            raise ValueError(f"classes is {classes!r}; choose from all, base, novel")
+        self._require_all_classes(f"select({classes!r})", "select from the whole data set")
+        base, novel = base_novel_split(self.num_classes)
+        kept = base if classes == "base" else novel
+        if len(kept) < 2:
+            raise ValueError(
+                f"{self.spec}: the {classes} half of {self.num_classes} classes is {len(kept)} "
+                "class; two halves of at least two classes need four"
+            )
+        new_label = {label: index for index, label in enumerate(kept)}
+
+        def keep(part: tuple[Example, ...]) -> tuple[Example, ...]:
+            return tuple(
+                replace(example, label=new_label[example.label])
+                for example in part
+                if example.label in new_label
+            )
+
+        return replace(
+            self,
+            class_names=tuple(self.class_names[label] for label in kept),
+            train=keep(self.train),
+            val=keep(self.val),
+            test=keep(self.test),
+            classes=classes,
+        )
+
+    def with_template(self, template: str) -> ImageData:
+        """The same data with another prompt; ValueError if it has no place for the name."""
+        return replace(self, template=template, own_template=True)
+
+    def shortfall(self, shots: int) -> dict[str, int]:
+        """Training images of each class that has fewer than `shots`, by class name."""
+        counts = Counter(example.label for example in self.train)
+        short = (label for label in range(self.num_classes) if counts[label] < shots)
+        return {self.class_names[label]: counts[label] for label in short}
+
+    def _require_all_classes(self, call: str, remedy: str) -> None:
+        if self.classes != "all":
+            raise ValueError(
+                f"{self.spec}: {call} on the {self.classes} half; {remedy}, "
+                "since the protocol draws from all classes and halves them once"
+            )

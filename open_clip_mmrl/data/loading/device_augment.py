@@ -1,0 +1,197 @@
+"""Random resized crops, flips and normalisation of a whole batch at once, on the model's device.
+
+Meant for GPUs: on a CPU the classic pipeline is the faster one. The draws are `train_transform`'s,
+one by one; the arithmetic is PIL's bicubic resampling (Keys' kernel with a = -1/2, stretched where
+the crop is shrunk, cut off at the crop's borders) as two batched matrix products.
+
+Shapes: B crops, padded to H x W pixels, become h x w pixels, the model's input size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision import transforms
+
+from ...config import TrainConfig
+from ...utils.seeds import mix_seed
+from ..example import Example
+from .cache import CACHE_GB, decoded
+from .images import ImageSet, train_transform
+
+_MAX_PIXELS = 2**24  # of one canvas, padding and all: 200 MB as float32
+
+
+class Crop(NamedTuple):
+    """What is cut out of an image, in pixels, and whether it is turned left to right."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flipped: bool
+
+
+def training_images(
+    model: nn.Module,
+    examples: Sequence[Example],
+    config: TrainConfig,
+    cache_gb: float = CACHE_GB,
+) -> ImageSet:
+    """The images that a run trains on, augmented as its config says.
+
+    Raises:
+        UsageError: `cache_gb` is negative or not a finite number.
+    """
+    transform = train_transform(model, config.flip)
+    if config.augment == "classic":
+        return ImageSet(examples, transform, config.seed, cache_gb)
+    device = next(model.parameters()).device
+    return DeviceImages(examples, transform, config.seed, cache_gb, device)
+
+
+class DeviceImages(ImageSet):
+    """An ImageSet whose batches are made on a device: same draws, same pixels but for rounding.
+
+    Decoded images that are kept move to a GPU when there is room; workers decode the others.
+
+    Args:
+        transform: of `train_transform`, whose parameters are taken over.
+        device: where batches are made and returned, labels too.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        transform: transforms.Compose,
+        seed: int,
+        cache_gb: float,
+        device: torch.device,
+    ) -> None:
+        super().__init__(examples, transform, seed, cache_gb)
+        self.device = torch.device(device)
+        self._crop, *self._flips, _, normalize = transform.transforms
+        self._mean = torch.tensor(normalize.mean, device=self.device).view(3, 1, 1)
+        self._std = torch.tensor(normalize.std, device=self.device).view(3, 1, 1)
+
+    def batches(self, order: list[list[int]], workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """What `loader` gives, where an error may be buried in a worker's traceback."""
+        self.cache.fill(workers)
+        self.cache.settle(self.device)
+        missing = [[i for i in batch if i >= len(self.cache)] for batch in order]
+        helpers = workers if any(missing) else 0
+        for batch, read in zip(order, decoded(self.examples, missing, helpers), strict=True):
+            left = iter(read)
+            images = [next(left) if i >= len(self.cache) else self.cache.get(i) for i in batch]
+            labels = torch.tensor([self.examples[i].label for i in batch])
+            yield self._augment(images, self.draw(batch, images)), _to(labels, self.device)
+
+    def draw(self, indices: Sequence[int], images: Sequence[Tensor]) -> list[Crop]:
+        """What `self[index]` draws for each of these; images [height, width, 3] for their size."""
+        crops = []
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
+            for index, image in zip(indices, images, strict=True):
+                torch.default_generator.manual_seed(mix_seed(self.seed, self.epoch, index))
+                shown = image.permute(2, 0, 1)
+                box = self._crop.get_params(shown, self._crop.scale, self._crop.ratio)
+                flipped = any(bool(torch.rand(1) < flip.p) for flip in self._flips)
+                crops.append(Crop(*box, flipped))
+        return crops
+
+    def _augment(self, images: list[Tensor], crops: list[Crop]) -> Tensor:
+        """Normalised images [B, 3, h, w]."""
+        parts = []
+        for part in _groups(crops):
+            canvas = _canvas(images[part], crops[part], self.device)
+            numbers = _to(torch.tensor(crops[part]), self.device)
+            parts.append(resized(canvas, *numbers[:, 2:].unbind(1), self._crop.size))
+        pixels = torch.cat(parts) if len(parts) > 1 else parts[0]
+        return pixels.div_(255).sub_(self._mean).div_(self._std)
+
+
+def _groups(crops: Sequence[Crop]) -> Iterator[slice]:
+    """Neighbours that share one canvas: one huge image must not pad a whole batch to its size."""
+    first, height, width = 0, 0, 0
+    for index, crop in enumerate(crops):
+        height, width = max(height, crop.height), max(width, crop.width)
+        if index > first and (index + 1 - first) * height * width > _MAX_PIXELS:
+            yield slice(first, index)
+            first, height, width = index, crop.height, crop.width
+    yield slice(first, len(crops))
+
+
+def _canvas(images: Sequence[Tensor], crops: Sequence[Crop], device: torch.device) -> Tensor:
+    """Crops side by side in uint8 [B, H, W, 3], each in its upper left corner.
+
+    What lies beyond a crop is left as it is: its weight is 0.
+    """
+    shape = (len(crops), max(c.height for c in crops), max(c.width for c in crops), 3)
+    resident = any(image.is_cuda for image in images)
+    canvas = torch.empty(
+        shape,
+        dtype=torch.uint8,
+        device=device if resident else None,
+        pin_memory=device.type == "cuda" and not resident,
+    )
+    for place, image, (top, left, height, width, _) in zip(canvas, images, crops, strict=True):
+        place[:height, :width] = image[top : top + height, left : left + width]
+    return canvas.to(device, non_blocking=True)
+
+
+def _to(tensor: Tensor, device: torch.device) -> Tensor:
+    """A small CPU tensor on a device, without waiting for it."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+
+def resized(
+    canvas: Tensor, heights: Tensor, widths: Tensor, flipped: Tensor, size: Sequence[int]
+) -> Tensor:
+    """Crops in the upper left corners of uint8 [B, H, W, 3] as [B, 3, h, w], whole 0 .. 255.
+
+    As PIL does, first across, then down, each rounded and clipped to 0 .. 255. Pillow from 13 on
+    (python-pillow/Pillow#9549) begins with down where that cuts the height by more than twice what
+    the width loses; there the two differ by a rounding, and by more where values are clipped.
+
+    Args:
+        heights, widths: of the crops, in pixels, [B].
+        flipped: [B], other than 0 where a crop is turned left to right.
+        size: (h, w).
+    """
+    across = weights(widths, size[1], canvas.shape[2], flipped)
+    down = weights(heights, size[0], canvas.shape[1], torch.zeros_like(flipped))
+    rows = canvas.transpose(2, 3).to(torch.float32, memory_format=torch.contiguous_format)
+    with torch.autocast(canvas.device.type, enabled=False):
+        rows = _whole(rows.flatten(1, 2) @ across.mT)  # [B, H * 3, w]
+        both = _whole(down @ rows.view(len(canvas), -1, 3 * size[1]))  # [B, h, 3 * w]
+    return both.unflatten(2, (3, size[1])).transpose(1, 2).contiguous()
+
+
+def _whole(values: Tensor) -> Tensor:
+    return values.round_().clamp_(0, 255)
+
+
+def weights(lengths: Tensor, size: int, padded: int, flipped: Tensor) -> Tensor:
+    """How much of each of `padded` pixels goes into each of `size`, [B, size, padded].
+
+    Args:
+        lengths: how many of the pixels are the crop's, [B]; the others get 0.
+        flipped: [B], other than 0 to write the result backwards.
+    """
+    lengths, flipped = lengths.view(-1, 1, 1), flipped.view(-1, 1, 1)
+    scale = lengths / size
+    target = torch.arange(size, device=lengths.device).view(1, -1, 1)
+    centre = (torch.where(flipped != 0, size - 1 - target, target) + 0.5) * scale
+    source = torch.arange(padded, device=lengths.device)
+    found = _bicubic((source + 0.5 - centre) / scale.clamp(min=1)) * (source < lengths)
+    return found / found.sum(dim=2, keepdim=True)
+
+
+def _bicubic(x: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel, a = -1/2 (IEEE Trans. ASSP 29, 1981); 0 from 2 on."""
+    x = x.abs().clamp(max=2)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((2.5 - 0.5 * x) * x - 4) * x + 2
+    return torch.where(x < 1, near, far)
