@@ -18,14 +18,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .config import TrainConfig
 from .evaluate import build_classifier, class_scores
-from .graph import WARM_UP, GraphedStep, check_graph
 from .hub.class_tokens import class_tokens
 from .hub.load import RANDOM, build_for_training
 from .models.mmrl_clip import MMRLCLIP
 from .models.precision import autocast, check_precision, gradient_scaler, half_type, half_weights
 from .models.reference import ReferenceTask
 from .models.task import MMRLTask
-from .optimizer import adamw
+from .training.cuda_graph import WARM_UP, GraphedStep, check_graph
+from .training.optim import adamw
 from .utils.devices import pick_device
 
 OURS, REFERENCE, OPEN_CLIP = "ours", "reference", "open_clip"

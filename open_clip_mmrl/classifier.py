@@ -22,7 +22,7 @@ from .evaluate import build_classifier, predict
 from .hub.adapter_file import save_adapter
 from .hub.class_tokens import class_tokens
 from .hub.load import Built, build_for_training, build_from_adapter
-from .trainer import Trainer
+from .training.trainer import Trainer
 from .utils.devices import pick_device
 
 

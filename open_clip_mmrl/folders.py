@@ -13,7 +13,7 @@ import numpy as np
 from .data import ImageData
 from .errors import UsageError
 from .runs import FewShotRun
-from .trainer import CHECKPOINT
+from .training.trainer import CHECKPOINT
 from .utils.files import json_bytes, write_atomically
 
 ADAPTER, RESULTS, SETTINGS = "adapter.safetensors", "results.json", "run.json"

@@ -22,7 +22,7 @@ from .hub.load import Built, build_for_training, resolve_name, resolve_pretraine
 from .runs import FewShotRun, Runtime, dataset_name, training_key
 from .selection import select
 from .testing import score_run
-from .trainer import CHECKPOINT, Trainer
+from .training.trainer import CHECKPOINT, Trainer
 from .transfer import late_targets, score_targets, sizes_of
 from .utils.devices import pick_device
 from .utils.environment import environment

@@ -24,7 +24,7 @@ from .hub.class_tokens import class_tokens
 from .hub.load import Built
 from .runs import FewShotRun, Runtime
 from .testing import score_run
-from .trainer import Trainer
+from .training.trainer import Trainer
 from .utils.files import json_bytes, write_atomically
 from .utils.seeds import mix_seed
 

@@ -23,7 +23,7 @@ from .data.loading.device_augment import training_images
 from .errors import UsageError
 from .hub.class_tokens import class_tokens
 from .hub.load import RANDOM, build_for_training
-from .trainer import Trainer
+from .training.trainer import Trainer
 from .utils.devices import pick_device
 
 _PICTURES = 32  # different ones; every file holds one of them

@@ -10,7 +10,7 @@ from helpers.trees import write_all
 
 from open_clip_mmrl.data.coop.catalog import CATALOG, names
 from open_clip_mmrl.reporting import write_report
-from open_clip_mmrl.trainer import Trainer
+from open_clip_mmrl.training.trainer import Trainer
 
 FAST = "--set epochs=2 --set batch_size=8 --set start_layer=6 --set rep_dim=8"
 FAST = shlex.split(f"{FAST} --device cpu --quiet --seeds 1")

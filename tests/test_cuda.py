@@ -24,12 +24,12 @@ from open_clip_mmrl import (
 from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.data.loading.images import ImageSet, train_transform
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.graph import GRAPH_PRECISIONS
 from open_clip_mmrl.models.precision import autocast, half_weights
 from open_clip_mmrl.models.text_tower import _causal
 from open_clip_mmrl.protocols import execute
 from open_clip_mmrl.runs import Runtime
-from open_clip_mmrl.trainer import Trainer
+from open_clip_mmrl.training.cuda_graph import GRAPH_PRECISIONS
+from open_clip_mmrl.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 LABELS = torch.tensor([0, 1, 2])

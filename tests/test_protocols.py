@@ -13,7 +13,7 @@ from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.protocols import execute
 from open_clip_mmrl.runs import Runtime
-from open_clip_mmrl.trainer import Trainer
+from open_clip_mmrl.training.trainer import Trainer
 
 KEYS = {
     "method", "model", "pretrained", "data", "protocol", "shots", "seed", "metrics", "zero_shot",

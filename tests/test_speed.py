@@ -24,9 +24,9 @@ from open_clip_mmrl.bench import (
 )
 from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.graph import GraphedStep
 from open_clip_mmrl.memory import peak_bytes
 from open_clip_mmrl.speed import in_words, measure, step_memory
+from open_clip_mmrl.training.cuda_graph import GraphedStep
 
 calls = []
 

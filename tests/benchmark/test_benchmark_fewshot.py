@@ -114,7 +114,7 @@ def test_a_result_that_is_lost_is_made_from_the_finished_run(root, finished, mon
     path = next(output.glob("*_mmrl_1shots_seed2_*.json"))
     content = path.read_bytes()
     path.unlink()
-    from open_clip_mmrl.trainer import Trainer
+    from open_clip_mmrl.training.trainer import Trainer
 
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
     assert compare(comparison(root, seeds=(1, 2)), output, runtime=QUIET) == results

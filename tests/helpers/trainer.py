@@ -8,7 +8,7 @@ from helpers.tiny import tiny_clip, tiny_config, tiny_prompts
 from open_clip_mmrl import MMRLCLIP, TrainConfig
 from open_clip_mmrl.data import Example
 from open_clip_mmrl.data.loading.images import ImageSet, train_transform
-from open_clip_mmrl.trainer import Trainer
+from open_clip_mmrl.training.trainer import Trainer
 
 
 def examples(count=7, classes=3, size=20):

@@ -15,7 +15,7 @@ from open_clip_mmrl.models.image_tower import ImageTower
 from open_clip_mmrl.models.ops import unit
 from open_clip_mmrl.models.precision import autocast, gradient_scaler, half_weights
 from open_clip_mmrl.models.text_tower import TextTower
-from open_clip_mmrl.optimizer import adamw
+from open_clip_mmrl.training.optim import adamw
 
 IMAGES, TOKENS, LABELS = tiny_images(3), tiny_prompts([4, 7, 12, 5]), torch.tensor([0, 3, 1])
 VARIANTS = pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])

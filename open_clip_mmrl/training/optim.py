@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .config import TrainConfig
+from ..config import TrainConfig
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:

@@ -9,8 +9,8 @@ from helpers.trainer import assert_same, make, weights
 
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.graph import GRAPH_PRECISIONS, WARM_UP, GraphedStep, check_graph
-from open_clip_mmrl.optimizer import adamw
+from open_clip_mmrl.training.cuda_graph import GRAPH_PRECISIONS, WARM_UP, GraphedStep, check_graph
+from open_clip_mmrl.training.optim import adamw
 
 CUDA = torch.device("cuda")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .errors import UsageError
+from ..errors import UsageError
 
 GRAPH_PRECISIONS = ("fp32", "amp_bf16", "bf16")
 """Without the gradient scaler of fp16, whose decisions to skip a step nobody has seen replayed."""

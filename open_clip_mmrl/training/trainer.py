@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .config import TrainConfig
-from .data.loading.images import ImageSet, epoch_batches, loader
-from .graph import GraphedStep, check_graph
-from .models.mmrl_clip import MMRLCLIP
-from .models.precision import autocast, check_precision, gradient_scaler, half_weights
-from .models.task import MMRLTask
-from .optimizer import adamw, learning_rate, set_learning_rate, steps_taken
-from .utils.files import write_atomically
-from .utils.oom import explained
-from .utils.progress import Progress
+from ..config import TrainConfig
+from ..data.loading.images import ImageSet, epoch_batches, loader
+from ..models.mmrl_clip import MMRLCLIP
+from ..models.precision import autocast, check_precision, gradient_scaler, half_weights
+from ..models.task import MMRLTask
+from ..utils.files import write_atomically
+from ..utils.oom import explained
+from ..utils.progress import Progress
+from .cuda_graph import GraphedStep, check_graph
+from .optim import adamw, learning_rate, set_learning_rate, steps_taken
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"

@@ -7,7 +7,7 @@ import torch
 from helpers.tiny import tiny_mmrl
 
 from open_clip_mmrl import TrainConfig
-from open_clip_mmrl.optimizer import adamw, learning_rate, set_learning_rate, steps_taken
+from open_clip_mmrl.training.optim import adamw, learning_rate, set_learning_rate, steps_taken
 
 BOTH = pytest.mark.parametrize("on_gpu", [False, True], ids=["cpu's", "gpu's"])
 
