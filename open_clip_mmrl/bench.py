@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .config import TrainConfig
-from .evaluate import build_classifier, class_scores
+from .evaluation.predict import build_classifier, class_scores
 from .hub.class_tokens import class_tokens
 from .hub.load import RANDOM, build_for_training
 from .models.mmrl_clip import MMRLCLIP

@@ -18,7 +18,7 @@ from .data.example import Example
 from .data.loading.device_augment import training_images
 from .data.loading.images import ImageSet, eval_transform, in_order, loader
 from .errors import UsageError
-from .evaluate import build_classifier, predict
+from .evaluation.predict import build_classifier, predict
 from .hub.adapter_file import save_adapter
 from .hub.class_tokens import class_tokens
 from .hub.load import Built, build_for_training, build_from_adapter

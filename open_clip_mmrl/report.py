@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
+from .evaluation.metrics import harmonic_mean
 from .reporting.drawing import COLOURS, image_bytes, legend_below, new_figure, plain
-from .scores import harmonic_mean
 from .utils.files import write_atomically
 
 if TYPE_CHECKING:

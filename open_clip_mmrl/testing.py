@@ -20,12 +20,7 @@ from torch import Tensor
 from .data import ImageData
 from .data.loading.images import ImageSet, eval_transform, in_order, loader
 from .data.sampling import base_novel_split
-from .evaluate import build_classifier, predict, predict_all
-from .hub.class_tokens import class_tokens
-from .hub.load import Built
-from .models.ops import mix
-from .runs import FewShotRun, Runtime
-from .scores import (
+from .evaluation.metrics import (
     accuracy,
     alpha_curve,
     calibration_error,
@@ -33,6 +28,11 @@ from .scores import (
     harmonic_mean,
     per_class_accuracy,
 )
+from .evaluation.predict import build_classifier, predict, predict_all
+from .hub.class_tokens import class_tokens
+from .hub.load import Built
+from .models.ops import mix
+from .runs import FewShotRun, Runtime
 from .utils.progress import Progress
 
 DECOUPLED = {"w/o DS1": ("class", "class"), "w/o DS2": ("fused", "fused")}

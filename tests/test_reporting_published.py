@@ -2,8 +2,8 @@
 
 import pytest
 
+from open_clip_mmrl.evaluation.metrics import harmonic_mean
 from open_clip_mmrl.reporting.published import published, rerun
-from open_clip_mmrl.scores import harmonic_mean
 
 PAPER = published()
 # Slips of print, found by recomputing: they stay as printed.

@@ -7,7 +7,7 @@ from helpers.runs import make_run
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.data.loading.images import ImageSet, eval_transform, in_order, loader
-from open_clip_mmrl.evaluate import build_classifier, predict
+from open_clip_mmrl.evaluation.predict import build_classifier, predict
 from open_clip_mmrl.hub.class_tokens import class_tokens
 from open_clip_mmrl.hub.load import build_for_training
 from open_clip_mmrl.runs import Runtime

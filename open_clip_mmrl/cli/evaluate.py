@@ -54,10 +54,10 @@ def evaluate(
 ) -> None:
     """Score an adapter, and frozen CLIP beside it."""
     from ..data import load_data
-    from ..evaluate import choose_features
+    from ..evaluation.metrics import accuracy
+    from ..evaluation.predict import choose_features
     from ..hub.load import build_from_adapter
     from ..runs import Runtime
-    from ..scores import accuracy
     from ..tables import scores_table
     from ..testing import percent, score_part
     from ..utils.devices import pick_device

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from ..scores import harmonic_mean
+from ..evaluation.metrics import harmonic_mean
 
 AVERAGE = "average"
 OURS = {"clip": "zeroshot", "linear_probe_clip": "linear_probe"}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from ..scores import harmonic_mean
+from ..evaluation.metrics import harmonic_mean
 from .runs import ZERO_SHOT, Run
 
 METHODS = {

@@ -22,7 +22,7 @@ from benchmark_adapters import tasks
 from benchmark_adapters.cli import main
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.evaluate import build_classifier, predict
+from open_clip_mmrl.evaluation.predict import build_classifier, predict
 
 KINDS = {"mmrl": "class", "mmrl_fused": "fused", "mmrl_frozen": "frozen", "open_clip": "class"}
 TYPES = pytest.mark.parametrize("model_type", ["mmrl", "mmrl_fused", "mmrl_frozen"])

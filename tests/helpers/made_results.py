@@ -8,9 +8,9 @@ import json
 import random
 from pathlib import Path
 
+from open_clip_mmrl.evaluation.metrics import harmonic_mean
 from open_clip_mmrl.reporting.published import published
 from open_clip_mmrl.reporting.runs import point_text
-from open_clip_mmrl.scores import harmonic_mean
 
 PAPER = published()
 ELEVEN = PAPER.eleven

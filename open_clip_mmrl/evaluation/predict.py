@@ -15,15 +15,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .data.prompts import readable
-from .errors import UsageError
-from .models.mmrl_clip import MMRLCLIP
-from .models.ops import FUSIONS, cosine_logits, mix, unit
-from .models.precision import autocast, half_weights
-from .models.task import image_branches
-from .scores import accuracy
-from .utils.oom import explained
-from .utils.progress import Progress
+from ..data.prompts import readable
+from ..errors import UsageError
+from ..models.mmrl_clip import MMRLCLIP
+from ..models.ops import FUSIONS, cosine_logits, mix, unit
+from ..models.precision import autocast, half_weights
+from ..models.task import image_branches
+from ..utils.oom import explained
+from ..utils.progress import Progress
+from .metrics import accuracy
 
 SCORED = ("class", "fused", "frozen")
 

@@ -21,12 +21,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
-from .data import Example, ImageData
-from .data.loading.images import ImageSet, eval_transform, in_order, loader
-from .data.sampling import few_shot_subset
-from .models.mmrl_clip import MMRLCLIP
-from .models.precision import autocast, half_weights
-from .utils.progress import Progress
+from ..data import Example, ImageData
+from ..data.loading.images import ImageSet, eval_transform, in_order, loader
+from ..data.sampling import few_shot_subset
+from ..models.mmrl_clip import MMRLCLIP
+from ..models.precision import autocast, half_weights
+from ..utils.progress import Progress
 
 GRID = tuple(10.0**power for power in (6, 4, 2, 0, -2, -4, -6))
 STEPS = 8

@@ -8,8 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.data.loading.images import ImageSet, eval_transform
-from open_clip_mmrl.hub.load import build_for_training
-from open_clip_mmrl.probe import (
+from open_clip_mmrl.evaluation.linear_probe import (
     DEFAULT_REGULARISATION,
     GRID,
     best_power,
@@ -17,6 +16,7 @@ from open_clip_mmrl.probe import (
     frozen_features,
     train_probe,
 )
+from open_clip_mmrl.hub.load import build_for_training
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_a_probe_of_few_digits_beats_chance_and_more_shots_help(model, digits):
 def test_at_most_four_validation_images_per_class_are_looked_at(
     model, digits, monkeypatch, shots, used
 ):
-    from open_clip_mmrl import probe as module
+    from open_clip_mmrl.evaluation import linear_probe as module
 
     counts = []
     original = module.frozen_features

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .models.ops import mix
+from ..models.ops import mix
 
 Scored = tuple[Tensor, Tensor | None, Tensor]
 """Logits by the class feature and by the representation feature (None without image tokens),

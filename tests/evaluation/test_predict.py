@@ -8,7 +8,8 @@ import torch
 from helpers.tiny import tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.evaluate import (
+from open_clip_mmrl.evaluation.metrics import harmonic_mean
+from open_clip_mmrl.evaluation.predict import (
     Predictions,
     build_classifier,
     choose_features,
@@ -18,7 +19,6 @@ from open_clip_mmrl.evaluate import (
     raw_logits,
 )
 from open_clip_mmrl.models.image_tower import ImageTower
-from open_clip_mmrl.scores import harmonic_mean
 
 IMAGES, TOKENS = tiny_images(5), tiny_prompts([4, 7, 12, 5])
 LABELS = torch.tensor([0, 1, 2, 3, 0])

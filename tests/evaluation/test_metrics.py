@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.models.ops import mix
-from open_clip_mmrl.scores import (
+from open_clip_mmrl.evaluation.metrics import (
     accuracy,
     alpha_curve,
     calibration_error,
     generalized,
     per_class_accuracy,
 )
+from open_clip_mmrl.models.ops import mix
 
 
 def draw(*shape, seed=0):
