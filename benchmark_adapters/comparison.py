@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from open_clip_mmrl.config import VARIANTS, TrainConfig
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.experiments.recipes import changed, recipe
 from open_clip_mmrl.hub.load import resolve_pretrained
 from open_clip_mmrl.hub.names import base_name, name_for
-from open_clip_mmrl.recipes import changed, recipe
 from open_clip_mmrl.utils.text import did_you_mean
 
 METHODS = ("zeroshot", "linear_probe", *VARIANTS)

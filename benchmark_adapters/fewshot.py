@@ -30,7 +30,7 @@ from rich.table import Table
 
 from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.data import load_data
-from open_clip_mmrl.protocols import Runtime
+from open_clip_mmrl.experiments.execute import Runtime
 from open_clip_mmrl.utils.files import json_bytes, write_atomically
 
 from . import seam

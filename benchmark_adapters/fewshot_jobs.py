@@ -21,11 +21,11 @@ from open_clip_mmrl.config import VARIANTS
 from open_clip_mmrl.data import ImageData
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.evaluation.linear_probe import frozen_features, train_probe
-from open_clip_mmrl.folders import ADAPTER
+from open_clip_mmrl.experiments.execute import FewShotRun, Runtime, execute
+from open_clip_mmrl.experiments.run_dir import ADAPTER
 from open_clip_mmrl.hub.load import build_for_training
 from open_clip_mmrl.hub.names import name_for
 from open_clip_mmrl.models.mmrl_clip import MMRLCLIP
-from open_clip_mmrl.protocols import FewShotRun, Runtime, execute
 from open_clip_mmrl.utils.devices import pick_device
 from open_clip_mmrl.utils.files import json_bytes
 

@@ -11,7 +11,6 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from . import recipes
 from .config import TrainConfig
 from .data import DEFAULT_TEMPLATE
 from .data.example import Example
@@ -19,6 +18,7 @@ from .data.loading.device_augment import training_images
 from .data.loading.images import ImageSet, eval_transform, in_order, loader
 from .errors import UsageError
 from .evaluation.predict import build_classifier, predict
+from .experiments import recipes
 from .hub.adapter_file import save_adapter
 from .hub.class_tokens import class_tokens
 from .hub.load import Built, build_for_training, build_from_adapter

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from . import assets, recipes
+from . import assets
 from .config import VARIANTS
-from .protocols import execute
+from .experiments import recipes
+from .experiments.execute import execute
+from .experiments.run_spec import FewShotRun, Runtime
 from .report import Row, base_to_novel_rows, comparison_figure
-from .runs import FewShotRun, Runtime
 
 SEEDS = (1, 2, 3)
 FIGURE = "comparison.png"

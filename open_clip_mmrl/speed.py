@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .bench import OPEN_CLIP, OURS, REFERENCE, Bench, SpeedSettings, check_device
 from .errors import UsageError
-from .estimate import matrix_product_rate
+from .experiments.time_estimate import matrix_product_rate
 from .memory import peak_bytes
 
 

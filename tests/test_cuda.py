@@ -24,10 +24,10 @@ from open_clip_mmrl import (
 from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.data.loading.images import ImageSet, train_transform
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.experiments.execute import execute
+from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.models.precision import autocast, half_weights
 from open_clip_mmrl.models.text_tower import _causal
-from open_clip_mmrl.protocols import execute
-from open_clip_mmrl.runs import Runtime
 from open_clip_mmrl.training.cuda_graph import GRAPH_PRECISIONS
 from open_clip_mmrl.training.trainer import Trainer
 

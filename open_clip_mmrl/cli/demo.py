@@ -18,7 +18,7 @@ def demo(
 ) -> None:
     """Offline, about a minute: a CLIP of printed characters learns handwritten digits."""
     from ..demo import FIGURE, run_demo
-    from ..runs import Runtime
+    from ..experiments.run_spec import Runtime
     from ..tables import comparison_table
 
     say(

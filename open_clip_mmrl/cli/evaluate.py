@@ -56,10 +56,10 @@ def evaluate(
     from ..data import load_data
     from ..evaluation.metrics import accuracy
     from ..evaluation.predict import choose_features
+    from ..experiments.run_spec import Runtime
+    from ..experiments.score import percent, score_part
     from ..hub.load import build_from_adapter
-    from ..runs import Runtime
     from ..tables import scores_table
-    from ..testing import percent, score_part
     from ..utils.devices import pick_device
 
     loaded = load_data(data, data_root=data_root, template=template, quiet=quiet)

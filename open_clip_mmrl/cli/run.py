@@ -12,8 +12,8 @@ from typer.core import TyperCommand
 from ..config import PRECISIONS
 from ..data.loading.cache import CACHE_GB
 from ..errors import UsageError
-from ..recipes import PROTOCOLS, SOURCES, SWEEPS
-from ..runs import METHODS
+from ..experiments.recipes import PROTOCOLS, SOURCES, SWEEPS
+from ..experiments.run_spec import METHODS
 from .common import (
     Augment,
     AugmentOption,
@@ -113,9 +113,9 @@ def run(
 ) -> None:
     """Carry out one of the paper's protocols; finished runs are kept, broken ones go on."""
     from .. import assets
-    from ..plan import Wanted, plan
-    from ..runner import run_all, unfinished
-    from ..runs import Runtime
+    from ..experiments.protocols import Wanted, plan
+    from ..experiments.run_spec import Runtime
+    from ..experiments.runner import run_all, unfinished
 
     wanted = Wanted(
         protocol=protocol.value,
@@ -165,8 +165,8 @@ def run(
 def _show(planned, output: Path, runtime) -> None:
     """Every run with an estimate of its time, and the sum."""
     from ..data import load_data
-    from ..estimate import in_words, matrix_product_rate, seconds_of
-    from ..runner import unfinished
+    from ..experiments.runner import unfinished
+    from ..experiments.time_estimate import in_words, matrix_product_rate, seconds_of
     from ..utils.devices import pick_device
 
     rate = matrix_product_rate(pick_device(runtime.device))

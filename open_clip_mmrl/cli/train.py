@@ -74,12 +74,13 @@ def train(
     quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
 ) -> None:
     """Train an adapter from a few images per class, test it, save it."""
-    from .. import assets, recipes
-    from ..folders import ADAPTER
+    from .. import assets
+    from ..experiments import recipes
+    from ..experiments.execute import execute
+    from ..experiments.run_dir import ADAPTER
+    from ..experiments.run_spec import FewShotRun, Runtime
     from ..hub.load import resolve_name
     from ..hub.names import split_name
-    from ..protocols import execute
-    from ..runs import FewShotRun, Runtime
     from ..tables import scores_table
 
     name = resolve_name(model or assets.MODEL_NAME, method and method.value)

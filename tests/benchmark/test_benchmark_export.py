@@ -16,7 +16,7 @@ from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import Example, ImageData, load_data, prompts, read_image
 from open_clip_mmrl.data.example import DatasetItem
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.protocols import FewShotRun, Runtime, execute
+from open_clip_mmrl.experiments.execute import FewShotRun, Runtime, execute
 
 # clip_benchmark's own reader never says whether it shuffles.
 pytestmark = pytest.mark.filterwarnings("ignore:WebDataset.shardshuffle")

@@ -17,7 +17,7 @@ from benchmark_adapters.fewshot import add_arguments, compare, main, table
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.protocols import Runtime
+from open_clip_mmrl.experiments.execute import Runtime
 
 QUIET = Runtime(quiet=True, say=lambda text: None)
 THEIR_KEYS = {"dataset", "model", "pretrained", "task", "metrics", "language"}

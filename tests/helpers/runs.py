@@ -9,8 +9,8 @@ from PIL import Image
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
-from open_clip_mmrl.protocols import execute
-from open_clip_mmrl.runs import FewShotRun, Runtime
+from open_clip_mmrl.experiments.execute import execute
+from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 
 
 def make_run(**changes) -> FewShotRun:

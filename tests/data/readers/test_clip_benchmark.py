@@ -11,7 +11,7 @@ from torchvision.datasets import FakeData, ImageFolder
 from open_clip_mmrl.data import load_data, read_image
 from open_clip_mmrl.data.readers.clip_benchmark import labels_of
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.folders import digest
+from open_clip_mmrl.experiments.run_dir import digest
 
 EMOTIONS = ("angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")
 

@@ -10,7 +10,7 @@ from open_clip_mmrl.data import load_data, read_image
 from open_clip_mmrl.data.prompts import DEFAULT_TEMPLATE
 from open_clip_mmrl.data.readers.wds import choose_template
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.folders import digest
+from open_clip_mmrl.experiments.run_dir import digest
 
 
 def load(root, **kwargs):

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 import open_clip_mmrl
-from open_clip_mmrl import MMRLConfig, recipes
+from open_clip_mmrl import MMRLConfig
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.recipes import SWEEPS, ablated, recipe, target_beta
+from open_clip_mmrl.experiments import recipes
+from open_clip_mmrl.experiments.recipes import SWEEPS, ablated, recipe, target_beta
 
 
 def test_paper_settings_are_the_maxima_of_the_published_table():

@@ -6,7 +6,7 @@ import pytest
 from helpers.runs import make_run
 
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.folders import ADAPTER, RESULTS, claim, finished
+from open_clip_mmrl.experiments.run_dir import ADAPTER, RESULTS, claim, finished
 
 RUN, IMAGES = make_run(), "a digest"
 

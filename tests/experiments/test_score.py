@@ -8,10 +8,10 @@ from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.data.loading.images import ImageSet, eval_transform, in_order, loader
 from open_clip_mmrl.evaluation.predict import build_classifier, predict
+from open_clip_mmrl.experiments.run_spec import Runtime
+from open_clip_mmrl.experiments.score import half, score_part, score_run, score_target
 from open_clip_mmrl.hub.class_tokens import class_tokens
 from open_clip_mmrl.hub.load import build_for_training
-from open_clip_mmrl.runs import Runtime
-from open_clip_mmrl.testing import half, score_part, score_run, score_target
 
 QUIET = Runtime(device="cpu", quiet=True)
 

@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .data import ImageData
-from .data.prompts import readable
-from .data.sampling import base_novel_split
-from .evaluation.linear_probe import LinearProbe, frozen_features, train_probe
-from .evaluation.metrics import accuracy, calibration_error
-from .evaluation.predict import build_classifier
-from .folders import TARGETS
-from .hub.class_tokens import class_tokens
-from .hub.load import Built
-from .models.ops import cosine_logits, unit
-from .runs import FewShotRun, Runtime
-from .testing import Part, by_name, half, halves, percent
+from ..data import ImageData
+from ..data.prompts import readable
+from ..data.sampling import base_novel_split
+from ..evaluation.linear_probe import LinearProbe, frozen_features, train_probe
+from ..evaluation.metrics import accuracy, calibration_error
+from ..evaluation.predict import build_classifier
+from ..hub.class_tokens import class_tokens
+from ..hub.load import Built
+from ..models.ops import cosine_logits, unit
+from .run_dir import TARGETS
+from .run_spec import FewShotRun, Runtime
+from .score import Part, by_name, half, halves, percent
 from .transfer import score_targets
 
 

@@ -8,11 +8,11 @@ import time
 import pytest
 from helpers.trees import write_tree
 
-from open_clip_mmrl import runner
 from open_clip_mmrl.assets import MODEL_NAME
-from open_clip_mmrl.plan import Wanted, plan
-from open_clip_mmrl.runner import run_all, unfinished
-from open_clip_mmrl.runs import Runtime
+from open_clip_mmrl.experiments import runner
+from open_clip_mmrl.experiments.protocols import Wanted, plan
+from open_clip_mmrl.experiments.run_spec import Runtime
+from open_clip_mmrl.experiments.runner import run_all, unfinished
 from open_clip_mmrl.training.trainer import Trainer
 
 FAST = {"epochs": 1, "batch_size": 16, "start_layer": 6, "rep_dim": 8}

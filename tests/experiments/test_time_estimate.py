@@ -3,7 +3,7 @@ from helpers.runs import make_run
 
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.data import load_data
-from open_clip_mmrl.estimate import in_words, seconds_of
+from open_clip_mmrl.experiments.time_estimate import in_words, seconds_of
 
 
 @pytest.mark.parametrize(

@@ -15,18 +15,18 @@ from typing import Any
 
 from torch import Generator
 
-from .config import MMRLConfig
-from .data import ImageData
-from .data.loading.device_augment import training_images
-from .data.sampling import base_novel_split
-from .folders import SELECTION
-from .hub.class_tokens import class_tokens
-from .hub.load import Built
-from .runs import FewShotRun, Runtime
-from .testing import score_run
-from .training.trainer import Trainer
-from .utils.files import json_bytes, write_atomically
-from .utils.seeds import mix_seed
+from ..config import MMRLConfig
+from ..data import ImageData
+from ..data.loading.device_augment import training_images
+from ..data.sampling import base_novel_split
+from ..hub.class_tokens import class_tokens
+from ..hub.load import Built
+from ..training.trainer import Trainer
+from ..utils.files import json_bytes, write_atomically
+from ..utils.seeds import mix_seed
+from .run_dir import SELECTION
+from .run_spec import FewShotRun, Runtime
+from .score import score_run
 
 LAMBDAS = (0.2, 0.5, 1.0, 3.0, 6.0)
 BETAS = (0.3, 0.6, 0.9)

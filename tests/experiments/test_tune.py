@@ -4,13 +4,14 @@ import pytest
 import torch
 from helpers.runs import make_run
 
-from open_clip_mmrl import TrainConfig, selection
+from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import Example, load_data
+from open_clip_mmrl.experiments import tune as selection
+from open_clip_mmrl.experiments.execute import execute
+from open_clip_mmrl.experiments.run_spec import Runtime
+from open_clip_mmrl.experiments.tune import BETAS, LAMBDAS, _hold_out, select
 from open_clip_mmrl.hub.load import build_for_training
-from open_clip_mmrl.protocols import execute
-from open_clip_mmrl.runs import Runtime
-from open_clip_mmrl.selection import BETAS, LAMBDAS, _hold_out, select
 
 SETTINGS = {"start_layer": 6, "rep_dim": 8}
 RUN = make_run(

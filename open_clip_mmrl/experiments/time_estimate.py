@@ -13,14 +13,14 @@ import open_clip
 import torch
 from torch.nn import functional as F
 
-from .config import VARIANTS
-from .data import ImageData
-from .data.prompts import prompts
-from .hub.names import split_name
-from .hub.registry import registered_config
-from .models.precision import half_type
-from .runs import FewShotRun
-from .selection import BETAS, LAMBDAS
+from ..config import VARIANTS
+from ..data import ImageData
+from ..data.prompts import prompts
+from ..hub.names import split_name
+from ..hub.registry import registered_config
+from ..models.precision import half_type
+from .run_spec import FewShotRun
+from .tune import BETAS, LAMBDAS
 
 _EFFICIENCY = 0.7
 """Share of a step that is matrix products, as profiled at ViT-B/16."""

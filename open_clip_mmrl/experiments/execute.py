@@ -11,22 +11,22 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from .baselines import probe_results
-from .config import VARIANTS
-from .data import ImageData, load_data
-from .data.loading.device_augment import training_images
-from .folders import ADAPTER, RESULTS, TARGETS, claim, digest, finished
-from .hub.adapter_file import load_learner, save_adapter
-from .hub.class_tokens import class_tokens, look_alikes
-from .hub.load import Built, build_for_training, resolve_name, resolve_pretrained
-from .runs import FewShotRun, Runtime, dataset_name, training_key
-from .selection import select
-from .testing import score_run
-from .training.trainer import CHECKPOINT, Trainer
+from ..config import VARIANTS
+from ..data import ImageData, load_data
+from ..data.loading.device_augment import training_images
+from ..hub.adapter_file import load_learner, save_adapter
+from ..hub.class_tokens import class_tokens, look_alikes
+from ..hub.load import Built, build_for_training, resolve_name, resolve_pretrained
+from ..training.trainer import CHECKPOINT, Trainer
+from ..utils.devices import pick_device
+from ..utils.environment import environment
+from ..utils.files import json_bytes, write_atomically
+from .probe_baseline import probe_results
+from .run_dir import ADAPTER, RESULTS, TARGETS, claim, digest, finished
+from .run_spec import FewShotRun, Runtime, dataset_name, training_key
+from .score import score_run
 from .transfer import late_targets, score_targets, sizes_of
-from .utils.devices import pick_device
-from .utils.environment import environment
-from .utils.files import json_bytes, write_atomically
+from .tune import select
 
 _TRAINED = ("trainable_parameters", "train_seconds", "train_ms_per_image", "skipped_steps")
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .data import ImageData
-from .errors import UsageError
-from .runs import FewShotRun
-from .training.trainer import CHECKPOINT
-from .utils.files import json_bytes, write_atomically
+from ..data import ImageData
+from ..errors import UsageError
+from ..training.trainer import CHECKPOINT
+from ..utils.files import json_bytes, write_atomically
+from .run_spec import FewShotRun
 
 ADAPTER, RESULTS, SETTINGS = "adapter.safetensors", "results.json", "run.json"
 SELECTION, TARGETS = "selection.json", "targets"

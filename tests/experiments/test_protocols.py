@@ -4,7 +4,7 @@ import pytest
 
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.plan import Wanted, as_spec, plan
+from open_clip_mmrl.experiments.protocols import Wanted, as_spec, plan
 
 
 def wanted(protocol="base-to-novel", **changes) -> Wanted:

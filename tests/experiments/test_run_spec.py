@@ -2,7 +2,7 @@ import pytest
 from helpers.runs import make_run
 
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.runs import FewShotRun, dataset_name, training_key
+from open_clip_mmrl.experiments.run_spec import FewShotRun, dataset_name, training_key
 
 
 @pytest.mark.parametrize(

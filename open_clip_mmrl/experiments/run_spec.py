@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from .config import VARIANTS, MMRLConfig, TrainConfig
-from .data.loading.cache import CACHE_GB, check_cache_gb
-from .errors import UsageError
-from .hub.load import resolve_name
-from .hub.registry import registered_config
+from ..config import VARIANTS, MMRLConfig, TrainConfig
+from ..data.loading.cache import CACHE_GB, check_cache_gb
+from ..errors import UsageError
+from ..hub.load import resolve_name
+from ..hub.registry import registered_config
 from .recipes import PROTOCOLS
 
 METHODS = ("zeroshot", "linear_probe", *VARIANTS)

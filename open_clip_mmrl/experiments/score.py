@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .data import ImageData
-from .data.loading.images import ImageSet, eval_transform, in_order, loader
-from .data.sampling import base_novel_split
-from .evaluation.metrics import (
+from ..data import ImageData
+from ..data.loading.images import ImageSet, eval_transform, in_order, loader
+from ..data.sampling import base_novel_split
+from ..evaluation.metrics import (
     accuracy,
     alpha_curve,
     calibration_error,
@@ -28,12 +28,12 @@ from .evaluation.metrics import (
     harmonic_mean,
     per_class_accuracy,
 )
-from .evaluation.predict import build_classifier, predict, predict_all
-from .hub.class_tokens import class_tokens
-from .hub.load import Built
-from .models.ops import mix
-from .runs import FewShotRun, Runtime
-from .utils.progress import Progress
+from ..evaluation.predict import build_classifier, predict, predict_all
+from ..hub.class_tokens import class_tokens
+from ..hub.load import Built
+from ..models.ops import mix
+from ..utils.progress import Progress
+from .run_spec import FewShotRun, Runtime
 
 DECOUPLED = {"w/o DS1": ("class", "class"), "w/o DS2": ("fused", "fused")}
 """What the ablation of the decoupling scores base and novel classes with."""

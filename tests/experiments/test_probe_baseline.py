@@ -7,13 +7,13 @@ from helpers.trees import write_tree
 
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG
-from open_clip_mmrl.baselines import probe_results
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.evaluation.linear_probe import frozen_features, train_probe
 from open_clip_mmrl.evaluation.metrics import calibration_error
+from open_clip_mmrl.experiments.probe_baseline import probe_results
+from open_clip_mmrl.experiments.run_spec import Runtime
+from open_clip_mmrl.experiments.score import score_run
 from open_clip_mmrl.hub.load import build_for_training
-from open_clip_mmrl.runs import Runtime
-from open_clip_mmrl.testing import score_run
 
 QUIET = Runtime(device="cpu", quiet=True)
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .data import ImageData, load_data
-from .data.coop.check import sizes
-from .folders import TARGETS
-from .hub.load import Built
+from ..data import ImageData, load_data
+from ..data.coop.check import sizes
+from ..hub.load import Built
+from ..utils.files import json_bytes, write_atomically
 from .recipes import target_beta
-from .runs import FewShotRun, Runtime, dataset_name
-from .testing import score_target
-from .utils.files import json_bytes, write_atomically
+from .run_dir import TARGETS
+from .run_spec import FewShotRun, Runtime, dataset_name
+from .score import score_target
 
 
 def score_targets(

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import open_clip
 
-from .config import VARIANTS, MMRLConfig, TrainConfig
-from .errors import UsageError
-from .hub.load import resolve_name
-from .hub.names import split_name
+from ..config import VARIANTS, MMRLConfig, TrainConfig
+from ..errors import UsageError
+from ..hub.load import resolve_name
+from ..hub.names import split_name
 
 PROTOCOLS = (
     "base-to-novel",

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from .estimate import in_words
-from .folders import RESULTS
-from .plan import Planned
-from .protocols import execute
-from .runs import Runtime
+from .execute import execute
+from .protocols import Planned
+from .run_dir import RESULTS
+from .run_spec import Runtime
+from .time_estimate import in_words
 
 
 @dataclass(frozen=True)

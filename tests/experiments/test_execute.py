@@ -11,8 +11,8 @@ from PIL import Image
 from open_clip_mmrl import TrainConfig, read_adapter_info
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.protocols import execute
-from open_clip_mmrl.runs import Runtime
+from open_clip_mmrl.experiments.execute import execute
+from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.training.trainer import Trainer
 
 KEYS = {
@@ -166,7 +166,8 @@ def test_wrong_names_and_settings_are_usage_errors(tmp_path, changes, message):
 
 
 def test_the_demo_recipe_is_run_for_every_seed_and_drawn(tmp_path, monkeypatch):
-    from open_clip_mmrl import demo, recipes
+    from open_clip_mmrl import demo
+    from open_clip_mmrl.experiments import recipes
 
     short = recipes.Recipe({"start_layer": 5, "rep_dim": 8}, TrainConfig(epochs=1, batch_size=16))
     monkeypatch.setattr(recipes, "demo", lambda: short)
