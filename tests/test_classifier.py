@@ -8,10 +8,10 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-import open_clip_mmrl
 from open_clip_mmrl import FewShotClassifier, TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
+from open_clip_mmrl.data.loading.images import eval_transform
 
 NAMES = ["zero", "one", "two"]
 SHORT = {"settings": {"rep_dim": 8, "start_layer": 5}, "train": {"epochs": 3, "batch_size": 6}}
@@ -58,7 +58,7 @@ def test_training_is_told_by_fields_or_by_a_whole_config(digits):
 
 def test_fusions_differ_and_mix_as_they_say(fitted, digits):
     images = digits[1][0][:4]
-    shown = torch.stack([open_clip_mmrl.images.eval_transform(fitted.model_)(
+    shown = torch.stack([eval_transform(fitted.model_)(
         Image.fromarray(i).convert("RGB")) for i in images])  # fmt: skip
     model, text = fitted.model_, fitted._classifier.text
     with torch.no_grad():

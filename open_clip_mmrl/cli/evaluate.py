@@ -59,8 +59,8 @@ def evaluate(
     from ..experiments.run_spec import Runtime
     from ..experiments.score import percent, score_part
     from ..hub.load import build_from_adapter
-    from ..tables import scores_table
     from ..utils.devices import pick_device
+    from .tables import scores_table
 
     loaded = load_data(data, data_root=data_root, template=template, quiet=quiet)
     loaded = loaded.select(classes.value)

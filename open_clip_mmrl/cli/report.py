@@ -20,7 +20,7 @@ def report(
     ] = None,
 ) -> None:
     """Tables and figures of finished runs, beside the published ones: Markdown, CSV, HTML."""
-    from ..reporting import write_report
+    from ..report import write_report
 
     written = write_report(folders, output)
     for line in (*written.summary, *(f"Note: {note}" for note in written.notes)):

@@ -81,7 +81,7 @@ def train(
     from ..experiments.run_spec import FewShotRun, Runtime
     from ..hub.load import resolve_name
     from ..hub.names import split_name
-    from ..tables import scores_table
+    from .tables import scores_table
 
     name = resolve_name(model or assets.MODEL_NAME, method and method.value)
     protocol = "base-to-novel" if classes is TrainedOn.base else "few-shot"

@@ -166,7 +166,7 @@ def test_wrong_names_and_settings_are_usage_errors(tmp_path, changes, message):
 
 
 def test_the_demo_recipe_is_run_for_every_seed_and_drawn(tmp_path, monkeypatch):
-    from open_clip_mmrl import demo
+    from open_clip_mmrl.cli import demo
     from open_clip_mmrl.experiments import recipes
 
     short = recipes.Recipe({"start_layer": 5, "rep_dim": 8}, TrainConfig(epochs=1, batch_size=16))

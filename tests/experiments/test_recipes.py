@@ -12,7 +12,7 @@ from open_clip_mmrl.experiments.recipes import SWEEPS, ablated, recipe, target_b
 
 def test_paper_settings_are_the_maxima_of_the_published_table():
     """Each lambda of MMRL is the column's best in Table 8."""
-    file = Path(open_clip_mmrl.__file__).parent / "reporting" / "published.json"
+    file = Path(open_clip_mmrl.__file__).parent / "report" / "load" / "published.json"
     figures = json.loads(file.read_text())["tables"]["reg_weight"]["figures"]
     for name in recipes._PAPER:
         best = max(figures, key=lambda value: figures[value][name][0])

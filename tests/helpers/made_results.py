@@ -9,8 +9,8 @@ import random
 from pathlib import Path
 
 from open_clip_mmrl.evaluation.metrics import harmonic_mean
-from open_clip_mmrl.reporting.published import published
-from open_clip_mmrl.reporting.runs import point_text
+from open_clip_mmrl.report.load.published import published
+from open_clip_mmrl.report.load.run import point_text
 
 PAPER = published()
 ELEVEN = PAPER.eleven

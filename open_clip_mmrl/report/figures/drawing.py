@@ -1,0 +1,148 @@
+"""What all figures share: canvas, colours, small multiples, bytes of files."""
+
+from __future__ import annotations
+
+import io
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..load.sections import Section, Series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart by the colour-blind too. A method keeps its colour
+# everywhere; a second source of settings for it takes one of the spare ones.
+COLOURS = {"zeroshot": "#767676", "linear_probe": "#009e73", "mmrl": "#0072b2", "mmrl++": "#d55e00"}
+_SPARE = ("#cc79a7", "#56b4e9", "#e69f00", "#882255", "#000000")
+_MARKERS = {"zeroshot": "", "linear_probe": "^", "mmrl": "o", "mmrl++": "s"}
+METRIC_COLOURS = {"base": "#56b4e9", "novel": "#e69f00", "hm": "#444444"}
+INK, GRID = "#24292f", "#e3e6ea"
+_SETTINGS = {
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#8c959f",
+    "axes.titlesize": 9.5,
+    "legend.fontsize": 9,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.hashsalt": "open_clip_mmrl",  # the same figures give the same bytes
+}
+
+
+def look() -> AbstractContextManager:
+    """Within it, everything is drawn and saved in one style."""
+    from matplotlib import rc_context
+
+    return rc_context(_SETTINGS)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of this many inches, drawn without a screen and without pyplot's state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def literal(figure: Figure) -> Figure:
+    """A "$" in a name is a "$", not the start of a formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
+
+
+def image_bytes(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
+    """The file's content; the same for the same figure."""
+    stream = io.BytesIO()
+    with look():
+        metadata = {"Date": None} if kind == "svg" else {}
+        figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
+    figure.set_layout_engine("none")  # laid out once is enough for both kinds, and slow
+    return stream.getvalue()
+
+
+def panels(
+    count: int, columns: int = 4, width: float = 2.75, height: float = 2.3
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` axes in rows of `columns`."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = new_figure(max(width * columns, 4.2), height * rows + 0.5)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for spare in axes[count:]:
+        spare.set_visible(False)
+    for one in axes[:count]:
+        plain(one)
+    return figure, axes[:count]
+
+
+def plain(axes: Axes) -> None:
+    """Nothing that is not read: no box, a light grid behind the figures."""
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def write_at(axes: Axes, text: str, place: tuple[float, float], **kwargs: Any) -> None:
+    """Text that stays readable where it crosses a line; offsets in points."""
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    kwargs = {"xytext": (0, 0), "textcoords": "offset points", "zorder": 5, **kwargs}
+    axes.annotate(text, place, path_effects=halo, va="center", **kwargs)
+
+
+def style_of(section: Section, series: Series) -> dict[str, Any]:
+    """Colour and marker of our figures."""
+    methods = [one.method for one in section.series]
+    first = [methods.index(method) for method in dict.fromkeys(methods) if method in COLOURS]
+    others = [one for i, one in enumerate(section.series) if i not in first]
+    if series in others:
+        colour = _SPARE[others.index(series) % len(_SPARE)]
+    else:
+        colour = COLOURS[series.method]
+    return {"color": colour, "marker": _MARKERS.get(series.method, "D"), "markersize": 4.5}
+
+
+def published_style(series: Series) -> dict[str, Any]:
+    """The method's colour, dashed and hollow."""
+    colour = COLOURS.get(series.method, INK)
+    marker = _MARKERS.get(series.method, "D")
+    return {
+        "color": colour,
+        "linestyle": (0, (4, 2)),
+        "linewidth": 1.2,
+        "marker": marker,
+        "markersize": 5.5,
+        "markerfacecolor": "white",
+    }
+
+
+def legend_below(figure: Figure, axes: list[Axes], columns: int = 6) -> None:
+    """One legend for all axes, every label once; what is not ours comes last.
+
+    At most `columns` side by side, and no more than the figure has room for.
+    """
+    found = {}
+    for one in axes:
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    labels = sorted(found, key=lambda label: "published" in label or "rerun" in label)
+    if labels:
+        inches = 0.7 + 0.075 * max(map(len, labels))  # of an entry: handle, gap, letters
+        columns = max(1, min(columns, len(labels), int(figure.get_figwidth() / inches)))
+        figure.legend(
+            [found[label] for label in labels],
+            labels,
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+        )

@@ -1,0 +1,59 @@
+"""From folders of runs to a report's files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...utils.files import write_atomically
+from ..figures.drawing import image_bytes
+from ..load.collect import collect
+from .compose import compose
+from .page import html_page
+from .text_files import FIGURES, TABLES, csv_text, markdown
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a report lies, and its first sentences."""
+
+    markdown: Path
+    html: Path
+    tables: tuple[Path, ...]
+    figures: tuple[Path, ...]
+    summary: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def write_report(folders: Sequence[str | Path], output: str | Path | None = None) -> Written:
+    """Read every results.json at or below the folders; write report.md, report.html and more.
+
+    Args:
+        output: folder of the report; by default `report` in the first folder.
+
+    Raises:
+        UsageError: no folders, or one that does not exist.
+        ValueError: not a single result that can be read.
+    """
+    document = compose(collect(folders))
+    output = Path(folders[0]) / "report" if output is None else Path(output)
+    svg = {picture.name: image_bytes(picture.figure, "svg") for picture in document.pictures()}
+    files: dict[Path, bytes] = {}
+    for picture in document.pictures():
+        files[output / FIGURES / f"{picture.name}.svg"] = svg[picture.name]
+        files[output / FIGURES / f"{picture.name}.png"] = image_bytes(picture.figure, "png")
+    for table in document.tables():
+        files[output / TABLES / f"{table.name}.csv"] = csv_text(table).encode()
+    files[output / "report.md"] = markdown(document).encode()
+    files[output / "report.html"] = html_page(document, svg).encode()
+    for path, content in files.items():
+        write_atomically(path, content)
+    return Written(
+        markdown=output / "report.md",
+        html=output / "report.html",
+        tables=tuple(path for path in files if path.suffix == ".csv"),
+        figures=tuple(path for path in files if path.parent.name == FIGURES),
+        summary=document.summary,
+        notes=document.notes,
+    )

@@ -1,0 +1,188 @@
+"""results.json files found, checked, and chosen among."""
+
+import json
+
+import pytest
+from helpers.made_results import (
+    ENVIRONMENT,
+    ablation,
+    base_to_novel,
+    few_shot,
+    result,
+    transfer,
+    write_runs,
+)
+
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.report.load.arrange import arrange
+from open_clip_mmrl.report.load.collect import collect
+from open_clip_mmrl.report.load.run import read_run
+from open_clip_mmrl.report.tables.costs import hours_of
+
+
+def write(folder, content):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "results.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_a_run_is_read_whole(tmp_path):
+    run = read_run(write(tmp_path, base_to_novel("mmrl++", "dtd", 2)))
+    assert (run.method, run.backbone, run.pretrained) == ("mmrl++", "ViT-B-16", "openai")
+    assert (run.dataset, run.seed, run.shots, run.settings) == ("dtd", 2, 16, "paper")
+    assert {"base", "novel", "hm", "generalized_seen", "ece_base"} <= run.scores.keys()
+    assert {"base", "generalized_unseen", "ece_novel"} <= run.zero_shot.keys()
+    assert len(run.per_class["novel"]) == 12 and len(run.alpha_curve) == 11
+    assert run.cost["trainable_parameters"] == 813312 and "seed" not in run.chosen
+    assert run.chosen["reg_weight"] == 6.0 and run.environment == ENVIRONMENT
+
+
+def test_files_of_earlier_versions_have_a_spec_instead_of_a_name(tmp_path):
+    old = base_to_novel("mmrl", "dtd", 1, dataset=None, settings_source=None, sizes=None)
+    run = read_run(write(tmp_path, old))
+    assert (run.dataset, run.settings, run.paper_split) == ("dtd", None, None)
+    old["data"] = "folder:some/where/my-images"
+    assert read_run(write(tmp_path, old)).dataset == "my-images"
+
+
+def test_a_few_shot_run_is_read_whole(tmp_path):
+    run = read_run(write(tmp_path, few_shot("mmrl", "dtd", 4, 1)))
+    assert {"accuracy", "ece_accuracy"} <= run.scores.keys() and run.paper_split is True
+    assert len(run.per_class["all"]) == 12
+    assert run.alpha_curve == ()  # a curve of one accuracy; the report draws base against novel
+
+
+def test_methods_without_settings_have_no_source_of_settings(tmp_path):
+    run = read_run(write(tmp_path, base_to_novel("linear_probe", "dtd", 1)))
+    assert (run.settings, run.fusion) == (None, None)
+    assert "novel" not in run.scores and "base" in run.scores
+
+
+def test_targets_and_points_are_read(tmp_path):
+    run = read_run(write(tmp_path, transfer("mmrl", "domain-generalization", 1)))
+    assert run.targets["imagenet_a"].beta == 0.9 and run.targets["imagenet_a"].missing is None
+    run = read_run(write(tmp_path, ablation("reg_weight", 7.0, "dtd", 1)))
+    assert (run.sweep, run.value) == ("reg_weight", "7")
+    run = read_run(write(tmp_path, ablation("variant", "w/o L", "dtd", 1)))
+    assert run.value == "w/o L"
+
+
+GOOD = base_to_novel("mmrl", "dtd", 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "holds a list, not an object"),
+        ({**GOOD, "protocol": "guessing"}, "'protocol' is 'guessing', not one of base-to-novel"),
+        ({**GOOD, "method": None}, "'method' is missing"),
+        ({**GOOD, "metrics": 3}, "'metrics' is 3, not an object"),
+        ({**GOOD, "metrics": {"novel": 3.0}}, "'metrics' has no 'base'"),
+        ({**GOOD, "metrics": {"base": "3"}}, "'base' is '3', not a finite number"),
+        ('{"protocol": "few-shot", "metrics": {"accuracy": NaN}}', "not a finite number"),
+        ({**GOOD, "seed": 1.5}, "'seed' is 1.5, not a whole number"),
+        ({**GOOD, "sizes": {"paper_split": 1}}, "'paper_split' is 1, not true or false"),
+        ({**GOOD, "sizes": 3}, "'sizes' is 3, not an object"),
+        ({**GOOD, "config": []}, "'config' is [], not an object"),
+        ({**GOOD, "alpha_curve": {}}, "'alpha_curve'"),
+        ({**GOOD, "alpha_curve": [{"alpha": 0.1}]}, "an entry lacks one of alpha, base, novel"),
+        ({**GOOD, "targets": {"dtd": 3}}, "'dtd' is 3, not an object"),
+        ({**GOOD, "protocol": "ablation"}, "'ablation' is missing"),
+        ({**GOOD, "protocol": "ablation", "ablation": {"sweep": "luck"}}, "not a 'value' and a"),
+        ({**ablation("alpha", 0.3, "dtd", 1), "method": "zeroshot"}, "has nothing to ablate"),
+    ],
+)
+def test_a_damaged_file_is_named_and_left_out(tmp_path, content, message):
+    if content == {**GOOD, "alpha_curve": {}}:
+        content = {**GOOD, "alpha_curve": {"alpha": 1}}
+    path = write(tmp_path / "a", content)
+    write(tmp_path / "b", GOOD)
+    collected = collect([tmp_path])
+    assert len(collected.runs) == 1
+    (note,) = collected.notes
+    assert str(path) in note and message in note
+
+
+def test_nothing_to_read_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match="at least one folder"):
+        collect([])
+    with pytest.raises(UsageError, match="does not exist or is not a folder"):
+        collect([tmp_path / "nowhere"])
+    with pytest.raises(ValueError, match=r"no results\.json that can be read"):
+        collect([tmp_path])
+    path = write(tmp_path, "{")
+    with pytest.raises(ValueError, match="not JSON") as raised:
+        collect([tmp_path])
+    assert str(path) in str(raised.value)
+
+
+def test_folders_that_overlap_count_once(tmp_path):
+    write_runs(tmp_path / "all", [GOOD, few_shot("mmrl", "dtd", 4, 1)])
+    collected = collect([tmp_path, tmp_path / "all", tmp_path / "all" / "run0000"])
+    assert len(collected.runs) == 2 and not collected.notes
+
+
+def test_of_two_settings_those_with_more_seeds_count(tmp_path):
+    odd = base_to_novel("mmrl", "dtd", 1, config={"variant": "mmrl", "reg_weight": 3.0})
+    contents = [odd, *(base_to_novel("mmrl", "dtd", seed) for seed in (1, 2))]
+    collected = collect([write_runs(tmp_path, contents)])
+    assert {run.chosen["reg_weight"] for run in collected.runs} == {6.0}
+    (note,) = collected.notes
+    assert "run0000" in note and "reg_weight is 3.0, not 6.0" in note
+
+
+def test_seeds_that_chose_their_own_settings_belong_together(tmp_path):
+    """ "validation" chooses anew for every seed: that is no reason to leave seeds out."""
+
+    def run(seed, reg_weight, epochs=10):
+        return base_to_novel(
+            "mmrl", "dtd", seed, settings_source="validation",
+            config={"variant": "mmrl", "reg_weight": reg_weight, "alpha": 0.6, "rep_dim": 8},
+            selection={"chosen": {"reg_weight": reg_weight, "alpha": 0.6}, "seconds": 3600.0},
+            train={"epochs": epochs, "seed": seed},
+        )  # fmt: skip
+
+    collected = collect([write_runs(tmp_path, [run(1, 0.2), run(2, 6.0), run(3, 0.2, epochs=9)])])
+    assert {run.seed for run in collected.runs} == {1, 2}
+    (note,) = collected.notes
+    assert "epochs is 9, not 10" in note and "reg_weight" not in note
+    assert hours_of(collected.runs[:1]) == pytest.approx(
+        1 + collected.runs[0].cost["train_seconds"] / 3600
+    )
+
+
+def test_training_that_was_shared_costs_nothing_again(tmp_path):
+    run = read_run(write(tmp_path, ablation("variant", "w/o DS1", "dtd", 1, trained_in="../full")))
+    assert "train_seconds" not in run.cost and "trainable_parameters" in run.cost
+
+
+def test_the_same_seed_twice_is_named_unless_it_says_the_same(tmp_path):
+    other = {**GOOD, "metrics": {"base": 50.0, "novel": 50.0, "hm": 50.0}}
+    collected = collect([write_runs(tmp_path / "a", [GOOD, other])])
+    assert [run.scores["base"] for run in collected.runs] == [GOOD["metrics"]["base"]]
+    assert "the same settings and seed" in collected.notes[0]
+    assert not collect([write_runs(tmp_path / "b", [GOOD, GOOD])]).notes
+
+
+def test_runs_on_other_images_of_a_data_set_are_said(tmp_path):
+    """As where its published split file came after the first seeds."""
+    contents = [GOOD, base_to_novel("mmrl", "dtd", 2, paper_split=False)]
+    contents += [base_to_novel("mmrl", "eurosat", seed) for seed in (1, 2)]
+    collected = collect([write_runs(tmp_path, contents)])
+    (note,) = collected.notes
+    assert "dtd" in note and "paper_split (True, False)" in note and "eurosat" not in note
+    (section,) = arrange(collected.runs)
+    assert section.splits == {"dtd": False, "eurosat": True}
+
+
+def test_mixed_environments_are_said(tmp_path):
+    other = base_to_novel("mmrl", "dtd", 2, environment={**ENVIRONMENT, "torch": "2.6.0"})
+    (note,) = collect([write_runs(tmp_path, [GOOD, other])]).notes
+    assert "different environments" in note and "torch (2.15.0, 2.6.0)" in note
+    assert "python" not in note
+
+
+def test_a_made_result_leaves_out_what_is_none():
+    assert "shots" not in result(shots=None)
