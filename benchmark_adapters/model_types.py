@@ -12,7 +12,7 @@ from open_clip_mmrl import read_adapter_info
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.hub.adapter_file import is_adapter
-from open_clip_mmrl.hub.load import naming, resolve_pretrained
+from open_clip_mmrl.hub.load import loading_errors, resolve_pretrained
 from open_clip_mmrl.hub.names import name_for, split_name
 
 from .notices import warn
@@ -51,7 +51,7 @@ def load(
     name = resolve_model(model_type, model_name, pretrained)
     seen = _seen_classes(pretrained) if model_type == "mmrl_auto" else None
     resolve_pretrained(name, pretrained)
-    with naming(pretrained):
+    with loading_errors(pretrained):
         model, _, transform = open_clip.create_model_and_transforms(
             name, pretrained=pretrained, cache_dir=cache_dir
         )

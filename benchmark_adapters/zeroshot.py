@@ -138,7 +138,8 @@ def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list
 
 def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """What clip_benchmark says of logits [N, C] and labels [N], in 0..1: acc1, acc5 (NaN with
-    fewer than five classes), and the mean recall of the classes that have images."""
+    fewer than five classes), and the mean recall of the classes that have images.
+    """
     shares = accuracy(logits, labels, topk=(1, 5) if logits.shape[1] >= 5 else (1,))
     right = logits.argmax(dim=1) == labels
     recalls = [right[labels == label].double().mean() for label in labels.unique()]

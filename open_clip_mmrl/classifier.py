@@ -21,7 +21,7 @@ from .evaluation.predict import build_classifier, predict
 from .experiments import recipes
 from .hub.adapter_file import save_adapter
 from .hub.class_tokens import class_tokens
-from .hub.load import Built, build_for_training, build_from_adapter
+from .hub.load import LoadedModel, build_for_training, build_from_adapter
 from .training.trainer import Trainer
 from .utils.devices import pick_device
 
@@ -75,16 +75,18 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         cls, path: str | Path, *, pretrained: str | None = None, device: str | None = None
     ) -> FewShotClassifier:
         """A fitted classifier from an adapter file; its labels are the class names."""
-        built, info = build_from_adapter(
+        loaded, info = build_from_adapter(
             path, base_pretrained=pretrained, device=pick_device(device)
         )
         names = info["class_names"]
         if not names:
             raise ValueError(f"{path} names no classes: it was saved without class_names.")
         weights = pretrained or info["base"]["pretrained"]
-        self = cls(built.name, weights, class_names=names, template=info["template"], device=device)
+        self = cls(
+            loaded.name, weights, class_names=names, template=info["template"], device=device
+        )
         self._names = list(names)
-        self._adopt(built, np.array(names))
+        self._adopt(loaded, np.array(names))
         return self
 
     def fit(self, images: Sequence[Any], labels: Sequence[Any]) -> FewShotClassifier:
@@ -95,7 +97,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self._names, classes, indices = self._resolve_labels(labels)
         given = self.train.to_dict() if isinstance(self.train, TrainConfig) else self.train
         changes = {"seed": 1, **(given or {})}
-        built = build_for_training(
+        loaded = build_for_training(
             self.model,
             self.pretrained,
             method=self.method,
@@ -104,14 +106,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             seed=changes["seed"],
         )
         config = recipes.changed(
-            recipes.recipe(built.model.config.variant, "few-shot").train, **changes
+            recipes.recipe(loaded.model.config.variant, "few-shot").train, **changes
         )
-        tokens = class_tokens(built.model, built.tokenizer, self._names, self.template)
+        tokens = class_tokens(loaded.model, loaded.tokenizer, self._names, self.template)
         examples = [_example(image, int(i)) for image, i in zip(images, indices, strict=True)]
-        shown = training_images(built.model, examples, config)
-        Trainer(built.model, tokens, shown, config, quiet=self.quiet).fit()
+        shown = training_images(loaded.model, examples, config)
+        Trainer(loaded.model, tokens, shown, config, quiet=self.quiet).fit()
         self._precision = config.precision
-        self._adopt(built, classes)
+        self._adopt(loaded, classes)
         return self
 
     def predict_proba(self, images: Sequence[Any], fusion: str = "probabilities") -> np.ndarray:
@@ -143,10 +145,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     _precision = "fp32"
 
-    def _adopt(self, built: Built, classes: np.ndarray) -> None:
-        tokens = class_tokens(built.model, built.tokenizer, self._names, self.template)
-        self.model_, self.classes_ = built.model, classes
-        self._classifier = build_classifier(built.model, tokens, self._precision)
+    def _adopt(self, loaded: LoadedModel, classes: np.ndarray) -> None:
+        tokens = class_tokens(loaded.model, loaded.tokenizer, self._names, self.template)
+        self.model_, self.classes_ = loaded.model, classes
+        self._classifier = build_classifier(loaded.model, tokens, self._precision)
 
     def _resolve_labels(self, labels: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Class names, labels of the classes, and the class index of every label."""

@@ -24,7 +24,7 @@ from .common import (
     TemplateOption,
     WorkersOption,
     command,
-    given,
+    drop_none,
     out,
     say,
 )
@@ -62,26 +62,26 @@ def evaluate(
     from ..utils.devices import pick_device
     from .tables import scores_table
 
-    loaded = load_data(data, data_root=data_root, template=template, quiet=quiet)
-    loaded = loaded.select(classes.value)
-    built, info = build_from_adapter(
+    data_set = load_data(data, data_root=data_root, template=template, quiet=quiet)
+    data_set = data_set.select(classes.value)
+    loaded, info = build_from_adapter(
         adapter,
         base_pretrained=pretrained,
-        settings=given(alpha=alpha, beta=beta),
+        settings=drop_none(alpha=alpha, beta=beta),
         device=pick_device(device),
     )
-    if not loaded.own_template and info["template"]:
-        loaded = loaded.with_template(info["template"])
-    chosen, reason = choose_features(features.value, loaded.class_names, info["class_names"])
+    if not data_set.own_template and info["template"]:
+        data_set = data_set.with_template(info["template"])
+    chosen, reason = choose_features(features.value, data_set.class_names, info["class_names"])
     runtime = Runtime(workers=workers, quiet=quiet)
-    part, speed = score_part(built, loaded, split.value, precision.value, runtime)
-    scores = part.scores(chosen, built.model.config.alpha, fusion.value)
+    part, speed = score_part(loaded, data_set, split.value, precision.value, runtime)
+    scores = part.scores(chosen, loaded.model.config.alpha, fusion.value)
     result = {
         "adapter": str(adapter),
         "data": data,
         "classes": classes.value,
         "split": split.value,
-        "template": loaded.template,
+        "template": data_set.template,
         "features": chosen,
         "fusion": fusion.value,
         "images": len(part.labels),
@@ -92,7 +92,7 @@ def evaluate(
     if as_json:
         say(json.dumps(result))
         return
-    say(f"features: {reason}\nprompt: {loaded.template}")
+    say(f"features: {reason}\nprompt: {data_set.template}")
     title = f"{data}, {classes.value} classes, {result['images']} {split.value} images"
     lines = {
         "frozen CLIP": {"accuracy": result["zero_shot"]},

@@ -181,7 +181,7 @@ def _show(planned, output: Path, runtime) -> None:
                 say(f"{run.data} cannot be read: {error}")
         if item not in todo:
             note = "finished"
-        elif item.donors:
+        elif item.reuse_from:
             note = f"shares the training of {item.donors[0]}"
         elif data[run.data] is None:
             note = "its data are missing"

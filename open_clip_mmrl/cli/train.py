@@ -28,7 +28,7 @@ from .common import (
     TrainedOn,
     WorkersOption,
     command,
-    given,
+    drop_none,
     out,
     say,
 )
@@ -96,7 +96,7 @@ def train(
         fusion=fusion.value,
         data_root=data_root,
         template=template,
-        settings=given(
+        settings=drop_none(
             reg_weight=reg_weight,
             alpha=alpha,
             beta=beta,
@@ -106,7 +106,9 @@ def train(
         ),
         train=recipes.changed(
             recipes.recipe(split_name(name)[0], protocol).train,
-            **given(epochs=epochs, batch_size=batch_size, lr=lr, text_chunk_size=text_chunk_size),
+            **drop_none(
+                epochs=epochs, batch_size=batch_size, lr=lr, text_chunk_size=text_chunk_size
+            ),
             seed=seed,
             flip=flip,
             precision=precision.value,

@@ -21,7 +21,7 @@ from ..models.mmrl_clip import MMRLCLIP
 from ..models.ops import FUSIONS, cosine_logits, mix, unit
 from ..models.precision import autocast, half_weights
 from ..models.task import image_branches
-from ..utils.oom import explained
+from ..utils.oom import oom_hint
 from ..utils.progress import Progress
 from .metrics import accuracy
 
@@ -68,7 +68,8 @@ class RawLogits(NamedTuple):
 @dataclass(frozen=True)
 class AllPredictions:
     """What a pass over N images gave by every feature, for `scores` to look at: any mix, the
-    class feature alone, frozen CLIP. Three times [N, C], on the CPU."""
+    class feature alone, frozen CLIP. Three times [N, C], on the CPU.
+    """
 
     by_class: Tensor
     by_rep: Tensor | None
@@ -104,7 +105,7 @@ def build_classifier(model: MMRLCLIP, tokens: Tensor, precision: str = "fp32") -
 def _enough_memory(classes: int, precision: str) -> Iterator[None]:
     """Say what helps where the GPU's memory does not suffice for scoring."""
     helps = "use precision amp_bf16, or leave the GPU to this alone"
-    with explained(f"scoring against {classes} classes in precision {precision}", helps):
+    with oom_hint(f"scoring against {classes} classes in precision {precision}", helps):
         yield
 
 

@@ -16,13 +16,13 @@ from ..data import ImageData, load_data
 from ..data.loading.device_augment import training_images
 from ..hub.adapter_file import load_learner, save_adapter
 from ..hub.class_tokens import class_tokens, look_alikes
-from ..hub.load import Built, build_for_training, resolve_name, resolve_pretrained
+from ..hub.load import LoadedModel, build_for_training, resolve_name, resolve_pretrained
 from ..training.trainer import CHECKPOINT, Trainer
 from ..utils.devices import pick_device
 from ..utils.environment import environment
 from ..utils.files import json_bytes, write_atomically
 from .probe_baseline import probe_results
-from .run_dir import ADAPTER, RESULTS, TARGETS, claim, digest, finished
+from .run_dir import ADAPTER, RESULTS, TARGETS, digest, finished, prepare_run_dir
 from .run_spec import FewShotRun, Runtime, dataset_name, training_key
 from .score import score_run
 from .transfer import late_targets, score_targets, sizes_of
@@ -35,7 +35,7 @@ def execute(
     run: FewShotRun,
     output: str | Path,
     runtime: Runtime | None = None,
-    donors: Sequence[Path] = (),
+    reuse_from: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Train, test, write `results.json` and the adapter; returns the results.
 
@@ -57,14 +57,14 @@ def execute(
     data = load_data(run.data, data_root=run.data_root, template=run.template, quiet=runtime.quiet)
     subset = _draw(data, run, runtime)
     needed = (RESULTS,) if method else (RESULTS, ADAPTER)
-    if claim(output, run, digest(subset), needed):
+    if prepare_run_dir(output, run, digest(subset), needed):
         results = json.loads((output / RESULTS).read_text(encoding="utf-8"))
         if not late_targets(results, run):
             (output / CHECKPOINT).unlink(missing_ok=True)  # stopped just before that
             runtime.say(f"{output} holds this very run, finished already: nothing to do.")
             return results
-        donors = (output, *donors)
-    built = build_for_training(
+        reuse_from = (output, *reuse_from)
+    loaded = build_for_training(
         run.model,
         run.pretrained,
         method=None if method else run.method,
@@ -72,22 +72,22 @@ def execute(
         device=device,
         seed=run.train.seed,
     )
-    results = _what(run, built, data, subset)
+    results = _what(run, loaded, data, subset)
     if method == "linear_probe":
-        results |= probe_results(built, data, subset, run, output, runtime)
+        results |= probe_results(loaded, data, subset, run, output, runtime)
     elif method == "zeroshot":
         results |= {**dict.fromkeys(_TRAINED), "trainable_parameters": 0}
-        results |= score_run(built, data, run, runtime)
+        results |= score_run(loaded, data, run, runtime)
     else:
-        results |= _trained(built, subset, run, output, runtime, donors)
-        results |= score_run(built, data, run, runtime)
-        results |= {"config": built.model.config.to_dict(), "train": run.train.to_dict()}
+        results |= _trained(loaded, subset, run, output, runtime, reuse_from)
+        results |= score_run(loaded, data, run, runtime)
+        results |= {"config": loaded.model.config.to_dict(), "train": run.train.to_dict()}
     if run.targets and TARGETS not in results:
-        results[TARGETS] = score_targets(built, run, output, runtime)
+        results[TARGETS] = score_targets(loaded, run, output, runtime)
     results["environment"] = environment(device, run.train.precision)
     if method is None:
         save_adapter(
-            built.model,
+            loaded.model,
             output / ADAPTER,
             class_names=subset.class_names,
             template=subset.template,
@@ -99,12 +99,14 @@ def execute(
     return results
 
 
-def _what(run: FewShotRun, built: Built, data: ImageData, subset: ImageData) -> dict[str, Any]:
+def _what(
+    run: FewShotRun, loaded: LoadedModel, data: ImageData, subset: ImageData
+) -> dict[str, Any]:
     """What was run, on what: the first part of results.json."""
     return {
-        "method": run.method or built.model.config.variant,
-        "model": built.name,
-        "pretrained": run.pretrained or built.model.base_origin["pretrained"],
+        "method": run.method or loaded.model.config.variant,
+        "model": loaded.name,
+        "pretrained": run.pretrained or loaded.model.base_origin["pretrained"],
         "data": run.data,
         "dataset": dataset_name(run.data),
         "sizes": sizes_of(data, run.data, run),
@@ -134,31 +136,31 @@ def _draw(data: ImageData, run: FewShotRun, runtime: Runtime) -> ImageData:
 
 
 def _trained(
-    built: Built,
+    loaded: LoadedModel,
     subset: ImageData,
     run: FewShotRun,
     output: Path,
     runtime: Runtime,
-    donors: Sequence[Path],
+    reuse_from: Sequence[Path],
 ) -> dict[str, Any]:
     """Train `built`, or take over what a donor was trained to; what it took, for the record."""
-    for donor in donors:
+    for donor in reuse_from:
         if not _same_training(donor, run, subset):
             continue
-        load_learner(built.model, load_file(donor / ADAPTER), donor / ADAPTER)
+        load_learner(loaded.model, load_file(donor / ADAPTER), donor / ADAPTER)
         told = json.loads((donor / RESULTS).read_text(encoding="utf-8"))
-        _take_over(built, told.get("selection"))
+        _take_over(loaded, told.get("selection"))
         kept = {key: told[key] for key in (*_TRAINED, "selection") if key in told}
         return kept if donor == output else {**kept, "trained_in": os.path.relpath(donor, output)}
     chosen = {}
     if run.settings_source == "validation":
-        chosen = {"selection": select(built, subset, run, output, runtime)}
-        built.model.config = replace(built.model.config, **_in_training(chosen["selection"]))
-    summary = _train(built, subset, run, output, runtime)
-    _take_over(built, chosen.get("selection"))
+        chosen = {"selection": select(loaded, subset, run, output, runtime)}
+        loaded.model.config = replace(loaded.model.config, **_in_training(chosen["selection"]))
+    summary = _train(loaded, subset, run, output, runtime)
+    _take_over(loaded, chosen.get("selection"))
     return {
         **chosen,
-        "trainable_parameters": sum(p.numel() for p in built.model.learner.parameters()),
+        "trainable_parameters": sum(p.numel() for p in loaded.model.learner.parameters()),
         "train_seconds": round(summary.seconds, 3),
         "train_ms_per_image": round(summary.ms_per_image, 3),
         "skipped_steps": summary.skipped_steps,
@@ -175,21 +177,21 @@ def _same_training(donor: Path, run: FewShotRun, subset: ImageData) -> bool:
 
 
 def _in_training(selection: dict[str, Any]) -> dict[str, float]:
-    """alpha is chosen for testing; training keeps the recipe's."""
+    """Alpha is chosen for testing; training keeps the recipe's."""
     return {name: value for name, value in selection["chosen"].items() if name != "alpha"}
 
 
-def _take_over(built: Built, selection: dict[str, Any] | None) -> None:
+def _take_over(loaded: LoadedModel, selection: dict[str, Any] | None) -> None:
     """What was chosen on held-out images, for the model that is tested."""
     if selection:
-        built.model.config = replace(built.model.config, **selection["chosen"])
+        loaded.model.config = replace(loaded.model.config, **selection["chosen"])
 
 
-def _train(built: Built, subset: ImageData, run: FewShotRun, output: Path, runtime: Runtime):
-    tokens = class_tokens(built.model, built.tokenizer, subset.class_names, subset.template)
-    images = training_images(built.model, subset.train, run.train, runtime.cache_gb)
+def _train(loaded: LoadedModel, subset: ImageData, run: FewShotRun, output: Path, runtime: Runtime):
+    tokens = class_tokens(loaded.model, loaded.tokenizer, subset.class_names, subset.template)
+    images = training_images(loaded.model, subset.train, run.train, runtime.cache_gb)
     trainer = Trainer(
-        built.model,
+        loaded.model,
         tokens,
         images,
         run.train,

@@ -18,7 +18,7 @@ from ..evaluation.linear_probe import LinearProbe, frozen_features, train_probe
 from ..evaluation.metrics import accuracy, calibration_error
 from ..evaluation.predict import build_classifier
 from ..hub.class_tokens import class_tokens
-from ..hub.load import Built
+from ..hub.load import LoadedModel
 from ..models.ops import cosine_logits, unit
 from .run_dir import TARGETS
 from .run_spec import FewShotRun, Runtime
@@ -27,7 +27,7 @@ from .transfer import score_targets
 
 
 def probe_results(
-    built: Built,
+    loaded: LoadedModel,
     data: ImageData,
     subset: ImageData,
     run: FewShotRun,
@@ -41,11 +41,11 @@ def probe_results(
     """
     start = time.perf_counter()
     probe = train_probe(
-        built.model, subset, shots=run.shots, seed=run.train.seed, **_how(run, runtime)
+        loaded.model, subset, shots=run.shots, seed=run.train.seed, **_how(run, runtime)
     )
     seconds = time.perf_counter() - start
     start = time.perf_counter()
-    features, part = _tested(built, data, run, runtime)
+    features, part = _tested(loaded, data, run, runtime)
     speed = len(features) / (time.perf_counter() - start)
     results = {
         **_scores(probe, features, part, run),
@@ -57,7 +57,7 @@ def probe_results(
     }
     if run.targets:
         score = partial(_score_target, probe, data.class_names)
-        results[TARGETS] = score_targets(built, run, output, runtime, score)
+        results[TARGETS] = score_targets(loaded, run, output, runtime, score)
     return results
 
 
@@ -89,13 +89,13 @@ def _scores(probe: LinearProbe, features: Tensor, part: Part, run: FewShotRun) -
 def _score_target(
     probe: LinearProbe,
     classes: Sequence[str],
-    built: Built,
+    loaded: LoadedModel,
     data: ImageData,
     run: FewShotRun,
     runtime: Runtime,
 ) -> dict[str, float | None]:
     """Accuracy on a target whose classes are all among those the probe was trained on."""
-    features, part = _tested(built, data, run, runtime)
+    features, part = _tested(loaded, data, run, runtime)
     place = {readable(name): label for label, name in enumerate(classes)}
     labels = [place.get(readable(name)) for name in data.class_names]
     found = None
@@ -109,19 +109,19 @@ def _how(run: FewShotRun, runtime: Runtime) -> dict[str, Any]:
 
 
 def _tested(
-    built: Built, data: ImageData, run: FewShotRun, runtime: Runtime
+    loaded: LoadedModel, data: ImageData, run: FewShotRun, runtime: Runtime
 ) -> tuple[Tensor, Part]:
     """Features [N, E] of the test images, and frozen CLIP's own answers from the same features."""
     examples = getattr(data, run.test_split)
     if not examples:
         raise ValueError(f"{data.spec} has no {run.test_split} images to score.")
-    features = frozen_features(built.model, examples, **_how(run, runtime))
-    tokens = class_tokens(built.model, built.tokenizer, data.class_names, data.template)
-    text = build_classifier(built.model, tokens, run.train.precision).frozen.cpu()
+    features = frozen_features(loaded.model, examples, **_how(run, runtime))
+    tokens = class_tokens(loaded.model, loaded.tokenizer, data.class_names, data.template)
+    text = build_classifier(loaded.model, tokens, run.train.precision).frozen.cpu()
     with torch.no_grad():
-        device = built.model.visual.proj.device
+        device = loaded.model.visual.proj.device
         image = unit(features).to(device, text.dtype)
-        logits = cosine_logits(built.model, image, text.to(device)).cpu()
+        logits = cosine_logits(loaded.model, image, text.to(device)).cpu()
     labels = torch.tensor([example.label for example in examples])
     part = Part(by_class=logits, by_rep=None, frozen=logits, labels=labels, names=data.class_names)
     return features, part

@@ -28,7 +28,7 @@ class Planned:
 
     folder: PurePosixPath
     run: FewShotRun
-    donors: tuple[PurePosixPath, ...] = ()
+    reuse_from: tuple[PurePosixPath, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,4 +246,4 @@ def _with_donors(runs: Mapping[PurePosixPath, FewShotRun]) -> list[Planned]:
         key = training_key(run)
         planned.append(Planned(folder, run, (first[key],) if key in first else ()))
         first.setdefault(key, folder)
-    return sorted(planned, key=lambda item: len(item.donors))
+    return sorted(planned, key=lambda item: len(item.reuse_from))

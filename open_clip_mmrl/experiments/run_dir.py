@@ -22,7 +22,7 @@ _COMPUTED = (RESULTS, ADAPTER, CHECKPOINT, SELECTION, TARGETS)
 _IMAGES = "train_images"
 
 
-def claim(
+def prepare_run_dir(
     output: Path, run: FewShotRun, images: str, needed: Sequence[str] = (RESULTS, ADAPTER)
 ) -> bool:
     """Take a folder for a run; True if that run is finished already.

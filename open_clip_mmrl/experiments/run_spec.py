@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -76,9 +77,9 @@ class FewShotRun:
         train = TrainConfig.from_dict(kept.pop("train"))
         return cls(**{**kept, "targets": tuple(kept.get("targets", ()))}, train=train)
 
-    def like(self, **changes: Any) -> FewShotRun:
+    def replace(self, **changes: Any) -> FewShotRun:
         """The same run with some fields changed."""
-        return replace(self, **changes)
+        return dataclasses.replace(self, **changes)
 
 
 def training_key(run: FewShotRun) -> str:

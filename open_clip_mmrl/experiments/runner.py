@@ -48,7 +48,7 @@ def run_all(
     output, start, outcomes = Path(output), time.perf_counter(), []
     todo = {item.folder for item in unfinished(planned, output)}
     working = len(todo)
-    stages = [[p for p in planned if not p.donors], [p for p in planned if p.donors]]
+    stages = [[p for p in planned if not p.reuse_from], [p for p in planned if p.reuse_from]]
     for stage in stages:
         carry_out = _one_by_one if jobs == 1 else _side_by_side
         for outcome in carry_out(stage, output, runtime, jobs):
@@ -114,9 +114,9 @@ def _end_with_parent() -> None:
 
 def _carry_out(item: Planned, output: Path, runtime: Runtime) -> Outcome:
     start = time.perf_counter()
-    donors = [output / folder for folder in item.donors]
+    reuse_from = [output / folder for folder in item.reuse_from]
     try:
-        results = execute(item.run, output / item.folder, runtime, donors=donors)
+        results = execute(item.run, output / item.folder, runtime, reuse_from=reuse_from)
     except (ValueError, RuntimeError, OSError) as error:
         return Outcome(item, time.perf_counter() - start, error=str(error))
     return Outcome(item, time.perf_counter() - start, metrics=results["metrics"])

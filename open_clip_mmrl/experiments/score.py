@@ -30,7 +30,7 @@ from ..evaluation.metrics import (
 )
 from ..evaluation.predict import build_classifier, predict, predict_all
 from ..hub.class_tokens import class_tokens
-from ..hub.load import Built
+from ..hub.load import LoadedModel
 from ..models.ops import mix
 from ..utils.progress import Progress
 from .run_spec import FewShotRun, Runtime
@@ -57,7 +57,7 @@ class Part:
 
 
 def score_part(
-    built: Built, data: ImageData, split: str, precision: str, runtime: Runtime
+    loaded: LoadedModel, data: ImageData, split: str, precision: str, runtime: Runtime
 ) -> tuple[Part, float]:
     """One pass over one part of a data set, "test" or "val", against all of its classes.
 
@@ -67,21 +67,21 @@ def score_part(
     examples = getattr(data, split)
     if not examples:
         raise ValueError(f"{data.spec} has no {split} images to score.")
-    tokens = class_tokens(built.model, built.tokenizer, data.class_names, data.template)
-    classifier = build_classifier(built.model, tokens, precision)
+    tokens = class_tokens(loaded.model, loaded.tokenizer, data.class_names, data.template)
+    classifier = build_classifier(loaded.model, tokens, precision)
     order = in_order(len(examples))
-    batches = iter(loader(ImageSet(examples, eval_transform(built.model)), order, runtime.workers))
+    batches = iter(loader(ImageSet(examples, eval_transform(loaded.model)), order, runtime.workers))
     with Progress(f"scoring {data.spec}", len(order), quiet=runtime.quiet) as progress:
         first = next(batches)
         found = predict_all(
-            built.model,
+            loaded.model,
             classifier,
             chain([first], batches),
             precision=precision,
             progress=progress,
         )
     speed = predict(
-        built.model, classifier, [first], features="fused", precision=precision
+        loaded.model, classifier, [first], features="fused", precision=precision
     ).images_per_second
     part = Part(found.by_class, found.by_rep, found.frozen, found.labels, data.class_names)
     return part, speed
@@ -100,10 +100,12 @@ def half(part: Part, classes: Sequence[int]) -> Part:
     )
 
 
-def score_run(built: Built, data: ImageData, run: FewShotRun, runtime: Runtime) -> dict[str, Any]:
+def score_run(
+    loaded: LoadedModel, data: ImageData, run: FewShotRun, runtime: Runtime
+) -> dict[str, Any]:
     """The tested part of results.json; see `_all` and `_halves` for its keys."""
-    part, speed = score_part(built, data, run.test_split, run.train.precision, runtime)
-    tested = _halves(part, built, run) if run.classes == "base" else _all(part, built, run)
+    part, speed = score_part(loaded, data, run.test_split, run.train.precision, runtime)
+    tested = _halves(part, loaded, run) if run.classes == "base" else _all(part, loaded, run)
     if run.method == "zeroshot":
         for name in ("metrics", "calibration", "generalized"):
             if name in tested:
@@ -119,9 +121,9 @@ def _features(run: FewShotRun) -> tuple[str, str]:
     return DECOUPLED.get((run.ablation or {}).get("value"), ("fused", "class"))
 
 
-def _all(part: Part, built: Built, run: FewShotRun) -> dict[str, Any]:
+def _all(part: Part, loaded: LoadedModel, run: FewShotRun) -> dict[str, Any]:
     """All classes were seen in training."""
-    scores = part.scores(_features(run)[0], built.model.config.alpha, run.fusion)
+    scores = part.scores(_features(run)[0], loaded.model.config.alpha, run.fusion)
     return {
         "metrics": {"accuracy": percent(accuracy(scores, part.labels))},
         "zero_shot": {"accuracy": percent(accuracy(part.frozen, part.labels))},
@@ -132,9 +134,9 @@ def _all(part: Part, built: Built, run: FewShotRun) -> dict[str, Any]:
     }
 
 
-def _halves(part: Part, built: Built, run: FewShotRun) -> dict[str, Any]:
+def _halves(part: Part, loaded: LoadedModel, run: FewShotRun) -> dict[str, Any]:
     """Base classes were seen in training, novel ones were not."""
-    alpha, features = built.model.config.alpha, _features(run)
+    alpha, features = loaded.model.config.alpha, _features(run)
     classes = base_novel_split(len(part.names))
     base, novel = (half(part, which) for which in classes)
     scores = {
@@ -179,10 +181,10 @@ def _curve(part: Part) -> dict[float, float]:
 
 
 def score_target(
-    built: Built, data: ImageData, run: FewShotRun, runtime: Runtime
+    loaded: LoadedModel, data: ImageData, run: FewShotRun, runtime: Runtime
 ) -> dict[str, float]:
     """Accuracy on another data set: by the class feature alone, and by frozen CLIP."""
-    part, _ = score_part(built, data, run.test_split, run.train.precision, runtime)
+    part, _ = score_part(loaded, data, run.test_split, run.train.precision, runtime)
     zero_shot = percent(accuracy(part.frozen, part.labels))
     if run.method == "zeroshot":
         return {"accuracy": zero_shot, "zero_shot": zero_shot}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data import ImageData, load_data
 from ..data.coop.check import sizes
-from ..hub.load import Built
+from ..hub.load import LoadedModel
 from ..utils.files import json_bytes, write_atomically
 from .recipes import target_beta
 from .run_dir import TARGETS
@@ -19,7 +19,7 @@ from .score import score_target
 
 
 def score_targets(
-    built: Built,
+    loaded: LoadedModel,
     run: FewShotRun,
     output: Path,
     runtime: Runtime,
@@ -30,7 +30,7 @@ def score_targets(
     Args:
         score: what gives {"accuracy", "zero_shot"} of (built, data, run, runtime).
     """
-    trained = built.model.config
+    trained = loaded.model.config
     found = {}
     for spec in run.targets:
         name = dataset_name(spec)
@@ -46,13 +46,13 @@ def score_targets(
             continue
         beta = target_beta(name, run.settings_source) if trained.variant == "mmrl++" else None
         if beta is not None:
-            built.model.config = replace(trained, beta=beta)
+            loaded.model.config = replace(trained, beta=beta)
         found[name] = {
-            **score(built, data, run, runtime),
-            "beta": built.model.config.beta,
+            **score(loaded, data, run, runtime),
+            "beta": loaded.model.config.beta,
             "sizes": sizes_of(data, spec, run),
         }
-        built.model.config = trained
+        loaded.model.config = trained
         write_atomically(path, json_bytes(found[name]))
         accuracy = found[name]["accuracy"]
         runtime.say(f"{name}: {'other classes' if accuracy is None else f'{accuracy:.1f}'}")

@@ -20,7 +20,7 @@ from ..data import ImageData
 from ..data.loading.device_augment import training_images
 from ..data.sampling import base_novel_split
 from ..hub.class_tokens import class_tokens
-from ..hub.load import Built
+from ..hub.load import LoadedModel
 from ..training.trainer import Trainer
 from ..utils.files import json_bytes, write_atomically
 from ..utils.seeds import mix_seed
@@ -33,7 +33,7 @@ BETAS = (0.3, 0.6, 0.9)
 
 
 def select(
-    built: Built, subset: ImageData, run: FewShotRun, output: Path, runtime: Runtime
+    loaded: LoadedModel, subset: ImageData, run: FewShotRun, output: Path, runtime: Runtime
 ) -> dict[str, Any]:
     """Settings for this run: {"chosen", "candidates" with their scores, "held_out", "seconds"}.
 
@@ -48,13 +48,13 @@ def select(
     if not held_out:
         runtime.say("One image per class: nothing to hold out, so the fixed settings are kept.")
         return {"chosen": {}, "candidates": [], "held_out": 0, "seconds": 0}
-    usual = built.model.config
+    usual = loaded.model.config
     with_beta = usual.variant == "mmrl++"
 
     def try_out(**settings: float) -> None:
         if any(candidate["settings"] == settings for candidate in found):
             return
-        found.append({"settings": settings, **_score(built, trial, run, settings, runtime)})
+        found.append({"settings": settings, **_score(loaded, trial, run, settings, runtime)})
         write_atomically(record, json_bytes(found))
         shown = ", ".join(f"{name} {value}" for name, value in settings.items())
         runtime.say(f"held-out images, {shown}: {found[-1]['score']:.2f}")
@@ -105,19 +105,23 @@ def _hold_out(subset: ImageData, run: FewShotRun) -> tuple[ImageData, int]:
 
 
 def _score(
-    built: Built, trial: ImageData, run: FewShotRun, settings: Mapping[str, float], runtime: Runtime
+    loaded: LoadedModel,
+    trial: ImageData,
+    run: FewShotRun,
+    settings: Mapping[str, float],
+    runtime: Runtime,
 ) -> dict[str, Any]:
     """Train a learner of its own on the same frozen weights, and test it on what is held out.
 
     {"score", "alpha_curve", "seconds"}; the score is what the protocol maximises.
     """
     halved = run.classes == "base" and trial.num_classes >= 4
-    model = built.model.sibling(MMRLConfig(**{**built.model.config.to_dict(), **settings}))
+    model = loaded.model.sibling(MMRLConfig(**{**loaded.model.config.to_dict(), **settings}))
     model.learner.reset_parameters(Generator().manual_seed(mix_seed(run.train.seed)))
     part = trial.select("base") if halved else trial
     summary = Trainer(
         model,
-        class_tokens(model, built.tokenizer, part.class_names, part.template),
+        class_tokens(model, loaded.tokenizer, part.class_names, part.template),
         training_images(model, part.train, run.train, runtime.cache_gb),
         run.train,
         workers=runtime.workers,
@@ -126,10 +130,10 @@ def _score(
         say=runtime.say,
     ).fit()
     protocol = "base-to-novel" if halved else "few-shot"
-    tested = run.like(
+    tested = run.replace(
         classes="base" if halved else "all", protocol=protocol, test_split="test", ablation=None
     )
-    scores = score_run(built._replace(model=model), trial, tested, runtime)
+    scores = score_run(loaded._replace(model=model), trial, tested, runtime)
     return {
         "score": scores["metrics"]["hm" if halved else "accuracy"],
         "alpha_curve": scores["alpha_curve"],

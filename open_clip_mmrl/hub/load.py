@@ -27,7 +27,7 @@ RANDOM = object()
 """In place of weights: leave them as they were drawn."""
 
 
-class Built(NamedTuple):
+class LoadedModel(NamedTuple):
     """A model and what goes with it."""
 
     model: MMRLCLIP
@@ -81,7 +81,7 @@ def build_for_training(
     settings: Mapping[str, Any] | MMRLConfig | None = None,
     device: torch.device,
     seed: int,
-) -> Built:
+) -> LoadedModel:
     """A model whose learner was drawn from `seed` alone; `RANDOM` weights are for timing.
 
     Raises:
@@ -89,11 +89,11 @@ def build_for_training(
     """
     name = resolve_name(model, method)
     weights = None if pretrained is RANDOM else resolve_pretrained(name, pretrained)
-    with naming(weights), quiet_open_clip():
-        built = open_clip.create_model(name, weights, mmrl_cfg=settings, device="cpu")
+    with loading_errors(weights), quiet_open_clip():
+        loaded = open_clip.create_model(name, weights, mmrl_cfg=settings, device="cpu")
         tokenizer = open_clip.get_tokenizer(name)
-    built.learner.reset_parameters(Generator().manual_seed(mix_seed(seed)))
-    return Built(built.to(device).eval(), tokenizer, name)
+    loaded.learner.reset_parameters(Generator().manual_seed(mix_seed(seed)))
+    return LoadedModel(loaded.to(device).eval(), tokenizer, name)
 
 
 def build_from_adapter(
@@ -102,7 +102,7 @@ def build_from_adapter(
     base_pretrained: str | None = None,
     settings: Mapping[str, Any] | None = None,
     device: torch.device,
-) -> tuple[Built, dict[str, Any]]:
+) -> tuple[LoadedModel, dict[str, Any]]:
     """The model an adapter file belongs to, and the file's header."""
     info = read_adapter_info(adapter)
     base = info["base"]["model"]
@@ -112,7 +112,7 @@ def build_from_adapter(
             "made by MMRLCLIP.from_open_clip."
         )
     name = name_for(base, info["config"]["variant"])
-    with naming(base_pretrained or info["base"]["pretrained"]), quiet_open_clip():
+    with loading_errors(base_pretrained or info["base"]["pretrained"]), quiet_open_clip():
         model = open_clip.create_model(
             name,
             str(adapter),
@@ -121,11 +121,11 @@ def build_from_adapter(
             device=device,
         )
         tokenizer = open_clip.get_tokenizer(name)
-    return Built(model.eval(), tokenizer, name), info
+    return LoadedModel(model.eval(), tokenizer, name), info
 
 
 @contextmanager
-def naming(weights: str | Path | None) -> Iterator[None]:
+def loading_errors(weights: str | Path | None) -> Iterator[None]:
     """Name the weights in whatever goes wrong while open_clip loads them.
 
     What it raises depends on the file: unpickling errors, key errors, missing keys by the page.

@@ -29,7 +29,7 @@ from .. import assets
 from ..config import MMRLConfig
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
-from ..models.support import why_not
+from ..models.support import unsupported_reason
 from .adapter_file import is_adapter, read_adapter_info
 from .create import create
 from .names import PREFIXES, name_for, split_name
@@ -52,7 +52,7 @@ def register() -> None:
         factory._MODEL_CONFIGS[assets.MODEL_NAME] = assets.model_config()
         tags._PRETRAINED[assets.MODEL_NAME] = {assets.TAG: assets.pretrained_config()}
     for base in list(factory._MODEL_CONFIGS):
-        if split_name(base) is None and why_not(factory._MODEL_CONFIGS[base]) is None:
+        if split_name(base) is None and unsupported_reason(factory._MODEL_CONFIGS[base]) is None:
             _register_base(base)
     if not _replaced:
         for name in _HOOKED:
@@ -84,7 +84,8 @@ def _is_ours(name: str) -> bool:
 
 def default_config(base: Mapping[str, Any], variant: str) -> MMRLConfig:
     """The paper's settings; J is 6 of 12 text layers, and half-way up for other depths, or as low
-    as a shallower image tower lets it be."""
+    as a shallower image tower lets it be.
+    """
     text_layers = base["text_cfg"].get("layers", 12)
     image_layers = base["vision_cfg"].get("layers", 12)
     lowest = max(1, text_layers - image_layers + 1)
@@ -155,7 +156,7 @@ def registered_config(name: str) -> dict[str, Any]:
                 f"open_clip knows no model {base!r}, so there is no {name!r}.{hint} "
                 "open_clip.list_models() lists all."
             )
-        reason = why_not(factory._MODEL_CONFIGS[base])
+        reason = unsupported_reason(factory._MODEL_CONFIGS[base])
         if reason:
             raise UsageError(f"{base} cannot carry representation tokens: {reason}.")
         _register_base(base)

@@ -42,11 +42,11 @@ class ClassPrompts:
     groups: tuple[PromptGroup, ...]
     bos: Tensor
     """The U first tokens' rows, [U, 1, D]."""
-    place: Tensor
+    inverse_order: Tensor
     """Where each prompt stands when the groups are put end to end, [C]."""
 
     def __len__(self) -> int:
-        return len(self.place)
+        return len(self.inverse_order)
 
 
 def length_groups(end: Tensor, group_cost: int | None = None) -> list[Tensor]:

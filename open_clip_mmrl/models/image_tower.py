@@ -48,7 +48,7 @@ class ImageTower:
         return self.visual.transformer.grad_checkpointing
 
     def lower(self, images: Tensor) -> Tensor:
-        """images [B, 3, H, W] of any real type -> rows [B, 1 + P, D] in front of layer J."""
+        """Images [B, 3, H, W] of any real type -> rows [B, 1 + P, D] in front of layer J."""
         if images.is_floating_point():
             images = images.to(self.visual.conv1.weight.dtype)
         x = self.visual._embeds(images)
@@ -87,7 +87,7 @@ class ImageTower:
         return rows[:, count], rows[:, :count]
 
     def without_tokens(self, hidden: Tensor) -> Tensor:
-        """hidden [B, 1 + P, D] -> class row [B, D], as in frozen CLIP."""
+        """Hidden [B, 1 + P, D] -> class row [B, D], as in frozen CLIP."""
         x = hidden
         for block in self._blocks[-self.token_layers : -1]:
             x = run_block(block, x)

@@ -38,7 +38,7 @@ class PerLayerAligner(nn.Module):
             parameter[1:] = parameter[0]
 
     def forward(self, space: Tensor) -> Tensor:
-        """space [K, d_r], or one for every layer [n, K, d_r] -> tokens [n, K, width]."""
+        """Space [K, d_r], or one for every layer [n, K, d_r] -> tokens [n, K, width]."""
         return space @ self.weight.mT + self.bias.unsqueeze(1)
 
 
@@ -63,7 +63,7 @@ class SharedResidualAligner(nn.Module):
         nn.init.zeros_(self.residual_v)
 
     def forward(self, space: Tensor) -> Tensor:
-        """space [K, d_r] -> tokens [n, K, width]."""
+        """Space [K, d_r] -> tokens [n, K, width]."""
         weight = self.weight + self.residual_u @ self.residual_v
         return space @ weight.mT + self.bias.unsqueeze(1)
 

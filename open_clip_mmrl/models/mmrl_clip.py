@@ -20,7 +20,7 @@ from ..errors import UsageError
 from .class_prompts import ClassPrompts
 from .image_tower import ImageFeatures, ImageTower
 from .learner import RepresentationLearner
-from .support import why_not_model
+from .support import unsupported_model_reason
 from .text_tower import TextTower
 
 FEATURES = ("class", "representation", "fused", "frozen")
@@ -77,7 +77,7 @@ class MMRLCLIP(nn.Module):
         return model
 
     def _add_tokens(self, config: MMRLConfig) -> None:
-        reason = why_not_model(self)
+        reason = unsupported_model_reason(self)
         if reason:
             raise ValueError(f"This model cannot carry representation tokens: {reason}.")
         depths = {

@@ -136,7 +136,7 @@ class ReferenceTask(nn.Module):
         return 1 - F.cosine_similarity(feature, frozen).mean()
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """images [B, 3, H, W], labels [B] -> the dict of `MMRLTask.forward`."""
+        """Images [B, 3, H, W], labels [B] -> the dict of `MMRLTask.forward`."""
         config = self.model.config
         with torch.no_grad():
             image_0 = F.normalize(self.frozen.visual(images), dim=-1)

@@ -16,7 +16,7 @@ from .text_tower import TextTower
 POOL_TYPES = ("argmax", "eos", "last")
 
 
-def why_not(config: Mapping[str, Any]) -> str | None:
+def unsupported_reason(config: Mapping[str, Any]) -> str | None:
     """The reason a base with this open_clip config cannot carry tokens, or None."""
     vision, text = config["vision_cfg"], config["text_cfg"]
     if "multimodal_cfg" in config:
@@ -39,7 +39,7 @@ def why_not(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def why_not_model(model: nn.Module) -> str | None:
+def unsupported_model_reason(model: nn.Module) -> str | None:
     """The reason a built CLIP or CustomTextCLIP cannot carry tokens, or None."""
     return image_reason(model.visual) or text_reason(model)
 

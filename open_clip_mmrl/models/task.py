@@ -66,7 +66,7 @@ class MMRLTask(nn.Module):
         return self
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """images [B, 3, H, W], labels [B] in 0..C-1.
+        """Images [B, 3, H, W], labels [B] in 0..C-1.
 
         Returns:
             loss []; logits, logits_rep, logits_fused [B, C]; image_features,
@@ -100,7 +100,7 @@ class MMRLTask(nn.Module):
         }
 
     def _text_features(self, tokens: Tensor | None) -> Tensor:
-        """w [C, E], of unit length; without tokens, frozen CLIP's, which are there already."""
+        """W [C, E], of unit length; without tokens, frozen CLIP's, which are there already."""
         if tokens is None:
             return self.frozen_text_features
         return unit(self.model.adapted_text_features(self.prompts, tokens, self.text_chunk_size))

@@ -73,7 +73,7 @@ class TextTower:
         return self.transformer.resblocks[-self.token_layers :]
 
     def end_positions(self, tokens: Tensor) -> Tensor:
-        """tokens [C, N] -> position of the row that is read, [C], by the tower's own rule."""
+        """Tokens [C, N] -> position of the row that is read, [C], by the tower's own rule."""
         if self.pool_type == "argmax":
             return tokens.argmax(dim=-1)
         if self.pool_type == "eos":
@@ -81,7 +81,7 @@ class TextTower:
         return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
 
     def lower(self, tokens: Tensor) -> ClassPrompts:
-        """tokens [C, N], N up to the context length -> prompts behind layers 1 .. J-1.
+        """Tokens [C, N], N up to the context length -> prompts behind layers 1 .. J-1.
 
         Runs `FROZEN_CHUNK` prompts at a time.
         """
@@ -100,8 +100,8 @@ class TextTower:
             group = PromptGroup(self._embed(rows, 1), end[index], begin[index])
             parts = [_run_rest(self._lower, p, prefixes) for p in group.split(FROZEN_CHUNK)]
             groups.append(PromptGroup(torch.cat(parts), group.end, group.begin))
-        place = torch.cat([end.new_zeros(0), *members]).argsort()
-        return ClassPrompts(groups=tuple(groups), bos=bos, place=place)
+        inverse_order = torch.cat([end.new_zeros(0), *members]).argsort()
+        return ClassPrompts(groups=tuple(groups), bos=bos, inverse_order=inverse_order)
 
     def with_tokens(
         self, prompts: ClassPrompts, tokens: Tensor, beta: float, chunk_size: int | None = None
@@ -185,7 +185,7 @@ class TextTower:
                 rows.append(checkpoint(run, part, use_reentrant=False, preserve_rng_state=False))
             else:
                 rows.append(run(part))
-        return torch.cat(rows)[prompts.place]
+        return torch.cat(rows)[prompts.inverse_order]
 
 
 def _run_rest(

@@ -20,7 +20,7 @@ from ..models.mmrl_clip import MMRLCLIP
 from ..models.precision import autocast, check_precision, gradient_scaler, half_weights
 from ..models.task import MMRLTask
 from ..utils.files import write_atomically
-from ..utils.oom import explained
+from ..utils.oom import oom_hint
 from ..utils.progress import Progress
 from .cuda_graph import GraphedStep, check_graph
 from .optim import adamw, learning_rate, set_learning_rate, steps_taken
@@ -102,7 +102,7 @@ class Trainer:
         total = self.config.epochs * len(epoch_batches(len(self.images), self._batch, 0, 0))
         self.model.train()
         with (
-            explained(*self._memory_help()),
+            oom_hint(*self._memory_help()),
             half_weights(self.model, self.config.precision),
             Progress("training", total, quiet=self.quiet) as progress,
         ):

@@ -9,7 +9,7 @@ import torch
 
 
 @contextmanager
-def explained(what: str, helps: str) -> Iterator[None]:
+def oom_hint(what: str, helps: str) -> Iterator[None]:
     """Say what to do where a GPU's memory does not suffice.
 
     Raises:

@@ -19,23 +19,24 @@ QUIET = Runtime(device="cpu", quiet=True)
 
 
 @pytest.fixture(scope="module")
-def built():
+def loaded():
     return build_for_training(MODEL_NAME, TAG, device=torch.device("cpu"), seed=1)
 
 
 def test_the_probe_sees_the_runs_images_and_its_zero_shot_is_the_pass_of_the_others(
-    built, tmp_path
+    loaded, tmp_path
 ):
     data = load_data("digits")
     run = make_run(method="linear_probe", shots=4, train=TrainConfig())
     subset = data.few_shot(4, 1).select("base")
-    found = probe_results(built, data, subset, run, tmp_path, QUIET)
+    found = probe_results(loaded, data, subset, run, tmp_path, QUIET)
     assert (
-        found["zero_shot"] == score_run(built, data, run.like(method="zeroshot"), QUIET)["metrics"]
+        found["zero_shot"]
+        == score_run(loaded, data, run.replace(method="zeroshot"), QUIET)["metrics"]
     )
-    probe = train_probe(built.model, subset, shots=4, seed=1, quiet=True)
+    probe = train_probe(loaded.model, subset, shots=4, seed=1, quiet=True)
     base = data.select("base")
-    scores = probe.scores(frozen_features(built.model, base.val, quiet=True))
+    scores = probe.scores(frozen_features(loaded.model, base.val, quiet=True))
     labels = torch.tensor([example.label for example in base.val])
     right = 100 * (scores.argmax(1) == labels).double().mean().item()
     assert found["metrics"] == {"base": pytest.approx(right, abs=1e-3), "novel": None, "hm": None}
@@ -45,7 +46,7 @@ def test_the_probe_sees_the_runs_images_and_its_zero_shot_is_the_pass_of_the_oth
     assert found["calibration"] == {"base": pytest.approx(error, abs=1e-3), "novel": None}
 
 
-def test_targets_with_the_same_classes_are_tested_and_others_have_no_accuracy(built, tmp_path):
+def test_targets_with_the_same_classes_are_tested_and_others_have_no_accuracy(loaded, tmp_path):
     """ImageNet's relatives have its classes or some of them, in an order of their own."""
     write_tree(tmp_path, "imagenet", classes=5)
     write_tree(tmp_path, "imagenetv2", classes=5)
@@ -59,12 +60,12 @@ def test_targets_with_the_same_classes_are_tested_and_others_have_no_accuracy(bu
         data_root=str(tmp_path), targets=targets, shots=4, test_split="test",
     )  # fmt: skip
     subset = data.few_shot(4, 1)
-    found = probe_results(built, data, subset, run, tmp_path / "run", QUIET)["targets"]
+    found = probe_results(loaded, data, subset, run, tmp_path / "run", QUIET)["targets"]
     assert found["dtd"]["accuracy"] is None and found["dtd"]["zero_shot"] > 0
-    probe = train_probe(built.model, subset, shots=4, seed=1, quiet=True)
+    probe = train_probe(loaded.model, subset, shots=4, seed=1, quiet=True)
     for name, kept in (("imagenetv2", range(5)), ("imagenet_r", (1, 2))):
         target = load_data(f"coop:{name}", data_root=tmp_path)
-        features = frozen_features(built.model, target.test, quiet=True)
+        features = frozen_features(loaded.model, target.test, quiet=True)
         labels = torch.tensor([example.label for example in target.test])
         right = probe.scores(features)[:, list(kept)].argmax(1) == labels
         assert found[name]["accuracy"] == pytest.approx(
@@ -72,11 +73,11 @@ def test_targets_with_the_same_classes_are_tested_and_others_have_no_accuracy(bu
         )
 
 
-def test_no_images_to_test_on(built, tmp_path):
+def test_no_images_to_test_on(loaded, tmp_path):
     data = load_data("digits")
     empty = data.__class__(
         spec="some", class_names=data.class_names, template="{}", train=data.train, val=(), test=()
     )
     run = make_run(method="linear_probe", classes="all", shots=2, train=TrainConfig())
     with pytest.raises(ValueError, match="some has no val images to score"):
-        probe_results(built, empty, empty.few_shot(2, 1), run, tmp_path, QUIET)
+        probe_results(loaded, empty, empty.few_shot(2, 1), run, tmp_path, QUIET)

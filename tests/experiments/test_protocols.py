@@ -67,10 +67,10 @@ def test_an_ablation_trains_equal_points_once():
     by_point = {str(item.folder).split("/")[3]: item for item in planned}
     full = PurePosixPath("ablation/digits/mmrl/variant-full/16-shots-seed1")
     for point in ("variant-w_o_DS1", "variant-w_o_DS2", "alpha-0.7"):
-        assert by_point[point].donors == (full,)
+        assert by_point[point].reuse_from == (full,)
     for point in ("variant-full", "variant-w_o_L", "alpha-0.3"):
-        assert by_point[point].donors == ()
-    assert not planned[0].donors and planned[-1].donors  # donors come first
+        assert by_point[point].reuse_from == ()
+    assert not planned[0].reuse_from and planned[-1].reuse_from  # donors come first
     assert by_point["variant-w_o_RS"].run.settings == {"space": "independent"}
 
 

@@ -60,7 +60,7 @@ def test_the_training_key_forgets_what_only_testing_looks_at():
         {"settings": {"start_layer": 5, "rep_dim": 16, "alpha": 0.7}},  # the default, said
     ]
     for changes in same:
-        assert training_key(run.like(**changes)) == training_key(run)
+        assert training_key(run.replace(**changes)) == training_key(run)
     other = [
         {"shots": 3},
         {"settings": {"start_layer": 5, "rep_dim": 16, "alpha": 0.5}},
@@ -68,4 +68,4 @@ def test_the_training_key_forgets_what_only_testing_looks_at():
         {"data": "scrawl"},
     ]
     for changes in other:
-        assert training_key(run.like(**changes)) != training_key(run)
+        assert training_key(run.replace(**changes)) != training_key(run)

@@ -18,12 +18,12 @@ def test_a_run_costs_in_proportion_to_its_steps_and_zero_shot_to_its_test_images
     data = load_data("digits")
     full = "mmrl-ViT-B-16"
     run = make_run(model=full, settings={}, shots=16, train=TrainConfig(epochs=10, batch_size=4))
-    untrained = seconds_of(run.like(method="zeroshot"), data, 1e9)
+    untrained = seconds_of(run.replace(method="zeroshot"), data, 1e9)
     one = seconds_of(run, data, 1e9) - untrained
-    two = seconds_of(run.like(train=TrainConfig(epochs=20, batch_size=4)), data, 1e9) - untrained
+    two = seconds_of(run.replace(train=TrainConfig(epochs=20, batch_size=4)), data, 1e9) - untrained
     assert two == pytest.approx(2 * one)
     assert seconds_of(run, data, 2e9) == pytest.approx(seconds_of(run, data, 1e9) / 2)
-    chosen = seconds_of(run.like(settings_source="validation"), data, 1e9) - untrained
+    chosen = seconds_of(run.replace(settings_source="validation"), data, 1e9) - untrained
     assert chosen == pytest.approx(one * (1 + 5 * 0.75 * 0.5))  # five lambdas, half the classes
     # ViT-B/16 takes 17.6 * 10^9 multiplications and additions per image, once.
     per_image = untrained * 0.7 * 1e9 / len(data.test) / 2

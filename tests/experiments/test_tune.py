@@ -43,7 +43,7 @@ def test_only_the_runs_own_images_are_held_out():
     assert {example.label for example in trial.train} == {0, 1, 2}
     novel = trial.select("novel")  # classes that play at being new: all of their images
     assert len(novel.test) == 8 and novel.num_classes == 2
-    trial, held_out = _hold_out(subset, RUN.like(classes="all", protocol="few-shot"))
+    trial, held_out = _hold_out(subset, RUN.replace(classes="all", protocol="few-shot"))
     assert held_out == len(trial.test) == 5
 
 
@@ -51,9 +51,9 @@ def test_lambda_then_beta_then_alpha_are_chosen_and_kept(tmp_path):
     subset, notes = load_data("digits").few_shot(4, 1).select("base"), []
     nowhere = (Example(image=tmp_path / "nowhere.png", label=0),)
     subset = replace(subset, val=nowhere, test=nowhere)  # neither is looked at
-    built = build()
-    before = [p.clone() for p in built.model.learner.parameters()]
-    found = select(built, subset, RUN, tmp_path, quiet(notes))
+    loaded = build()
+    before = [p.clone() for p in loaded.model.learner.parameters()]
+    found = select(loaded, subset, RUN, tmp_path, quiet(notes))
     tried = found["candidates"]
     assert [c["reg_weight"] for c in tried[: len(LAMBDAS)]] == list(LAMBDAS)
     # 0.9 is the default, which every lambda has been tried with: not once more.
@@ -65,10 +65,10 @@ def test_lambda_then_beta_then_alpha_are_chosen_and_kept(tmp_path):
     assert {**chosen, "score": best} in tried and 0 <= found["chosen"]["alpha"] <= 1
     assert found["seconds"] > 0
     assert len(notes) == len(tried) and "held-out images, reg_weight 0.2, beta 0.9: " in notes[0]
-    for old, new in zip(before, built.model.learner.parameters(), strict=True):
+    for old, new in zip(before, loaded.model.learner.parameters(), strict=True):
         assert torch.equal(old, new)  # the run's own learner has not been trained
     again = []
-    assert select(built, subset, RUN, tmp_path, quiet(again)) == found and not again
+    assert select(loaded, subset, RUN, tmp_path, quiet(again)) == found and not again
 
 
 def test_of_equals_the_nearest_to_the_recipe_is_chosen(tmp_path, monkeypatch):
@@ -84,7 +84,7 @@ def test_of_equals_the_nearest_to_the_recipe_is_chosen(tmp_path, monkeypatch):
 def test_a_choice_that_was_broken_off_goes_on_behind_the_last_candidate(tmp_path, monkeypatch):
     tried = []
 
-    def score(built, trial, run, settings, runtime):
+    def score(loaded, trial, run, settings, runtime):
         if len(tried) == 3:
             raise KeyboardInterrupt
         tried.append(settings)
@@ -103,13 +103,13 @@ def test_a_choice_that_was_broken_off_goes_on_behind_the_last_candidate(tmp_path
 
 def test_one_image_per_class_leaves_nothing_to_choose_on(tmp_path):
     subset, notes = load_data("digits").few_shot(1, 1).select("base"), []
-    found = select(build(), subset, RUN.like(shots=1), tmp_path, quiet(notes))
+    found = select(build(), subset, RUN.replace(shots=1), tmp_path, quiet(notes))
     assert found == {"chosen": {}, "candidates": [], "held_out": 0, "seconds": 0}
     assert "nothing to hold out" in notes[0]
 
 
 def test_a_run_is_trained_and_tested_with_what_was_chosen(tmp_path):
-    run = RUN.like(method="mmrl")
+    run = RUN.replace(method="mmrl")
     results = execute(run, tmp_path, quiet([]))
     chosen = results["selection"]["chosen"]
     assert chosen.keys() == {"reg_weight", "alpha"}

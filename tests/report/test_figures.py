@@ -18,7 +18,13 @@ from PIL import Image
 from open_clip_mmrl.report.figures.bars import change_bars
 from open_clip_mmrl.report.figures.curves import few_shot_curves, sweep_curves, sweep_each
 from open_clip_mmrl.report.figures.dots import difference_dots
-from open_clip_mmrl.report.figures.drawing import COLOURS, image_bytes, literal, look, style_of
+from open_clip_mmrl.report.figures.drawing import (
+    COLOURS,
+    disable_mathtext,
+    image_bytes,
+    style_context,
+    style_of,
+)
 from open_clip_mmrl.report.figures.radar import radar
 from open_clip_mmrl.report.figures.tradeoff import LABELLED, alpha_paths
 from open_clip_mmrl.report.load.arrange import arrange
@@ -70,7 +76,7 @@ def test_radar_of_fifteen_data_sets(section_of):
     section = section_of(
         base_to_novel(m, n, 1) for m in ("mmrl", "mmrl++") for n in [*ELEVEN, *OWN]
     )
-    with look():
+    with style_context():
         figure = radar(section, "b2n").figure
     assert labels(figure) == [
         "zero-shot CLIP", "MMRL", "MMRL++", "MMRL, published", "MMRL++, rerun",
@@ -123,8 +129,8 @@ def test_every_series_has_a_colour_of_its_own_and_none_is_left_out(section_of):
     ]
     section = section_of(contents)
     looks = [style_of(section, series) for series in section.series]
-    assert len({(look["color"], look["marker"]) for look in looks}) == 8
-    assert len({look["color"] for look in looks}) == 8
+    assert len({(style_context["color"], style_context["marker"]) for style_context in looks}) == 8
+    assert len({style_context["color"] for style_context in looks}) == 8
     assert style_of(section, section.series[2])["color"] == COLOURS["mmrl"]
     (axes,) = alpha_paths(section, "b2n").figure.axes
     assert len(lines(axes)) == 2 * len(SOURCES)
@@ -216,7 +222,7 @@ def test_sweeps_are_curves(section_of):
     contents = [ablation("reg_weight", v, n, 1) for v in SWEEPS["reg_weight"] for n in ELEVEN[:3]]
     section = section_of(contents)
     (series,) = section.series
-    with look():
+    with style_context():
         averages = sweep_curves(section, series, "a").figure
         each = sweep_each(section, series, "a").figure
     assert [axes.get_title() for axes in averages.axes] == ["base", "novel", "HM"]
@@ -262,5 +268,5 @@ def test_the_same_figure_gives_the_same_bytes(section_of):
 
 def test_a_dollar_in_a_name_is_no_formula(section_of):
     contents = [few_shot("mmrl", "costs_$5$_and_\\frac", shots, 1) for shots in (1, 2)]
-    figure = literal(few_shot_curves(section_of(contents), "few-shot").figure)
+    figure = disable_mathtext(few_shot_curves(section_of(contents), "few-shot").figure)
     assert image_bytes(figure, "png")

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from open_clip_mmrl.utils.oom import explained
+from open_clip_mmrl.utils.oom import oom_hint
 
 TOLD = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 1 GiB"
 
 
 def test_too_little_gpu_memory_says_what_helps():
-    with pytest.raises(ValueError) as error, explained("scoring 5 images", "score fewer"):
+    with pytest.raises(ValueError) as error, oom_hint("scoring 5 images", "score fewer"):
         raise torch.OutOfMemoryError(TOLD)
     said = "out of GPU memory in scoring 5 images (CUDA out of memory): score fewer."
     assert str(error.value) == said
@@ -17,6 +17,6 @@ def test_too_little_gpu_memory_says_what_helps():
 
 
 def test_other_errors_pass():
-    with pytest.raises(RuntimeError, match="other") as error, explained("a", "b"):
+    with pytest.raises(RuntimeError, match="other") as error, oom_hint("a", "b"):
         raise RuntimeError("other")
     assert type(error.value) is RuntimeError

@@ -86,15 +86,15 @@ class Bench:
         """Contexts that stay open as long as this bench."""
         self.device = check_device(settings)
         torch.manual_seed(0)
-        built = build_for_training(
+        loaded = build_for_training(
             settings.model, RANDOM, method=settings.method, device=self.device, seed=0
         )
-        self.model: MMRLCLIP = built.model
+        self.model: MMRLCLIP = loaded.model
         self.literal = self.model
         if half_type(settings.precision):
             self.literal = copy.deepcopy(self.model)
         names = class_names(settings.classes)
-        self.tokens = class_tokens(built.model, built.tokenizer, names, "a photo of a {}.")
+        self.tokens = class_tokens(loaded.model, loaded.tokenizer, names, "a photo of a {}.")
         self.tokens = self.tokens.to(self.device)
 
     def images(self, count: int) -> Tensor:

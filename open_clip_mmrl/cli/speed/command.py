@@ -16,8 +16,8 @@ from ..common import (
     PrecisionOption,
     WorkersOption,
     command,
+    drop_none,
     err,
-    given,
     out,
     say,
 )
@@ -87,7 +87,7 @@ def speed(
         "text_chunk_size": text_chunk_size,
         "device": device,
         "cuda_graph": cuda_graph,
-        **given(classes=classes, batch_size=batch_size),
+        **drop_none(classes=classes, batch_size=batch_size),
     }
 
     def report(text: str) -> None:

@@ -85,18 +85,18 @@ def time_run(run: WholeRun, say: Callable[[str], None] = lambda text: None) -> d
         augment=run.augment,
     )
     torch.manual_seed(0)
-    built = build_for_training(run.model, RANDOM, method=run.method, device=device, seed=0)
+    loaded = build_for_training(run.model, RANDOM, method=run.method, device=device, seed=0)
     tokens = class_tokens(
-        built.model, built.tokenizer, class_names(run.classes), "a photo of a {}."
+        loaded.model, loaded.tokenizer, class_names(run.classes), "a photo of a {}."
     )
     notes: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mmrl-speed-") as folder:
         say(f"writing {run.classes * run.shots} images of {run.width} x {run.height} pixels ...")
         examples = write_pictures(Path(folder), run)
-        images = training_images(built.model, examples, config)
+        images = training_images(loaded.model, examples, config)
         say("training ...")
         trainer = Trainer(
-            built.model,
+            loaded.model,
             tokens,
             images,
             config,

@@ -166,7 +166,7 @@ def _example(
 
 
 def _key_and_extension(name: str) -> tuple[str, str]:
-    """webdataset's rule: "a/s1.seg.PNG" -> ("a/s1", "seg.png"); no key: the member is no sample's.
+    """Webdataset's rule: "a/s1.seg.PNG" -> ("a/s1", "seg.png"); no key: the member is no sample's.
 
     No key have hidden files, files without an extension, and what its writers keep in `__meta__`.
     """

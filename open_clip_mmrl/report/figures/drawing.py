@@ -32,7 +32,7 @@ _SETTINGS = {
 }
 
 
-def look() -> AbstractContextManager:
+def style_context() -> AbstractContextManager:
     """Within it, everything is drawn and saved in one style."""
     from matplotlib import rc_context
 
@@ -49,7 +49,7 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def literal(figure: Figure) -> Figure:
+def disable_mathtext(figure: Figure) -> Figure:
     """A "$" in a name is a "$", not the start of a formula."""
     from matplotlib.text import Text
 
@@ -61,7 +61,7 @@ def literal(figure: Figure) -> Figure:
 def image_bytes(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
     """The file's content; the same for the same figure."""
     stream = io.BytesIO()
-    with look():
+    with style_context():
         metadata = {"Date": None} if kind == "svg" else {}
         figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
     figure.set_layout_engine("none")  # laid out once is enough for both kinds, and slow

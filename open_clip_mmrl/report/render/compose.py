@@ -10,7 +10,7 @@ from ..document import Document, Part, Picture
 from ..figures.bars import WHOLE, change_bars
 from ..figures.curves import few_shot_curves, sweep_curves, sweep_each
 from ..figures.dots import difference_dots
-from ..figures.drawing import literal, look
+from ..figures.drawing import disable_mathtext, style_context
 from ..figures.radar import radar
 from ..figures.tradeoff import alpha_paths
 from ..load.arrange import arrange
@@ -82,10 +82,10 @@ def _blocks(section: Section, slug: str) -> Iterable[Table | Picture]:
 
 
 def _drawn(draw: Callable, *args: Any) -> Picture | None:
-    with look():
+    with style_context():
         picture = draw(*args)
     if picture:
-        literal(picture.figure)
+        disable_mathtext(picture.figure)
     return picture
 
 

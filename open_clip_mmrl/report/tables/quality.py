@@ -43,11 +43,11 @@ def quality_tables(section: Section, slug: str) -> list[Table]:
 
 
 def _scores(
-    section: Section, name: str, title: str, metrics: dict[str, str], explained: str
+    section: Section, name: str, title: str, metrics: dict[str, str], explanation: str
 ) -> Table | None:
     """A row per data set, a group of columns per method; only methods that have any of it."""
     notes = Notes()
-    notes.add(explained)
+    notes.add(explanation)
     pairs = [
         (series, metric)
         for series in section.series
