@@ -10,7 +10,7 @@ from open_clip_mmrl.config import VARIANTS, TrainConfig
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.recipes import changed, recipe
 from open_clip_mmrl.hub.load import resolve_pretrained
-from open_clip_mmrl.hub.names import base_name, name_for
+from open_clip_mmrl.hub.names import ModelName
 from open_clip_mmrl.utils.text import did_you_mean
 
 METHODS = ("zeroshot", "linear_probe", *VARIANTS)
@@ -71,14 +71,14 @@ class Comparison:
                 f"dataset_root is {self.dataset_root!r}; between braces it takes {{dataset}} and "
                 "{dataset_cleaned} only."
             ) from error
-        weights = resolve_pretrained(name_for(self.base, "mmrl"), self.pretrained)
+        weights = resolve_pretrained(ModelName(self.base, "mmrl"), self.pretrained)
         object.__setattr__(self, "pretrained", weights)
         self.train_config("mmrl", 0)  # wrong settings are named before anything runs
 
     @property
     def base(self) -> str:
         """The base model's name."""
-        return base_name(self.model)
+        return ModelName.parse(self.model).base
 
     @property
     def name(self) -> str:

@@ -24,7 +24,7 @@ from open_clip_mmrl.evaluation.linear_probe import frozen_features, train_probe
 from open_clip_mmrl.experiments.execute import FewShotRun, Runtime, execute
 from open_clip_mmrl.experiments.run_dir import ADAPTER
 from open_clip_mmrl.hub.load import build_for_training
-from open_clip_mmrl.hub.names import name_for
+from open_clip_mmrl.hub.names import ModelName
 from open_clip_mmrl.models.mmrl_clip import MMRLCLIP
 from open_clip_mmrl.utils.devices import pick_device
 from open_clip_mmrl.utils.files import json_bytes
@@ -104,7 +104,7 @@ class Worker:
         comparison = self.comparison
         # Through our model type, since plain open_clip would run GELU with weights of QuickGELU.
         metrics = self._evaluate(
-            "mmrl_frozen", name_for(comparison.base, "mmrl"), comparison.pretrained
+            "mmrl_frozen", str(ModelName(comparison.base, "mmrl")), comparison.pretrained
         )
         return {"metrics": metrics}
 
@@ -126,7 +126,7 @@ class Worker:
         }
 
     def _adapter(self, job: Job) -> dict[str, Any]:
-        comparison, name = self.comparison, name_for(self.comparison.base, job.method)
+        comparison, name = self.comparison, str(ModelName(self.comparison.base, job.method))
         config = comparison.train_config(job.method, job.seed)
         run = FewShotRun(
             model=name,
@@ -153,7 +153,7 @@ class Worker:
     def _frozen(self) -> tuple[MMRLCLIP, Tensor]:
         """The base model, and its features of the test images [N, E]: one pass for all probes."""
         comparison = self.comparison
-        name = name_for(comparison.base, "mmrl")
+        name = str(ModelName(comparison.base, "mmrl"))
         built = build_for_training(name, comparison.pretrained, device=pick_device(None), seed=0)
         return built.model, frozen_features(built.model, self.data.test, **self._how)
 

@@ -13,7 +13,7 @@ from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.hub.adapter_file import is_adapter
 from open_clip_mmrl.hub.load import loading_errors, resolve_pretrained
-from open_clip_mmrl.hub.names import name_for, split_name
+from open_clip_mmrl.hub.names import ModelName
 
 from .notices import warn
 
@@ -50,7 +50,7 @@ def load(
     """
     name = resolve_model(model_type, model_name, pretrained)
     seen = _seen_classes(pretrained) if model_type == "mmrl_auto" else None
-    resolve_pretrained(name, pretrained)
+    resolve_pretrained(ModelName.parse(name), pretrained)
     with loading_errors(pretrained):
         model, _, transform = open_clip.create_model_and_transforms(
             name, pretrained=pretrained, cache_dir=cache_dir
@@ -66,8 +66,9 @@ def load(
 
 def resolve_model(model_type: str, model_name: str, pretrained: str) -> str:
     """The registered name of the model a run is about: as given, or from the adapter's header."""
-    if split_name(model_name):
-        return model_name.replace("/", "-")
+    name = ModelName.parse(model_name)
+    if name.variant:
+        return str(name)
     if not is_adapter(pretrained):
         raise UsageError(
             f"--model_type {model_type} needs a model with tokens: {model_name!r} has none and "
@@ -79,7 +80,7 @@ def resolve_model(model_type: str, model_name: str, pretrained: str) -> str:
         raise UsageError(
             f"{pretrained} does not name its base model: give --model mmrl-<base> or mmrlpp-<base>."
         )
-    return name_for(info["base"]["model"], info["config"]["variant"])
+    return str(ModelName(info["base"]["model"], info["config"]["variant"]))
 
 
 def _seen_classes(pretrained: str) -> frozenset[str]:

@@ -14,7 +14,7 @@ from clip_benchmark.datasets.builder import get_dataset_default_task
 
 from open_clip_mmrl.data.shards.index import read_layout
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.hub.names import split_name
+from open_clip_mmrl.hub.names import ModelName
 
 from . import outputs
 from .linear_probe import check_val_proportion
@@ -79,7 +79,7 @@ def prepare(args: argparse.Namespace) -> None:
     """Settle the model's name and the task, in place; refuse what cannot go together."""
     if args.batch_size < 1:
         raise UsageError(f"--batch_size is {args.batch_size}; give 1 or more.")
-    if args.model_type == "open_clip" and split_name(args.model):
+    if args.model_type == "open_clip" and ModelName.parse(args.model).variant:
         args.model_type = "mmrl"  # the same model, loaded with our checks
     is_ours = args.model_type in FEATURES
     if is_ours:

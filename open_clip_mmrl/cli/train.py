@@ -80,16 +80,15 @@ def train(
     from ..experiments.run_dir import ADAPTER
     from ..experiments.run_spec import FewShotRun, Runtime
     from ..hub.load import resolve_name
-    from ..hub.names import split_name
     from .tables import scores_table
 
     name = resolve_name(model or assets.MODEL_NAME, method and method.value)
     protocol = "base-to-novel" if classes is TrainedOn.base else "few-shot"
     run = FewShotRun(
-        model=name,
+        model=str(name),
         pretrained=pretrained,
         data=data,
-        method=split_name(name)[0],
+        method=name.method,
         classes=classes.value,
         shots=shots,
         test_split=test_split.value,
@@ -105,7 +104,7 @@ def train(
             start_layer=start_layer,
         ),
         train=recipes.changed(
-            recipes.recipe(split_name(name)[0], protocol).train,
+            recipes.recipe(name.method, protocol).train,
             **drop_none(
                 epochs=epochs, batch_size=batch_size, lr=lr, text_chunk_size=text_chunk_size
             ),

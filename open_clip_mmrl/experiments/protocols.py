@@ -92,7 +92,7 @@ def _run(wanted: Wanted, spec: str, method: str, point, shots: int, seed: int) -
     elif "precision" in wanted.overrides:
         train = changed(train, precision=wanted.overrides["precision"])
     return FewShotRun(
-        model=name,
+        model=str(name),
         pretrained=wanted.pretrained,
         data=spec,
         method=method,

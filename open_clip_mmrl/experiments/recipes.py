@@ -17,8 +17,7 @@ import open_clip
 
 from ..config import VARIANTS, MMRLConfig, TrainConfig
 from ..errors import UsageError
-from ..hub.load import resolve_name
-from ..hub.names import split_name
+from ..hub.names import ModelName
 
 PROTOCOLS = (
     "base-to-novel",
@@ -209,7 +208,7 @@ def sweep_values(sweep: str, variant: str, model: str) -> list[Any]:
     values = [value for value in SWEEPS[sweep] if _possible(variant, sweep, value)]
     if sweep != "start_layer":
         return values
-    config = open_clip.get_model_config(split_name(resolve_name(model))[1]) or {}
+    config = open_clip.get_model_config(ModelName.parse(model).base) or {}
     depths = [config.get(tower, {}).get("layers", 12) for tower in ("text_cfg", "vision_cfg")]
     lowest = max(1, depths[0] - depths[1] + 1)
     return [value for value in values if lowest <= value <= depths[0]]

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..config import VARIANTS
 from ..data import ImageData
 from ..data.prompts import prompts
-from ..hub.names import split_name
+from ..hub.names import ModelName
 from ..hub.registry import registered_config
 from ..models.precision import half_type
 from .run_spec import FewShotRun
@@ -29,8 +29,9 @@ _TOKENS_PER_WORD = 1.5
 
 def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
     """Estimated seconds of one run: training, and one pass over the images it is tested on."""
-    config = open_clip.get_model_config(split_name(run.model)[1])
-    settings = {**registered_config(run.model), **run.settings}
+    name = ModelName.parse(run.model)
+    config = open_clip.get_model_config(name.base)
+    settings = {**registered_config(name), **run.settings}
     vision, text = config["vision_cfg"], config["text_cfg"]
     layers = text["layers"] - settings["start_layer"] + 1
     size, patch = vision.get("image_size", 224), vision.get("patch_size", 16)

@@ -20,7 +20,7 @@ from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.files import write_atomically
 from .base_check import check_base, describe_base
-from .names import base_name
+from .names import ModelName
 
 FORMAT_VERSION = 1
 HEADER = "open_clip_mmrl"
@@ -53,11 +53,12 @@ def save_adapter(
     if isinstance(class_names, str):
         raise ValueError(f"class_names is the text {class_names!r}; give a list of names.")
     origin = getattr(model, "base_origin", None) or {}
+    name = base_model or origin.get("model")
     header = {
         "format_version": FORMAT_VERSION,
         "config": model.config.to_dict(),
         "base": {
-            "model": base_name(base_model or origin.get("model")),
+            "model": ModelName.parse(name).base if name else None,
             "pretrained": base_pretrained or origin.get("pretrained"),
             **describe_base(model),
         },

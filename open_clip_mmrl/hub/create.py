@@ -14,12 +14,12 @@ from ..config import MMRLConfig
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP, as_config
 from .adapter_file import FREE_FIELDS, is_adapter, load_adapter, read_adapter_info, read_metadata
-from .names import base_name, name_for, split_name
+from .names import ModelName
 
 
 def create(
     original: Callable[..., nn.Module],
-    name: str,
+    name: ModelName,
     registered: Mapping[str, Any],
     source: str | Path | None,
     kwargs: dict[str, Any],
@@ -33,8 +33,7 @@ def create(
         kwargs: everything else the caller gave, and ours: `mmrl_cfg` (a config, or fields over
             the registered ones) and `base_pretrained` (base weights for an adapter).
     """
-    variant, base = split_name(name)
-    override = _override(kwargs.pop("mmrl_cfg", None), name, variant)
+    override = _override(kwargs.pop("mmrl_cfg", None), name)
     base_pretrained = kwargs.pop("base_pretrained", None)
     source = None if source is None else str(source)
     if source and Path(source).suffix == ".safetensors" and Path(source).is_file():
@@ -42,12 +41,12 @@ def create(
     if not is_adapter(source):
         if base_pretrained:
             raise UsageError("base_pretrained goes with an adapter file as pretrained=.")
-        if source and tags.get_pretrained_cfg(name, source).get("quick_gelu"):
+        if source and tags.get_pretrained_cfg(str(name), source).get("quick_gelu"):
             kwargs["force_quick_gelu"] = True
         settings = as_config({**registered, **override})
         return _build(original, name, source, settings, kwargs)
     info = read_adapter_info(source)
-    settings = _adapter_settings(source, info, variant, base, override)
+    settings = _adapter_settings(source, info, name, override)
     weights = str(base_pretrained or _find_base(source, info))
     _as_in_training(info["base"], registered_size(name), kwargs)
     model = _build(original, name, weights, settings, kwargs)
@@ -56,37 +55,37 @@ def create(
     return model
 
 
-def _build(original, name: str, source: str | None, settings: MMRLConfig, kwargs) -> MMRLCLIP:
+def _build(original, name: ModelName, source: str | None, settings: MMRLConfig, kwargs) -> MMRLCLIP:
     """Through open_clip, and note where the base came from, for the adapter to say."""
-    model = original(name, source, mmrl_cfg=settings.to_dict(), **kwargs)
-    is_file = source is not None and not tags.is_pretrained_cfg(name, source)
+    model = original(str(name), source, mmrl_cfg=settings.to_dict(), **kwargs)
+    is_file = source is not None and not tags.is_pretrained_cfg(str(name), source)
     origin = str(Path(source).resolve()) if is_file else source
-    model.base_origin = {"model": base_name(name), "pretrained": origin}
+    model.base_origin = {"model": name.base, "pretrained": origin}
     return model
 
 
-def _override(given: Any, name: str, variant: str) -> dict[str, Any]:
+def _override(given: Any, name: ModelName) -> dict[str, Any]:
     """`mmrl_cfg` as a dict of the fields that differ from those registered under the name."""
     if given is None:
         return {}
     if isinstance(given, MMRLConfig):
         # A whole config has a variant whether its writer thought of it or not.
-        if given.variant != variant:
+        if given.variant != name.variant:
             raise UsageError(
-                f"mmrl_cfg is an MMRLConfig of {given.variant!r}, but {name!r} is {variant}: ask "
+                f"mmrl_cfg is an MMRLConfig of {given.variant!r}, but {str(name)!r} is {name.variant}: ask "
                 "for the other name, or give a dict of the fields that differ."
             )
         return given.to_dict()
     if not isinstance(given, Mapping):
         raise UsageError(f"mmrl_cfg is {given!r}; give an MMRLConfig or a dict of its fields.")
-    if given.get("variant", variant) != variant:
+    if given.get("variant", name.variant) != name.variant:
         return {"beta": None, **given}  # the other variant's default
     return dict(given)
 
 
-def registered_size(name: str) -> dict[str, Any]:
+def registered_size(name: ModelName) -> dict[str, Any]:
     """Input sizes of the config registered under a name: image_size [H, W], context_length."""
-    config = open_clip.get_model_config(name)
+    config = open_clip.get_model_config(str(name))
     size = config["vision_cfg"].get("image_size", 224)
     return {
         "image_size": list(size) if isinstance(size, list | tuple) else [size, size],
@@ -107,18 +106,17 @@ def _as_in_training(base: Mapping[str, Any], size: Mapping[str, Any], kwargs) ->
 
 
 def _adapter_settings(
-    path: str, info: Mapping[str, Any], variant: str, base: str, override: Mapping[str, Any]
+    path: str, info: Mapping[str, Any], name: ModelName, override: Mapping[str, Any]
 ) -> MMRLConfig:
     """The adapter's own config, with what may be chosen again from `override`."""
     stored = info["config"]
     trained_on = info["base"]["model"]
-    if stored["variant"] != variant:
-        right = name_for(base, stored["variant"])
-        raise ValueError(f"{path} holds {stored['variant']}, not {variant}: create {right!r}.")
-    if trained_on not in (None, base):
+    right = str(ModelName(trained_on or name.base, stored["variant"]))
+    if stored["variant"] != name.variant:
+        raise ValueError(f"{path} holds {stored['variant']}, not {name.variant}: create {right!r}.")
+    if trained_on not in (None, name.base):
         raise ValueError(
-            f"{path} belongs to the base {trained_on}, not {base}: create "
-            f"{name_for(trained_on, variant)!r}."
+            f"{path} belongs to the base {trained_on}, not {name.base}: create {right!r}."
         )
     for key, value in override.items():
         if key not in FREE_FIELDS and stored.get(key) != value:

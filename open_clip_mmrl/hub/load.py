@@ -20,7 +20,7 @@ from ..models.mmrl_clip import MMRLCLIP
 from ..utils.seeds import mix_seed
 from ..utils.text import did_you_mean, listing
 from .adapter_file import read_adapter_info
-from .names import name_for, split_name
+from .names import ModelName
 from .registry import registered_config
 
 RANDOM = object()
@@ -36,28 +36,24 @@ class LoadedModel(NamedTuple):
     """The registered name, e.g. "mmrlpp-ViT-B-16"."""
 
 
-def resolve_name(model: str, method: str | None = None) -> str:
-    """The registered name for a model: "ViT-B-16" and a method, or "mmrl-ViT-B-16" as it is."""
+def resolve_name(model: str, method: str | None = None) -> ModelName:
+    """Return the name with a variant: of "ViT-B-16" and a method, or "mmrl-ViT-B-16" as it is."""
     if method is not None and method not in VARIANTS:
         raise UsageError(f"method is {method!r}; it has to be one of {VARIANTS}.")
-    named = split_name(model)
-    if named is None:
-        return name_for(model.replace("/", "-"), method or "mmrl")
-    variant, base = named
-    return name_for(base, method or variant)
+    name = ModelName.parse(model)
+    return ModelName(name.base, method or name.method)
 
 
-def resolve_pretrained(name: str, pretrained: str | Path | None) -> str:
+def resolve_pretrained(name: ModelName, pretrained: str | Path | None) -> str:
     """What `pretrained` stands for: checked, and filled in for the model that is shipped.
 
     Raises:
         UsageError: the model, tag or file does not exist, or the base cannot carry tokens.
     """
     registered_config(name)
-    base = split_name(name)[1]
-    if pretrained is None and base == assets.MODEL_NAME:
+    if pretrained is None and name.base == assets.MODEL_NAME:
         return assets.TAG
-    tags = list_pretrained_tags_by_model(name)
+    tags = list_pretrained_tags_by_model(str(name))
     if pretrained is None:
         raise UsageError(
             f"{name} needs the weights of its base: give a tag ({listing(tags)}) or a "
@@ -90,10 +86,10 @@ def build_for_training(
     name = resolve_name(model, method)
     weights = None if pretrained is RANDOM else resolve_pretrained(name, pretrained)
     with loading_errors(weights), quiet_open_clip():
-        loaded = open_clip.create_model(name, weights, mmrl_cfg=settings, device="cpu")
-        tokenizer = open_clip.get_tokenizer(name)
+        loaded = open_clip.create_model(str(name), weights, mmrl_cfg=settings, device="cpu")
+        tokenizer = open_clip.get_tokenizer(str(name))
     loaded.learner.reset_parameters(Generator().manual_seed(mix_seed(seed)))
-    return LoadedModel(loaded.to(device).eval(), tokenizer, name)
+    return LoadedModel(loaded.to(device).eval(), tokenizer, str(name))
 
 
 def build_from_adapter(
@@ -111,7 +107,7 @@ def build_from_adapter(
             f"{adapter} does not name its base model: load it with load_adapter into a model "
             "made by MMRLCLIP.from_open_clip."
         )
-    name = name_for(base, info["config"]["variant"])
+    name = str(ModelName(base, info["config"]["variant"]))
     with loading_errors(base_pretrained or info["base"]["pretrained"]), quiet_open_clip():
         model = open_clip.create_model(
             name,

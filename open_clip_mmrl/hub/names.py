@@ -1,26 +1,37 @@
-"""The names of our models: a prefix for the method, then the base's own name."""
+"""Names of models: a prefix for the method, then the base's own name."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 PREFIXES = {"mmrl-": "mmrl", "mmrlpp-": "mmrl++"}
 
 
-def split_name(name: str) -> tuple[str, str] | None:
-    """ "mmrlpp-ViT-B-16" -> ("mmrl++", "ViT-B-16"); None for a name that is not ours."""
-    for prefix, variant in PREFIXES.items():
-        if name.startswith(prefix):
-            return variant, name[len(prefix) :].replace("/", "-")
-    return None
+@dataclass(frozen=True)
+class ModelName:
+    """The name of a model, read once; `str()` returns the name registered with open_clip.
 
+    Attributes:
+        base: open_clip's name of the base, "ViT-B-16".
+        variant: "mmrl" or "mmrl++"; None for the base itself.
+    """
 
-def name_for(base: str, variant: str) -> str:
-    """("ViT-B-16", "mmrl++") -> "mmrlpp-ViT-B-16"."""
-    return next(prefix for prefix, v in PREFIXES.items() if v == variant) + base
+    base: str
+    variant: str | None = None
 
+    @classmethod
+    def parse(cls, name: str) -> ModelName:
+        """Read "mmrlpp-ViT-B-16" or "ViT-B/16"; open_clip takes "/" for "-" as well."""
+        for prefix, variant in PREFIXES.items():
+            if name.startswith(prefix):
+                return cls(name.removeprefix(prefix).replace("/", "-"), variant)
+        return cls(name.replace("/", "-"))
 
-def base_name(name: str | None) -> str | None:
-    """The base's name, from that or from one of ours: "mmrl-ViT-B/16" -> "ViT-B-16"."""
-    if name is None:
-        return None
-    named = split_name(name)
-    return named[1] if named else name.replace("/", "-")
+    @property
+    def method(self) -> str:
+        """The variant, or "mmrl" where the name has none."""
+        return self.variant or "mmrl"
+
+    def __str__(self) -> str:
+        prefixes = {variant: prefix for prefix, variant in PREFIXES.items()}
+        return prefixes[self.variant] + self.base if self.variant else self.base

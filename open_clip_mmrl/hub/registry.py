@@ -32,7 +32,7 @@ from ..models.mmrl_clip import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
 from ..models.support import unsupported_reason
 from .adapter_file import is_adapter, read_adapter_info
 from .create import create
-from .names import PREFIXES, name_for, split_name
+from .names import PREFIXES, ModelName
 
 _OURS = {"CLIP": MMRLPlainCLIP, "CustomTextCLIP": MMRLCustomTextCLIP}
 _HOOKED = ("CLIP", "CustomTextCLIP", "create_model")
@@ -52,7 +52,10 @@ def register() -> None:
         factory._MODEL_CONFIGS[assets.MODEL_NAME] = assets.model_config()
         tags._PRETRAINED[assets.MODEL_NAME] = {assets.TAG: assets.pretrained_config()}
     for base in list(factory._MODEL_CONFIGS):
-        if split_name(base) is None and unsupported_reason(factory._MODEL_CONFIGS[base]) is None:
+        if (
+            ModelName.parse(base).variant is None
+            and unsupported_reason(factory._MODEL_CONFIGS[base]) is None
+        ):
             _register_base(base)
     if not _replaced:
         for name in _HOOKED:
@@ -79,7 +82,9 @@ def unregister() -> None:
 def _is_ours(name: str) -> bool:
     """Whether `register()` made this name, rather than a user's own config file."""
     config = factory._MODEL_CONFIGS.get(name, {"mmrl_cfg": {}})
-    return name == assets.MODEL_NAME or (split_name(name) is not None and "mmrl_cfg" in config)
+    return name == assets.MODEL_NAME or (
+        ModelName.parse(name).variant is not None and "mmrl_cfg" in config
+    )
 
 
 def default_config(base: Mapping[str, Any], variant: str) -> MMRLConfig:
@@ -115,26 +120,25 @@ def _wrapper(original):
 
     @functools.wraps(original)
     def create_model(model_name: str, pretrained: str | None = None, *args: Any, **kwargs: Any):
-        named = split_name(model_name)
-        if named is None:
+        name = ModelName.parse(model_name)
+        if name.variant is None:
             if is_adapter(pretrained):
                 info = read_adapter_info(pretrained)
                 base = info["base"]["model"] or model_name
                 raise ValueError(
                     f"{pretrained} is an adapter, which {model_name!r} cannot hold: create "
-                    f"{name_for(base, info['config']['variant'])!r}."
+                    f"{str(ModelName(base, info['config']['variant']))!r}."
                 )
             return original(model_name, pretrained, *args, **kwargs)
         # Later positional arguments by name, so that some of them can be set below.
         later = list(signature.parameters)[2 : 2 + len(args)]
         kwargs.update(zip(later, args, strict=True))
-        name = model_name.replace("/", "-")
         return create(original, name, registered_config(name), pretrained, kwargs)
 
     return create_model
 
 
-def registered_config(name: str) -> dict[str, Any]:
+def registered_config(name: ModelName) -> dict[str, Any]:
     """The method's settings registered under one of our names.
 
     A base added since `register()` is registered on the way.
@@ -142,27 +146,27 @@ def registered_config(name: str) -> dict[str, Any]:
     Raises:
         UsageError: open_clip does not know the base, or it cannot carry tokens.
     """
-    _, base = split_name(name)
-    if split_name(base):
+    base, full = name.base, str(name)
+    if ModelName.parse(base).variant:
         raise UsageError(
-            f"{name!r} would put tokens on tokens: {base} carries them already: ask for {base!r}."
+            f"{full!r} would put tokens on tokens: {base} carries them already: ask for {base!r}."
         )
-    if name not in factory._MODEL_CONFIGS:
+    if full not in factory._MODEL_CONFIGS:
         if base not in factory._MODEL_CONFIGS:
-            known = [n for n in factory._MODEL_CONFIGS if split_name(n)]
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            known = [n for n in factory._MODEL_CONFIGS if ModelName.parse(n).variant]
+            near = difflib.get_close_matches(full, known, n=3, cutoff=0.5)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise UsageError(
-                f"open_clip knows no model {base!r}, so there is no {name!r}.{hint} "
+                f"open_clip knows no model {base!r}, so there is no {full!r}.{hint} "
                 "open_clip.list_models() lists all."
             )
         reason = unsupported_reason(factory._MODEL_CONFIGS[base])
         if reason:
             raise UsageError(f"{base} cannot carry representation tokens: {reason}.")
         _register_base(base)
-    if "mmrl_cfg" not in factory._MODEL_CONFIGS[name]:
+    if "mmrl_cfg" not in factory._MODEL_CONFIGS[full]:
         raise UsageError(
-            f"the config registered with open_clip as {name!r} has no 'mmrl_cfg': give it that "
+            f"the config registered with open_clip as {full!r} has no 'mmrl_cfg': give it that "
             "key, or another name."
         )
-    return factory._MODEL_CONFIGS[name]["mmrl_cfg"]
+    return factory._MODEL_CONFIGS[full]["mmrl_cfg"]

@@ -26,6 +26,7 @@ import open_clip_mmrl
 from open_clip_mmrl import MMRLCLIP, MMRLConfig, MMRLTask, assets, save_adapter
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.hub import registry
+from open_clip_mmrl.hub.names import ModelName
 from open_clip_mmrl.models.mmrl_clip import MMRLCustomTextCLIP, MMRLPlainCLIP
 
 MMRL, MMRLPP = f"mmrl-{BASE}", f"mmrlpp-{BASE}"
@@ -92,7 +93,7 @@ def can_carry_tokens(config) -> bool:
 
 
 def test_names_are_exactly_the_bases_that_can_carry_tokens():
-    bases = {n: c for n, c in factory._MODEL_CONFIGS.items() if registry.split_name(n) is None}
+    bases = {n: c for n, c in factory._MODEL_CONFIGS.items() if ModelName.parse(n).variant is None}
     fit = {name for name, config in bases.items() if can_carry_tokens(config)}
     assert {"ViT-B-32", "ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14", assets.MODEL_NAME} <= fit
     ours = [name for name in open_clip.list_models() if name.startswith(("mmrl-", "mmrlpp-"))]
@@ -101,10 +102,10 @@ def test_names_are_exactly_the_bases_that_can_carry_tokens():
 
 def test_every_base_brings_its_tags():
     for name in open_clip.list_models():
-        named = registry.split_name(name)
-        if named:
+        named = ModelName.parse(name)
+        if named.variant:
             tags = open_clip.list_pretrained_tags_by_model(name)
-            assert tags == open_clip.list_pretrained_tags_by_model(named[1]), name
+            assert tags == open_clip.list_pretrained_tags_by_model(named.base), name
     for name in ("mmrl-ViT-B-16", "mmrlpp-ViT-B-16", "mmrl-ViT-B-16-quickgelu"):
         assert "openai" in open_clip.list_pretrained_tags_by_model(name)
     assert "mmrl-ViT-B-16:openai" in open_clip.list_pretrained(as_str=True)
@@ -117,31 +118,10 @@ def test_a_tag_added_to_the_base_later_is_there_too(base):
     assert_runs_on(open_clip.create_model(MMRLPP, pretrained="later").eval(), base.model)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("mmrl-ViT-B-16", ("mmrl", "ViT-B-16")),
-        ("mmrlpp-ViT-B-16", ("mmrl++", "ViT-B-16")),
-        ("mmrl-ViT-B/16", ("mmrl", "ViT-B-16")),
-        ("ViT-B-16", None),
-        ("local-dir:mmrl-ViT-B-16", None),
-        ("mmrl", None),
-    ],
-)
-def test_split_name(name, expected):
-    assert registry.split_name(name) == expected
-
-
-def test_name_for_is_the_way_back():
-    for name in ("mmrl-ViT-B-16", "mmrlpp-ViT-L-14"):
-        variant, base_name = registry.split_name(name)
-        assert registry.name_for(base_name, variant) == name
-
-
 def test_default_start_layer_is_six_of_twelve_and_fits_every_base():
     assert factory._MODEL_CONFIGS["mmrl-ViT-B-16"]["mmrl_cfg"]["start_layer"] == 6
     for name, config in factory._MODEL_CONFIGS.items():
-        if registry.split_name(name):
+        if ModelName.parse(name).variant:
             text, image = config["text_cfg"]["layers"], config["vision_cfg"]["layers"]
             start = config["mmrl_cfg"]["start_layer"]
             assert max(1, text - image + 1) <= start <= text, name
@@ -256,7 +236,7 @@ def test_stock_models_stay_stock(base, custom):
 def test_create_model_on_a_tag(base, name, custom):
     model = open_clip.create_model(name, pretrained="tiny", force_custom_text=custom).eval()
     assert type(model) is (MMRLCustomTextCLIP if custom else MMRLPlainCLIP)
-    assert model.config.variant == registry.split_name(name)[0]
+    assert model.config.variant == ModelName.parse(name).variant
     assert model.base_origin == {"model": BASE, "pretrained": "tiny"}
     assert_runs_on(model, base.model)
 

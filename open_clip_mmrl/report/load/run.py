@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ...config import VARIANTS
-from ...hub.names import base_name
+from ...hub.names import ModelName
 from .fields import number, number_lists, numbers, optional, required
 
 PROTOCOLS = ("base-to-novel", "few-shot", "cross-dataset", "domain-generalization", "ablation")
@@ -125,7 +125,7 @@ def read_run(path: Path) -> Run:
     return Run(
         path=path,
         method=method,
-        backbone=base_name(required(content, "model", str)),
+        backbone=ModelName.parse(required(content, "model", str)).base,
         pretrained=PurePath(optional(content, "pretrained", str) or "none").name,
         dataset=_dataset(content),
         protocol=protocol,
