@@ -67,12 +67,12 @@ def _clip_benchmark(argv: list[str]) -> int:
     seam.register()
     from clip_benchmark import cli
 
-    from . import samples
+    from .repairs import wds_samples
 
     if argv[0] == "eval":
         if {"-h", "--help"} & set(argv):
             print(EVAL_HELP)
-        samples.set_skip_broken(SKIP_BROKEN in argv)
+        wds_samples.set_skip_broken(SKIP_BROKEN in argv)
         argv = [word for word in argv if word != SKIP_BROKEN]
     with as_command_line(argv):
         cli.main()
@@ -90,7 +90,7 @@ def as_command_line(argv: list[str]) -> Iterator[None]:
 
 
 def _own(command: str, argv: list[str]) -> int:
-    module = importlib.import_module(f".{command}", __package__)
+    module = importlib.import_module(f".commands.{command}", __package__)
     parser = argparse.ArgumentParser(prog=f"{PROG} {command}", description=OURS[command])
     module.add_arguments(parser)
     return module.main(parser.parse_args(argv))

@@ -72,32 +72,32 @@ def original(module: str, name: str) -> Any:
 
 def _patches() -> tuple[Patch, ...]:
     """The table. Everything slow is imported here, so that importing this package is not."""
-    from . import build, linear_probe, runs, shards, tasks, zeroshot
+    from .repairs import build_table, evaluate, linear_probe, run, wds_reader, zero_shot
 
     return (
         # Names results by the file name alone, so that adapters overwrite each other; writes NaN;
         # takes retrieval shards for classification; crashes with --skip_load.
-        Patch(CLI, "run", runs.wrap_run),
+        Patch(CLI, "run", run.wrap_run),
         # Dies of results without metrics; orders its columns by a set.
-        Patch(CLI, "main_build", _instead(build.main_build)),
+        Patch(CLI, "main_build", _instead(build_table.main_build)),
         # Fails with fewer shards than workers; lambdas that spawned workers cannot take.
-        Patch(BUILDER, "build_wds_dataset", _instead(shards.build_wds_dataset)),
+        Patch(BUILDER, "build_wds_dataset", _instead(wds_reader.build_wds_dataset)),
         # One call of the text tower per class.
-        Patch(CLASSIFICATION, "zero_shot_classifier", _instead(zeroshot.zero_shot_classifier)),
+        Patch(CLASSIFICATION, "zero_shot_classifier", _instead(zero_shot.zero_shot_classifier)),
         # Labels are never checked; a saved bfloat16 classifier cannot be used without amp.
-        Patch(CLASSIFICATION, "run_classification", _instead(zeroshot.run_classification)),
+        Patch(CLASSIFICATION, "run_classification", _instead(zero_shot.run_classification)),
         # float() of an array with one dimension: an error from numpy 2.4 on. Imported by name in
         # the second module.
-        Patch(CLASSIFICATION, "accuracy", _instead(zeroshot.accuracy)),
-        Patch(PROBE, "accuracy", _instead(zeroshot.accuracy)),
+        Patch(CLASSIFICATION, "accuracy", _instead(zero_shot.accuracy)),
+        Patch(PROBE, "accuracy", _instead(zero_shot.accuracy)),
         # All tasks hand a device with an index ("cuda:1", under --distributed) to autocast, which
         # takes it only in recent versions of PyTorch; none knows of features to choose from.
-        Patch(CLASSIFICATION, "evaluate", tasks.wrap_classification),
+        Patch(CLASSIFICATION, "evaluate", evaluate.wrap_classification),
         # A recall@k beyond the data fails in topk after all the work.
-        Patch(RETRIEVAL, "evaluate", tasks.wrap_retrieval),
-        Patch(SELECTION, "evaluate", tasks.wrap_selection),
+        Patch(RETRIEVAL, "evaluate", evaluate.wrap_retrieval),
+        Patch(SELECTION, "evaluate", evaluate.wrap_selection),
         # Runs on CUDA only; a cache of features keyed by names; writes "metrics": null.
-        Patch(PROBE, "evaluate", lambda _: tasks.wrap_probe(linear_probe.evaluate)),
+        Patch(PROBE, "evaluate", lambda _: evaluate.wrap_probe(linear_probe.evaluate)),
     )
 
 

@@ -17,9 +17,9 @@ from helpers.shard_sets import (
     write_split,
 )
 
-from benchmark_adapters import samples
 from benchmark_adapters.cli import PROG, main
-from benchmark_adapters.runs import naming, settle_task
+from benchmark_adapters.repairs import wds_samples
+from benchmark_adapters.repairs.run import naming, settle_task
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
 
@@ -28,7 +28,7 @@ from open_clip_mmrl.errors import UsageError
 def _undone(registered):
     """The commands register; nothing of it stays for other tests."""
     yield
-    samples.set_skip_broken(False)
+    wds_samples.set_skip_broken(False)
 
 
 def error(capsys):

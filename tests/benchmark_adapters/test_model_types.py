@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import open_clip_mmrl
 from benchmark_adapters.auto import chosen_features, seen_among
 from benchmark_adapters.model_types import FEATURES, load
-from benchmark_adapters.zeroshot import run_classification, zero_shot_classifier
+from benchmark_adapters.repairs.zero_shot import run_classification, zero_shot_classifier
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
 

@@ -16,11 +16,11 @@ from open_clip_mmrl.data.shards.index import read_layout
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.hub.names import ModelName
 
-from . import outputs
+from ..model_types import FEATURES, resolve_model
+from ..notices import warn
+from . import result_files
 from .linear_probe import check_val_proportion
-from .model_types import FEATURES, resolve_model
-from .notices import warn
-from .samples import plain_message, skipped
+from .wds_samples import plain_message, skipped
 
 LABELLED = ("zeroshot_classification", "linear_probe")
 """The tasks on classes; all others are on captions."""
@@ -36,14 +36,14 @@ def wrap_run(original: Run) -> Run:
         args = copy(args)
         with naming(args):
             prepare(args)
-            path = outputs.result_path(args, args.task)
+            path = result_files.result_path(args, args.task)
             if args.skip_existing and path.exists():
                 if args.verbose:
                     print(f"Skip {path}, exists already.")
                 return 0
             before = skipped()
             extra = {"model_type": args.model_type}
-            with outputs.result_file(path, extra) as partial:
+            with result_files.result_file(path, extra) as partial:
                 # clip_benchmark fills its template in once more.
                 args.output = str(partial).replace("{", "{{").replace("}", "}}")
                 args.skip_existing = False

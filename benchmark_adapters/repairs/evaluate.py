@@ -18,7 +18,7 @@ from torch import Tensor
 
 from open_clip_mmrl.errors import UsageError
 
-from .auto import chosen_features
+from ..auto import chosen_features
 
 Evaluate = Callable[..., dict[str, Any]]
 

@@ -8,8 +8,14 @@ import torch
 from helpers.shard_sets import DIGITS, OURS
 from sklearn.metrics import recall_score
 
-from benchmark_adapters import seam, zeroshot
-from benchmark_adapters.zeroshot import accuracy, metrics, run_classification, zero_shot_classifier
+from benchmark_adapters import seam
+from benchmark_adapters.repairs import zero_shot
+from benchmark_adapters.repairs.zero_shot import (
+    accuracy,
+    metrics,
+    run_classification,
+    zero_shot_classifier,
+)
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 
 LIST = ["a photo of the number {c}.", "the digit {c}.", "{c}"]
@@ -51,7 +57,7 @@ def batches(labels, size=16):
 @pytest.mark.parametrize("at_once", [2, 7, 1024])
 def test_classifier_equals_theirs(model, tokenizer, templates, at_once, monkeypatch):
     """2: a class in several batches; 7: batches that end between classes; 1024: one batch."""
-    monkeypatch.setattr(zeroshot, "PROMPTS_AT_ONCE", at_once)
+    monkeypatch.setattr(zero_shot, "PROMPTS_AT_ONCE", at_once)
     ours = zero_shot_classifier(model, tokenizer, DIGITS, templates, "cpu", amp=False)
     wanted = theirs(model, tokenizer, DIGITS, templates, "cpu", amp=False)
     torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-6)
@@ -83,7 +89,7 @@ def test_prompts_come_in_bounded_batches(stock, tokenizer, monkeypatch):
         sizes.append(len(texts))
         return tokenizer(texts)
 
-    monkeypatch.setattr(zeroshot, "PROMPTS_AT_ONCE", 8)
+    monkeypatch.setattr(zero_shot, "PROMPTS_AT_ONCE", 8)
     zero_shot_classifier(stock, counting, DIGITS[:5], LIST, "cpu")
     assert sizes == [6, 6, 3]
     sizes.clear()

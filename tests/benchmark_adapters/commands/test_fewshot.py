@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 import benchmark_adapters
-from benchmark_adapters import fewshot, fewshot_jobs
-from benchmark_adapters.comparison import Comparison, Job
-from benchmark_adapters.export import export
-from benchmark_adapters.fewshot import add_arguments, compare, main, table
+from benchmark_adapters.commands import fewshot, fewshot_jobs
+from benchmark_adapters.commands.comparison import Comparison, Job
+from benchmark_adapters.commands.export import export
+from benchmark_adapters.commands.fewshot import add_arguments, compare, main, table
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.errors import UsageError

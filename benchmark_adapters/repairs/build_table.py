@@ -14,7 +14,7 @@ from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.utils.files import write_atomically
 from open_clip_mmrl.utils.text import listing
 
-from .notices import warn
+from ..notices import warn
 
 FIRST = ("model_fullname", "model", "pretrained", "dataset", "task", "method", "shots", "seed")
 """Columns in front, where any result has them; behind them the metrics, then all else, sorted."""

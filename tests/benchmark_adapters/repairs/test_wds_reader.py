@@ -17,8 +17,9 @@ from helpers.benchmark_shards import CLASSES, TEMPLATES, picture, sample, write_
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from benchmark_adapters import seam, shards
-from benchmark_adapters.samples import plain_message, set_skip_broken, skipped
+from benchmark_adapters import seam
+from benchmark_adapters.repairs import wds_reader
+from benchmark_adapters.repairs.wds_samples import plain_message, set_skip_broken, skipped
 from open_clip_mmrl.errors import UsageError
 
 # What clip_benchmark's own reader warns about on every run.
@@ -30,8 +31,8 @@ def to_tensor(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(image))
 
 
-def ours(root: object, split: str = "test", **kwargs) -> shards.Shards:
-    return shards.build_wds_dataset("x", to_tensor, split=split, data_dir=str(root), **kwargs)
+def ours(root: object, split: str = "test", **kwargs) -> wds_reader.Shards:
+    return wds_reader.build_wds_dataset("x", to_tensor, split=split, data_dir=str(root), **kwargs)
 
 
 def theirs(root: object, split: str = "test"):
@@ -155,7 +156,7 @@ def test_spawned_workers_and_their_count_of_broken_images(tmp_path, skipping):
     items[2] = {"png": b"nothing", "cls": b"2"}
     root = write_set(tmp_path, items)
     # A transform that numpy has: a worker would take seconds more to import this module.
-    dataset = shards.build_wds_dataset("x", np.asarray, data_dir=str(root))
+    dataset = wds_reader.build_wds_dataset("x", np.asarray, data_dir=str(root))
     found = batches(dataset, num_workers=1, multiprocessing_context="spawn")
     assert [labels.tolist() for _, labels in found] == [[0, 1, 3, 0], [1]]
     assert skipped() == 1
@@ -396,7 +397,7 @@ def test_paths_are_no_urls(tmp_path):
 
 
 def test_without_a_transform(root):
-    plain = shards.build_wds_dataset("x", None, data_dir=str(root))
+    plain = wds_reader.build_wds_dataset("x", None, data_dir=str(root))
     assert next(iter(plain))[0].size == (9, 7)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .auto import is_auto, with_new_classes
+from ..auto import is_auto, with_new_classes
 
 PROMPTS_AT_ONCE = 1024
 """Bounds the memory of the text tower: at a width of 1,024 about 1 GB under amp."""

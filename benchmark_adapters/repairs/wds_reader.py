@@ -24,7 +24,7 @@ from open_clip_mmrl.data.shards.download import fetch_shard, is_url, open_shard
 from open_clip_mmrl.data.shards.index import read_layout, shard_urls
 from open_clip_mmrl.errors import UsageError
 
-from .samples import ReadSample, plain_message
+from .wds_samples import ReadSample, plain_message
 
 
 def build_wds_dataset(

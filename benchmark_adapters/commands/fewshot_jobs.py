@@ -29,10 +29,10 @@ from open_clip_mmrl.models.mmrl_clip import MMRLCLIP
 from open_clip_mmrl.utils.devices import pick_device
 from open_clip_mmrl.utils.files import json_bytes
 
-from .cli import as_command_line
+from ..cli import as_command_line
+from ..repairs.result_files import strict
+from ..repairs.zero_shot import metrics
 from .comparison import Comparison, Job
-from .outputs import strict
-from .zeroshot import metrics
 
 RUNS = "runs"
 """Folder of the training runs, below the output."""

@@ -16,7 +16,7 @@ from typing import Any
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.utils.files import json_bytes, write_atomically
 
-from .model_types import FEATURES
+from ..model_types import FEATURES
 
 
 def result_path(args: argparse.Namespace, task: str) -> Path:

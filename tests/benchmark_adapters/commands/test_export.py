@@ -10,7 +10,7 @@ import pytest
 from clip_benchmark.datasets.builder import build_wds_dataset
 from PIL import Image
 
-from benchmark_adapters.export import FORMATS, add_arguments, encode, export, main
+from benchmark_adapters.commands.export import FORMATS, add_arguments, encode, export, main
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import Example, ImageData, load_data, prompts, read_image
@@ -176,7 +176,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     def stop(example):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmark_adapters.export.read_image", stop)
+    monkeypatch.setattr("benchmark_adapters.commands.export.read_image", stop)
     with pytest.raises(KeyboardInterrupt):
         export(mixed(tmp_path / "in"), tmp_path / "out", quiet=True)
     assert [p.name for p in tmp_path.iterdir()] == ["in"]

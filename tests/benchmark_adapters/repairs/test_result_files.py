@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from benchmark_adapters.outputs import file_slug, result_file, result_path, strict
+from benchmark_adapters.repairs.result_files import file_slug, result_file, result_path, strict
 from open_clip_mmrl.errors import UsageError
 
 DEFAULT = "{dataset}_{pretrained}_{model}_{language}_{task}.json"

@@ -18,8 +18,8 @@ from helpers.shard_sets import (
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from torch.nn import functional as F
 
-from benchmark_adapters import tasks
 from benchmark_adapters.cli import main
+from benchmark_adapters.repairs import evaluate as tasks
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.evaluation.predict import build_classifier, predict

@@ -33,7 +33,7 @@ from open_clip_mmrl.data import load_data
 from open_clip_mmrl.experiments.execute import Runtime
 from open_clip_mmrl.utils.files import json_bytes, write_atomically
 
-from . import seam
+from .. import seam
 from .comparison import METHODS, SHOTS, Comparison
 from .fewshot_jobs import Worker
 

@@ -15,9 +15,10 @@ from helpers.benchmark_shards import write_set
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmark_adapters import linear_probe, seam, shards
-from benchmark_adapters.features import Features
-from benchmark_adapters.linear_probe import Recipe, check_val_proportion, draw, fit, peak
+from benchmark_adapters import seam
+from benchmark_adapters.repairs import linear_probe, wds_reader
+from benchmark_adapters.repairs.feature_cache import Features
+from benchmark_adapters.repairs.linear_probe import Recipe, check_val_proportion, draw, fit, peak
 from open_clip_mmrl import assets
 from open_clip_mmrl.data.readers.digits import CLASS_NAMES, read_digits
 from open_clip_mmrl.errors import UsageError
@@ -187,7 +188,7 @@ def test_digits_from_shards(tmp_path, digits, capsys):
     written by hand."""
     model, transform = tiny()
     sets = {
-        split: shards.build_wds_dataset("digits", transform, split, str(digits))
+        split: wds_reader.build_wds_dataset("digits", transform, split, str(digits))
         for split in ("train", "val", "test")
     }
     arguments = {

@@ -29,8 +29,8 @@ from tqdm import tqdm
 
 from open_clip_mmrl.errors import UsageError
 
-from .features import Features, FeatureStore
-from .zeroshot import accuracy, metrics
+from .feature_cache import Features, FeatureStore
+from .zero_shot import accuracy, metrics
 
 WEIGHT_DECAYS = tuple(np.logspace(-6, 2, 97).tolist())
 _COARSE, _SPANS = 16, (8, 4, 2, 1)  # steps between the first candidates, and of each refinement

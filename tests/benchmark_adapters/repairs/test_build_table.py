@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmark_adapters.build import main_build
+from benchmark_adapters.repairs.build_table import main_build
 from open_clip_mmrl.errors import UsageError
 
 

@@ -10,8 +10,8 @@ from safetensors import safe_open
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from benchmark_adapters import shards
-from benchmark_adapters.features import FeatureStore, data_digest, model_digest
+from benchmark_adapters.repairs import wds_reader
+from benchmark_adapters.repairs.feature_cache import FeatureStore, data_digest, model_digest
 
 CPU = torch.device("cpu")
 
@@ -155,7 +155,7 @@ def corner(image):
 
 
 def read(root):
-    return shards.build_wds_dataset("x", corner, data_dir=str(root))
+    return wds_reader.build_wds_dataset("x", corner, data_dir=str(root))
 
 
 @pytest.mark.parametrize("batched", [False, True])

@@ -1,0 +1,5 @@
+"""What is broken in clip_benchmark, one file for each thing, with its replacement.
+
+A file's docstring says what is broken, since which version, and how to see it. `seam.py` puts the
+replacements in place; nothing here imports `seam` or `commands`.
+"""
