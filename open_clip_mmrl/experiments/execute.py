@@ -199,7 +199,6 @@ def _train(loaded: LoadedModel, subset: ImageData, run: FewShotRun, output: Path
         workers=runtime.workers,
         quiet=runtime.quiet,
         cuda_graph=runtime.cuda_graph,
-        say=runtime.say,
     )
     for pair in look_alikes(subset.class_names, trainer.task.frozen_text_features)[:3]:
         runtime.say(

@@ -127,7 +127,6 @@ def _score(
         workers=runtime.workers,
         quiet=runtime.quiet,
         cuda_graph=runtime.cuda_graph,
-        say=runtime.say,
     ).fit()
     protocol = "base-to-novel" if halved else "few-shot"
     tested = run.replace(

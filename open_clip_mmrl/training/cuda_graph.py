@@ -2,7 +2,7 @@
 
 A step of a small batch is hundreds of short kernels, which a GPU finishes sooner than Python can
 launch them. A replay launches them all at once, on the same memory every time: batches are copied
-into buffers that stay, and the learning rate is a tensor. The arithmetic is that of the step.
+into fixed buffers, and the learning rate is a tensor. The arithmetic is that of the step.
 
 `on_side_stream` and `record` are all that needs a GPU. They have not been run on one; the tests
 run everything else on the CPU, with a plain call in their place.
@@ -10,39 +10,40 @@ run everything else on the CPU, with a plain call in their place.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from .step import Step
+
+logger = logging.getLogger(__name__)
 
 GRAPH_PRECISIONS = ("fp32", "amp_bf16", "bf16")
-"""Without the gradient scaler of fp16, whose decisions to skip a step nobody has seen replayed."""
+"""Without the gradient scaler of fp16: whether it skips a step right in a replay is not tested."""
 WARM_UP = 3
-"""Steps before the recording, in which libraries set themselves up; they train like any other."""
-
-Step = Callable[[Tensor, Tensor], Tensor]
-"""Images [B, 3, H, W] and labels [B] -> loss []; trains."""
+"""Steps before the recording, in which libraries initialize; they train like any other."""
 
 
 def check_graph(precision: str, device: torch.device) -> None:
-    """Whether steps can be recorded.
+    """Check that steps can be recorded.
 
     Raises:
-        UsageError: not on this device, or not in this precision.
+        UsageError: they cannot on this device, or not in this precision.
     """
     if device.type != "cuda":
         raise UsageError(f"--cuda-graph needs CUDA, and this run is on the {device.type}.")
     if precision not in GRAPH_PRECISIONS:
         raise UsageError(
-            f"--cuda-graph does not go with precision {precision!r}, which scales its gradients; "
-            f"it has to be one of {GRAPH_PRECISIONS}."
+            f"--cuda-graph does not work with precision {precision!r}, which scales gradients; "
+            f"precision has to be one of {GRAPH_PRECISIONS}."
         )
 
 
 def on_side_stream(run: Callable[[], Tensor]) -> Tensor:
-    """Run on a stream of its own, as recording demands of what is run before it."""
+    """Run on a separate stream, as recording requires for what runs before it."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -52,9 +53,9 @@ def on_side_stream(run: Callable[[], Tensor]) -> Tensor:
 
 
 def record(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """Record without running; the call that is returned runs what was recorded."""
+    """Record without running; return a call that runs what was recorded."""
     graph = torch.cuda.CUDAGraph()
-    # Other threads go on meanwhile: the one that pins batches allocates memory.
+    # Other threads keep working meanwhile: the one that pins batches allocates memory.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         result = run()
 
@@ -66,17 +67,19 @@ def record(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
 
 
 class GraphedStep:
-    """A `Step` that replays another one.
+    """A `Step` that records another one and replays it.
 
-    Batches of another shape, other prompts than at the recording, and a step that cannot be
-    recorded are run as they are, and that is said once.
+    Batches of another shape, prompts other than at the recording, and a step that cannot be
+    recorded are run one kernel at a time; the first time this happens, a warning is logged.
 
     Args:
         step: moves its batch to the device by itself; its optimizer has to be capturable.
-        prompts: what the step is recorded with besides its batch; looked at in every step.
+        prompts: returns what the step is recorded with besides its batch; read in every step.
         device: of the buffers.
-        say: takes the message.
         warm_up, record: what touches CUDA.
+
+    Attributes:
+        notes: the warnings so far.
     """
 
     def __init__(
@@ -84,32 +87,33 @@ class GraphedStep:
         step: Step,
         prompts: Callable[[], object],
         device: torch.device,
-        say: Callable[[str], None],
         *,
         warm_up: Callable[[Callable[[], Tensor]], Tensor] = on_side_stream,
         record: Callable[[Callable[[], Tensor]], Callable[[], Tensor]] = record,
     ) -> None:
-        self._step, self._prompts, self._device, self._say = step, prompts, device, say
+        self._step, self._prompts, self._device = step, prompts, device
         self._warm_up, self._record = warm_up, record
-        self._batch: tuple[Tensor, Tensor] | None = None
+        self._buffers: list[Tensor] = []
         self._recorded_with: object = None
         self._replay: Callable[[], Tensor] | None = None
         self._steps = 0
+        self.notes: list[str] = []
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a training step, [], which later steps leave alone."""
-        if self._batch is None:
+        """Train on one batch; return the loss, [], which later steps do not overwrite."""
+        batch = (images, labels)
+        if not self._buffers:
             self._recorded_with = self._prompts()
-            self._batch = tuple(torch.empty_like(x, device=self._device) for x in (images, labels))
-        for buffer, given in zip(self._batch, (images, labels), strict=True):
+            self._buffers = [torch.empty_like(x, device=self._device) for x in batch]
+        for buffer, given in zip(self._buffers, batch, strict=True):
             if buffer.shape != given.shape or buffer.dtype != given.dtype:
                 shapes = f"{tuple(given.shape)} instead of {tuple(buffer.shape)}"
-                self._say_once(f"a batch of another kind ({shapes}, {given.dtype})")
+                self._note(f"a batch of another kind ({shapes}, {given.dtype})")
                 return self._step(images, labels)
         if self._prompts() is not self._recorded_with:
-            self._say_once("other prompts than at its recording")
+            self._note("other prompts than at its recording")
             return self._step(images, labels)
-        for buffer, given in zip(self._batch, (images, labels), strict=True):
+        for buffer, given in zip(self._buffers, batch, strict=True):
             buffer.copy_(given, non_blocking=True)
         self._steps += 1
         if self._steps <= WARM_UP:
@@ -118,13 +122,15 @@ class GraphedStep:
             try:
                 self._replay = self._record(self._on_buffers)
             except RuntimeError as error:
-                self._say_once(f"a step that cannot be recorded ({error})")
+                self._note(f"a step that cannot be recorded ({error})")
                 self._replay = self._on_buffers
         return self._replay().clone()
 
     def _on_buffers(self) -> Tensor:
-        return self._step(*self._batch)
+        images, labels = self._buffers
+        return self._step(images, labels)
 
-    def _say_once(self, what: str) -> None:
-        self._say(f"--cuda-graph: {what}; such steps are run one kernel at a time.")
-        self._say = lambda text: None
+    def _note(self, what: str) -> None:
+        if not self.notes:
+            self.notes.append(f"--cuda-graph: {what}; such steps are run one kernel at a time.")
+            logger.warning(self.notes[0])

@@ -1,4 +1,4 @@
-"""AdamW over the learner, its learning rate per epoch, and the steps it took."""
+"""AdamW over the learner, its learning rate per epoch, and how many steps it took."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from ..config import TrainConfig
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:
-    """Of one epoch, 0-based: one epoch of warm-up (none in a one-epoch run), then cosine.
+    """Return the learning rate of an epoch (0-based): one epoch of warm-up, then cosine.
 
-    Source: the released code's scheduler, whose cosine begins again at epoch 1.
+    A run of one epoch has no warm-up. Source: the released code's scheduler, whose cosine begins
+    again at epoch 1.
     """
     if config.epochs > 1:
         if epoch == 0:
@@ -23,7 +24,7 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
 
 
 def adamw(learner: nn.Module, config: TrainConfig, on_gpu: bool) -> torch.optim.AdamW:
-    """The optimizer; on a GPU one kernel that waits for nothing and can be recorded."""
+    """Build the optimizer; on a GPU, one fused kernel that never waits and can be recorded."""
     device = next(learner.parameters()).device
     return torch.optim.AdamW(
         learner.parameters(),
@@ -36,7 +37,7 @@ def adamw(learner: nn.Module, config: TrainConfig, on_gpu: bool) -> torch.optim.
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """For the steps to come, recorded ones too."""
+    """Set the learning rate of the next steps, recorded ones included."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
@@ -45,5 +46,5 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def steps_taken(optimizer: torch.optim.Optimizer) -> int:
-    """Without those that a gradient scaler skipped; waits for the device."""
+    """Count the steps, without those that a gradient scaler skipped; waits for the device."""
     return max((int(state["step"]) for state in optimizer.state.values()), default=0)

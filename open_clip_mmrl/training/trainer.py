@@ -1,4 +1,4 @@
-"""The training loop: AdamW, a learning rate per epoch, resumable, the last model is kept."""
+"""The training loop: batches, a learning rate per epoch, log, checkpoints, resuming."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,18 @@ from torch import Tensor
 from ..config import TrainConfig
 from ..data.loading.images import ImageSet, epoch_batches, loader
 from ..models.mmrl_clip import MMRLCLIP
-from ..models.precision import autocast, check_precision, gradient_scaler, half_weights
+from ..models.precision import check_precision, half_weights
 from ..models.task import MMRLTask
 from ..utils.files import write_atomically
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
 from .cuda_graph import GraphedStep, check_graph
-from .optim import adamw, learning_rate, set_learning_rate, steps_taken
+from .optim import learning_rate, set_learning_rate, steps_taken
+from .step import Step, TrainingStep
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
-_READ_EVERY = 10  # steps between two looks at the loss on a GPU: reading it waits for the device
+_READ_EVERY = 10  # steps between two reads of the loss on a GPU: reading it waits for the device
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,17 @@ class TrainSummary:
     steps: int
     skipped_steps: int
     final_loss: float
+    notes: tuple[str, ...] = ()
+    """Warnings of a `GraphedStep`."""
 
     @property
     def ms_per_image(self) -> float:
+        """Milliseconds of training per image."""
         return 1000 * self.seconds / max(self.images, 1)
 
 
 class Trainer:
-    """Trains a model's learner on a set of images, with checkpoints after every epoch.
+    """Train a model's learner on a set of images, with a checkpoint after every epoch.
 
     Args:
         model: on its device; its base is frozen already.
@@ -57,7 +60,6 @@ class Trainer:
         workers: processes that decode images.
         quiet: no progress bar.
         cuda_graph: record the step once and replay it, as `GraphedStep` does; CUDA only.
-        say: takes messages.
 
     Raises:
         ValueError: no images.
@@ -75,7 +77,6 @@ class Trainer:
         workers: int = 0,
         quiet: bool = False,
         cuda_graph: bool = False,
-        say: Callable[[str], None] = print,
     ) -> None:
         if not len(images):
             raise ValueError("there are no training images.")
@@ -83,21 +84,24 @@ class Trainer:
         check_precision(config.precision, device)
         if cuda_graph:
             check_graph(config.precision, device)
-        self.task = MMRLTask(model, tokens, config.text_chunk_size)
         self.model, self.images, self.config = model, images, config
         self.folder, self.workers, self.quiet = folder, workers, quiet
-        self.device = device
-        self.optimizer = adamw(model.learner, config, on_gpu=device.type == "cuda")
-        self.run_step = self._step
+        self.task = MMRLTask(model, tokens, config.text_chunk_size)
+        self.step = TrainingStep(self.task, config, device)
+        self.run_step: Step = self.step
         if cuda_graph:
-            self.run_step = GraphedStep(self._step, lambda: self.task.prompts, device, say)
-        self.scaler = gradient_scaler(config.precision, self.device)
+            self.run_step = GraphedStep(self.step, lambda: self.task.prompts, device)
         self.state: dict[str, Any] = {
             "epoch": 0, "seconds": 0.0, "images": 0, "steps": 0, "skipped_steps": 0, "loss": 0.0,
         }  # fmt: skip
 
     def fit(self) -> TrainSummary:
-        """Train from the beginning or from the folder's checkpoint to the end."""
+        """Train from the beginning or from the folder's checkpoint to the end.
+
+        Raises:
+            ValueError: a checkpoint or an image that cannot be read, a loss that is not finite,
+                or too little GPU memory; the message says what helps.
+        """
         self._resume()
         total = self.config.epochs * len(epoch_batches(len(self.images), self._batch, 0, 0))
         self.model.train()
@@ -110,8 +114,14 @@ class Trainer:
             for epoch in range(self.state["epoch"], self.config.epochs):
                 self._epoch(epoch, progress)
         self.model.eval()
-        keys = ("seconds", "images", "steps", "skipped_steps")
-        return TrainSummary(**{k: self.state[k] for k in keys}, final_loss=self.state["loss"])
+        return TrainSummary(
+            seconds=self.state["seconds"],
+            images=self.state["images"],
+            steps=self.state["steps"],
+            skipped_steps=self.state["skipped_steps"],
+            final_loss=self.state["loss"],
+            notes=tuple(self.run_step.notes) if isinstance(self.run_step, GraphedStep) else (),
+        )
 
     @property
     def _batch(self) -> int:
@@ -119,52 +129,47 @@ class Trainer:
 
     def _epoch(self, epoch: int, progress: Progress) -> None:
         rate = learning_rate(self.config, epoch)
-        set_learning_rate(self.optimizer, rate)
-        self.images.epoch = epoch
-        batches = epoch_batches(len(self.images), self._batch, self.config.seed, epoch)
+        set_learning_rate(self.step.optimizer, rate)
+        order = epoch_batches(len(self.images), self._batch, self.config.seed, epoch)
         start, losses, waiting = time.perf_counter(), [], []
-        every = _READ_EVERY if self.device.type == "cuda" else 1
-        for step, (images, labels) in enumerate(loader(self.images, batches, self.workers), 1):
+        every = _READ_EVERY if self.step.device.type == "cuda" else 1
+        batches = loader(self.images, order, self.workers, epoch)
+        for step, (images, labels) in enumerate(batches, 1):
             waiting.append(self.run_step(images, labels))
-            if step % every == 0 or step == len(batches):
+            if step % every == 0 or step == len(order):
                 losses += torch.stack(waiting).tolist()
                 progress.advance(len(waiting), images=len(waiting) * len(images), loss=losses[-1])
                 waiting.clear()
-        self._end_of_epoch(epoch, rate, losses, batches, time.perf_counter() - start)
-
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One step; the loss stays on the device, [] float32 or better."""
-        images = images.to(self.device, non_blocking=True)
-        labels = labels.to(self.device, non_blocking=True)
-        with autocast(self.config.precision, self.device):
-            loss = self.task(images, labels)["loss"]
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return loss.detach()
+        self._end_of_epoch(epoch, rate, losses, order, time.perf_counter() - start)
 
     def _memory_help(self) -> tuple[str, str]:
-        """What is being done and what helps, where the GPU's memory does not suffice for it."""
+        """Return what is being done, and what helps where the GPU's memory does not suffice."""
         names = ("batch_size", "text_chunk_size", "precision")
         settings = ", ".join(f"{name} {getattr(self.config, name)}" for name in names)
         helps = (
-            "lower batch_size, set text_chunk_size (classes at a time; 100, say) or use precision "
-            "amp_bf16"
+            "lower batch_size, set text_chunk_size (classes at a time, such as 100) or use "
+            "precision amp_bf16"
         )
         if self.folder is not None:
             helps += ", in another folder; this one keeps the last finished epoch"
         return f"training with {settings} and {len(self.task.tokens)} classes", helps
 
-    def _end_of_epoch(self, epoch, rate, losses, batches, seconds) -> None:
+    def _end_of_epoch(
+        self,
+        epoch: int,
+        rate: float,
+        losses: list[float],
+        order: list[list[int]],
+        seconds: float,
+    ) -> None:
         mean = sum(losses) / len(losses)
-        count = sum(map(len, batches))
+        count = sum(map(len, order))
         self.state["epoch"] = epoch + 1
         self.state["loss"] = mean
         self.state["seconds"] += seconds
         self.state["images"] += count
-        self.state["steps"] += len(batches)
-        self.state["skipped_steps"] = self.state["steps"] - steps_taken(self.optimizer)
+        self.state["steps"] += len(order)
+        self.state["skipped_steps"] = self.state["steps"] - steps_taken(self.step.optimizer)
         if not math.isfinite(mean):
             raise ValueError(
                 f"the loss became {mean} in epoch {epoch}: lower the learning rate "
@@ -182,34 +187,35 @@ class Trainer:
             "images_per_second": round(count / seconds, 1),
             "skipped_steps": self.state["skipped_steps"],
         }
-        with open(self.folder / LOG, "a", encoding="utf-8") as log:
+        with (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
-        self._save()
+        self._save(self.folder / CHECKPOINT)
 
-    def _save(self) -> None:
+    def _save(self, path: Path) -> None:
         buffer = io.BytesIO()
         content = {
             "learner": self.model.learner.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            "optimizer": self.step.optimizer.state_dict(),
+            "scaler": self.step.scaler.state_dict(),
             "state": self.state,
         }
         torch.save(content, buffer)
-        write_atomically(self.folder / CHECKPOINT, buffer.getvalue())
+        write_atomically(path, buffer.getvalue())
 
     def _load(self, path: Path) -> None:
+        optimizer = self.step.optimizer
         try:
-            content = torch.load(path, map_location=self.device, weights_only=True)
+            content = torch.load(path, map_location=self.step.device, weights_only=True)
             self.model.learner.load_state_dict(content["learner"])
-            # The numbers alone: a checkpoint of a GPU goes on on a CPU, whose optimizer differs.
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({**content["optimizer"], "param_groups": groups})
-            self.scaler.load_state_dict(content["scaler"])
+            # The state alone: a GPU's checkpoint resumes on a CPU, whose optimizer differs.
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({**content["optimizer"], "param_groups": groups})
+            self.step.scaler.load_state_dict(content["scaler"])
             self.state = content["state"]
-        except Exception as error:  # what a damaged file raises depends on where it is damaged
+        except Exception as error:  # a damaged file raises whatever its damage leads to
             raise ValueError(
                 f"the checkpoint {path} cannot be read ({type(error).__name__}): delete it to "
-                "begin this run anew."
+                "start this run again."
             ) from error
 
     def _resume(self) -> None:
@@ -219,7 +225,7 @@ class Trainer:
         path, log = self.folder / CHECKPOINT, self.folder / LOG
         if path.is_file():
             self._load(path)
-        # Rows of epochs that were not checkpointed will be written again.
+        # Rows of epochs without a checkpoint will be written again.
         rows = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
         kept = rows[: self.state["epoch"]]
         write_atomically(log, "".join(row + "\n" for row in kept).encode())

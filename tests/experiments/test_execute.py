@@ -207,7 +207,7 @@ def test_stopping_says_how_to_go_on(tmp_path, monkeypatch):
     def stop(self, *args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "_step", stop)
+    monkeypatch.setattr(Trainer, "_epoch", stop)
     notes = []
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path, notes)

@@ -32,16 +32,15 @@ def test_the_steps_are_plain_adamw_over_the_learner():
     """Two epochs by hand: same images, same order, torch's AdamW, the schedule's rates."""
     trainer, by_hand = make(epochs=2), make(epochs=2)
     trainer.fit()
-    task, images = MMRLTask(by_hand.model, tiny_prompts([4, 6, 8])), by_hand.images
+    task = MMRLTask(by_hand.model, tiny_prompts([4, 6, 8]))
     optimizer = torch.optim.AdamW(
         by_hand.model.learner.parameters(), lr=1, betas=(0.9, 0.999), weight_decay=5e-4
     )
     by_hand.model.train()
     for epoch, rate in enumerate((1e-5, 1e-3)):
         optimizer.param_groups[0]["lr"] = rate
-        images.epoch = epoch
         for batch in epoch_batches(7, 3, 2, epoch):
-            pairs = [images[i] for i in batch]
+            pairs = [by_hand.images.load(i, epoch) for i in batch]
             loss = task(torch.stack([p[0] for p in pairs]), torch.tensor([p[1] for p in pairs]))
             optimizer.zero_grad()
             loss["loss"].backward()
@@ -83,7 +82,7 @@ def test_resume_after_a_break_equals_an_undisturbed_run(tmp_path, monkeypatch):
 
     def stop_in_epoch_2(self, epoch, *args):
         if epoch == 2:
-            with open(self.folder / LOG, "a") as log:
+            with (self.folder / LOG).open("a") as log:
                 log.write('{"epoch": 2, "half": "written"}\n')
             raise KeyboardInterrupt
         end_of_epoch(self, epoch, *args)
@@ -123,8 +122,8 @@ def test_steps_with_overflowing_gradients_are_skipped_and_counted(tmp_path, prec
 
     def maker():
         trainer = make(tmp_path, precision=precision, epochs=3)
-        trainer.optimizer = adamw(trainer.model.learner, trainer.config, on_gpu)
-        trainer.scaler = torch.amp.GradScaler("cpu", init_scale=256)
+        trainer.step.optimizer = adamw(trainer.model.learner, trainer.config, on_gpu)
+        trainer.step.scaler = torch.amp.GradScaler("cpu", init_scale=256)
         return trainer
 
     trainer = maker()
@@ -133,7 +132,7 @@ def test_steps_with_overflowing_gradients_are_skipped_and_counted(tmp_path, prec
     def overflow_in_epoch_1(images, labels):
         epoch, before = trainer.state["epoch"], weights(trainer)
         if epoch:
-            trainer.scaler.update(1e38 if epoch == 1 else 256.0)
+            trainer.step.scaler.update(1e38 if epoch == 1 else 256.0)
         loss = step(images, labels)
         changed.append(not torch.equal(before["space"], weights(trainer)["space"]))
         return loss
@@ -161,12 +160,12 @@ def test_losses_in_half_stay_near_those_in_float32(variant, precision, tolerance
     for kind in ("fp32", precision):
         config = TrainConfig(epochs=5, batch_size=3, precision=kind, seed=2, lr=5e-3)
         trainer = make(config=config, variant=variant)
-        if trainer.scaler.is_enabled():
-            trainer.scaler = torch.amp.GradScaler("cpu", init_scale=256)
+        if trainer.step.scaler.is_enabled():
+            trainer.step.scaler = torch.amp.GradScaler("cpu", init_scale=256)
         losses[kind] = record_losses(trainer)
         assert trainer.fit().skipped_steps == 0
         assert all(p.dtype == torch.float32 for p in trainer.model.learner.parameters())
-        state = [v for values in trainer.optimizer.state.values() for v in values.values()]
+        state = [v for values in trainer.step.optimizer.state.values() for v in values.values()]
         assert all(value.dtype == torch.float32 for value in state)
         assert trainer.model.visual.conv1.weight.dtype == torch.float32
     assert len(losses["fp32"]) == 10 and losses[precision] != losses["fp32"]
@@ -176,13 +175,13 @@ def test_losses_in_half_stay_near_those_in_float32(variant, precision, tolerance
 def test_a_checkpoint_of_a_gpu_s_optimizer_goes_on_on_a_cpu(tmp_path):
     """Its settings (learning rate as a tensor, one kernel) stay where they belong."""
     first = make(tmp_path, epochs=2)
-    first.optimizer = adamw(first.model.learner, first.config, on_gpu=True)
+    first.step.optimizer = adamw(first.model.learner, first.config, on_gpu=True)
     first.fit()
     second = make(tmp_path, epochs=4)
     assert second.fit().steps == 8
-    (group,) = second.optimizer.param_groups
+    (group,) = second.step.optimizer.param_groups
     assert isinstance(group["lr"], float) and not group["fused"] and not group["capturable"]
-    assert {int(s["step"]) for s in second.optimizer.state.values()} == {8}
+    assert {int(s["step"]) for s in second.step.optimizer.state.values()} == {8}
 
 
 class _NoMemory:

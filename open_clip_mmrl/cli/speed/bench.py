@@ -21,11 +21,11 @@ from ...evaluation.predict import build_classifier, class_scores
 from ...hub.class_tokens import class_tokens
 from ...hub.load import RANDOM, build_for_training
 from ...models.mmrl_clip import MMRLCLIP
-from ...models.precision import autocast, check_precision, gradient_scaler, half_type, half_weights
+from ...models.precision import autocast, check_precision, half_type, half_weights
 from ...models.reference import ReferenceTask
 from ...models.task import MMRLTask
 from ...training.cuda_graph import WARM_UP, GraphedStep, check_graph
-from ...training.optim import adamw
+from ...training.step import TrainingStep
 from ...utils.devices import pick_device
 
 OURS, REFERENCE, OPEN_CLIP = "ours", "reference", "open_clip"
@@ -118,22 +118,12 @@ class Bench:
             precision = settings.precision
         else:
             task, precision = ReferenceTask(self.literal, tokens), settings.literal_precision
-        optimizer = adamw(task.model.learner, TrainConfig(), on_gpu=self.device.type == "cuda")
-        scaler = gradient_scaler(precision, self.device)
+        step = TrainingStep(task, TrainConfig(precision=precision), self.device)
         images = self.images(settings.batch_size)
         labels = torch.arange(settings.batch_size, device=self.device) % len(tokens)
-
-        def step(images: Tensor, labels: Tensor) -> Tensor:
-            with autocast(precision, self.device):
-                loss = task(images, labels)["loss"]
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            return loss.detach()
-
         if recorded:
-            step = GraphedStep(step, lambda: task.prompts, self.device, self.notes.append)
+            step = GraphedStep(step, lambda: task.prompts, self.device)
+            step.notes = self.notes
         return partial(step, images, labels)
 
     def eval_step(self, which: str) -> Callable[[], None]:

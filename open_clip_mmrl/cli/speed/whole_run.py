@@ -89,7 +89,6 @@ def time_run(run: WholeRun, say: Callable[[str], None] = lambda text: None) -> d
     tokens = class_tokens(
         loaded.model, loaded.tokenizer, class_names(run.classes), "a photo of a {}."
     )
-    notes: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mmrl-speed-") as folder:
         say(f"writing {run.classes * run.shots} images of {run.width} x {run.height} pixels ...")
         examples = write_pictures(Path(folder), run)
@@ -103,7 +102,6 @@ def time_run(run: WholeRun, say: Callable[[str], None] = lambda text: None) -> d
             workers=run.workers,
             quiet=True,
             cuda_graph=run.cuda_graph,
-            say=notes.append,
         )
         summary = trainer.fit()
     on_gpu = device.type == "cuda"
@@ -113,7 +111,7 @@ def time_run(run: WholeRun, say: Callable[[str], None] = lambda text: None) -> d
         "images": summary.images,
         "images_per_second": summary.images / summary.seconds,
         "ms_per_image": summary.ms_per_image,
-        "notes": notes,
+        "notes": list(summary.notes),
         "settings": {
             **asdict(run),
             "device": str(device),

@@ -77,8 +77,10 @@ class DeviceImages(ImageSet):
         self._mean = torch.tensor(normalize.mean, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(normalize.std, device=self.device).view(3, 1, 1)
 
-    def batches(self, order: list[list[int]], workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """What `loader` gives, where an error may be buried in a worker's traceback."""
+    def batches(
+        self, order: list[list[int]], workers: int = 0, epoch: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield what `loader` does, where an error may be buried in a worker's traceback."""
         self.cache.fill(workers)
         self.cache.settle(self.device)
         missing = [[i for i in batch if i >= len(self.cache)] for batch in order]
@@ -87,14 +89,14 @@ class DeviceImages(ImageSet):
             left = iter(read)
             images = [next(left) if i >= len(self.cache) else self.cache.get(i) for i in batch]
             labels = torch.tensor([self.examples[i].label for i in batch])
-            yield self._augment(images, self.draw(batch, images)), _to(labels, self.device)
+            yield self._augment(images, self.draw(batch, images, epoch)), _to(labels, self.device)
 
-    def draw(self, indices: Sequence[int], images: Sequence[Tensor]) -> list[Crop]:
-        """What `self[index]` draws for each of these; images [height, width, 3] for their size."""
+    def draw(self, indices: Sequence[int], images: Sequence[Tensor], epoch: int) -> list[Crop]:
+        """Draw what `load` draws for each of these; images [height, width, 3] for their size."""
         crops = []
         with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
             for index, image in zip(indices, images, strict=True):
-                torch.default_generator.manual_seed(mix_seed(self.seed, self.epoch, index))
+                torch.default_generator.manual_seed(mix_seed(self.seed, epoch, index))
                 shown = image.permute(2, 0, 1)
                 box = self._crop.get_params(shown, self._crop.scale, self._crop.ratio)
                 flipped = any(bool(torch.rand(1) < flip.p) for flip in self._flips)

@@ -49,8 +49,8 @@ def train_transform(model: nn.Module, flip: bool = True) -> transforms.Compose:
     )
 
 
-class ImageSet(Dataset):
-    """Examples behind a transform; in training each draw depends on (seed, epoch, index) alone.
+class ImageSet:
+    """Examples and their transform; in training each draw depends on (seed, epoch, index) alone.
 
     So a run gives the same images with any number of workers, however many of them are kept in
     memory, and after a resume.
@@ -72,30 +72,42 @@ class ImageSet(Dataset):
         self.transform = transform
         self.seed = seed
         self.cache = ImageCache(examples, cache_gb)
-        self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def load(self, index: int, epoch: int = 0) -> tuple[Tensor, int]:
+        """Return the transformed image [3, H, W] and its label, as drawn in this epoch."""
         example = self.examples[index]
         pixels = self.cache.get(index)
         image = read_image(example) if pixels is None else Image.fromarray(pixels.cpu().numpy())
         if self.seed is None:
             return self.transform(image), example.label
         with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
-            torch.default_generator.manual_seed(mix_seed(self.seed, self.epoch, index))
+            torch.default_generator.manual_seed(mix_seed(self.seed, epoch, index))
             return self.transform(image), example.label
 
-    def batches(self, order: list[list[int]], workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """What `loader` gives, where an error may be buried in a worker's traceback."""
+    def batches(
+        self, order: list[list[int]], workers: int = 0, epoch: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield what `loader` does, where an error may be buried in a worker's traceback."""
         self.cache.fill(workers)
         yield from DataLoader(
-            self,
+            _Epoch(self, epoch),
             batch_sampler=order,
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+class _Epoch(Dataset):
+    """One epoch of an `ImageSet`."""
+
+    def __init__(self, images: ImageSet, epoch: int) -> None:
+        self.images, self.epoch = images, epoch
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images.load(index, self.epoch)
 
 
 def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -109,15 +121,21 @@ def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[li
 
 
 def loader(
-    images: ImageSet, batches: list[list[int]], workers: int = 0
+    images: ImageSet, batches: list[list[int]], workers: int = 0, epoch: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(images [B, 3, H, W] float32, labels [B]) for the given batches of indices.
+    """Yield (images [B, 3, H, W] float32, labels [B]) for the given batches of indices.
+
+    Args:
+        images: what is read.
+        batches: indices, as from `epoch_batches` or `in_order`.
+        workers: processes that decode; 0 decodes in this one.
+        epoch: decides the draws of the augmentation, together with the seed of `images`.
 
     Raises:
         ValueError: an image that cannot be read; the message names it.
     """
     try:
-        yield from images.batches(batches, workers)
+        yield from images.batches(batches, workers, epoch)
     except ValueError as error:
         if not workers:
             raise

@@ -53,8 +53,7 @@ def on_device(examples, seed=7, cache_gb=0, flip=True, size=24, device=CPU):
 
 
 def batch(images, indices=None, epoch=0, workers=0):
-    images.epoch = epoch
-    ((pixels, labels),) = loader(images, [indices or list(range(len(images)))], workers)
+    ((pixels, labels),) = loader(images, [indices or list(range(len(images)))], workers, epoch)
     assert pixels.dtype == torch.float32
     return pixels, labels
 
@@ -64,9 +63,9 @@ def levels(pixels, images):
     return 255 * (pixels * images._std + images._mean)
 
 
-def drawn(images, indices):
+def drawn(images, indices, epoch=0):
     shapes = [images.examples[i].image.shape[:2] for i in indices]
-    return images.draw(indices, [torch.empty(*shape, 3) for shape in shapes])
+    return images.draw(indices, [torch.empty(*shape, 3) for shape in shapes], epoch)
 
 
 def by_pil(example, crop, size):
@@ -103,12 +102,9 @@ def test_agrees_with_pil_in_every_pixel(size, examples):
     images = on_device(examples, size=size)
     for epoch in range(3):
         found = levels(batch(images, epoch=epoch)[0], images)
-        wanted = torch.stack(
-            [
-                by_pil(example, crop, images._crop.size)
-                for example, crop in zip(examples, drawn(images, range(len(examples))), strict=True)
-            ]
-        )
+        crops = drawn(images, range(len(examples)), epoch)
+        pairs = zip(examples, crops, strict=True)
+        wanted = torch.stack([by_pil(*pair, images._crop.size) for pair in pairs])
         difference = (found - wanted).abs()
         # A tie may be rounded either way: PIL counts in fixed point, we in float32.
         assert difference.mean() < 0.005 and difference.max() < 2.5
@@ -179,8 +175,7 @@ def test_draws_follow_from_seed_epoch_and_index():
     first = drawn(images, range(6))
     torch.rand(5)
     assert drawn(images, [4, 1]) == [first[4], first[1]]
-    images.epoch = 1
-    assert all(a != b for a, b in zip(drawn(images, range(6)), first, strict=True))
+    assert all(a != b for a, b in zip(drawn(images, range(6), 1), first, strict=True))
     other = on_device(examples, seed=8)
     assert all(a != b for a, b in zip(drawn(other, range(6)), first, strict=True))
 
@@ -199,9 +194,9 @@ def test_workers_and_memory_make_no_difference(kept, workers):
     limit = sum(example.image.size for example in examples[:kept]) / 1e9
     plain, images = on_device(examples), on_device(examples, cache_gb=limit)
     for epoch in (0, 1):
-        plain.epoch = images.epoch = epoch
         order = epoch_batches(len(examples), 3, seed=1, epoch=epoch)
-        found, expected = list(loader(images, order, workers)), list(loader(plain, order))
+        found = list(loader(images, order, workers, epoch))
+        expected = list(loader(plain, order, epoch=epoch))
         assert len(images.cache) == kept and len(found) == 2
         for (a, labels_a), (b, labels_b), indices in zip(found, expected, order, strict=True):
             assert torch.equal(a, b) and torch.equal(labels_a, labels_b)

@@ -82,36 +82,33 @@ def test_flips_can_be_left_out(flip, kinds):
 
 
 def draw(images, epoch, batches, workers=0):
-    images.epoch = epoch
-    return list(loader(images, batches, workers))
+    return list(loader(images, batches, workers, epoch))
 
 
 def test_draws_follow_from_seed_epoch_and_index(examples):
     transform = train_transform(model())
     images = ImageSet(examples, transform, seed=7)
-    first = [images[i][0] for i in range(6)]
+    first = [images.load(i)[0] for i in range(6)]
     torch.manual_seed(123)
     torch.rand(5)
     for i in reversed(range(6)):  # in any order, whatever was drawn before
-        assert torch.equal(images[i][0], first[i])
-        assert torch.equal(ImageSet(examples, transform, seed=7)[i][0], first[i])
-    images.epoch = 1
-    assert all(not torch.equal(images[i][0], first[i]) for i in range(6))
-    images.epoch = 0
-    assert all(torch.equal(images[i][0], first[i]) for i in range(6))
+        assert torch.equal(images.load(i)[0], first[i])
+        assert torch.equal(ImageSet(examples, transform, seed=7).load(i)[0], first[i])
+    assert all(not torch.equal(images.load(i, 1)[0], first[i]) for i in range(6))
+    assert all(torch.equal(images.load(i, 0)[0], first[i]) for i in range(6))
     other = ImageSet(examples, transform, seed=8)
-    assert all(not torch.equal(other[i][0], first[i]) for i in range(6))
+    assert all(not torch.equal(other.load(i)[0], first[i]) for i in range(6))
 
 
 def test_the_same_picture_is_drawn_differently_at_another_index(examples):
     images = ImageSet([examples[0]] * 2, train_transform(model()), seed=7)
-    assert not torch.equal(images[0][0], images[1][0])
+    assert not torch.equal(images.load(0)[0], images.load(1)[0])
 
 
 def test_the_global_generator_is_not_touched(examples):
     images = ImageSet(examples, train_transform(model()), seed=7)
     before = torch.get_rng_state()
-    images[3]
+    images.load(3)
     assert torch.equal(torch.get_rng_state(), before)
 
 
