@@ -20,7 +20,6 @@ from .errors import UsageError
 from .evaluation.predict import build_classifier, predict
 from .experiments import recipes
 from .hub.adapter_file import save_adapter
-from .hub.class_tokens import class_tokens
 from .hub.load import LoadedModel, build_for_training, build_from_adapter
 from .training.trainer import Trainer
 from .utils.devices import pick_device
@@ -108,7 +107,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         config = recipes.changed(
             recipes.recipe(loaded.model.config.variant, "few-shot").train, **changes
         )
-        tokens = class_tokens(loaded.model, loaded.tokenizer, self._names, self.template)
+        tokens = loaded.class_tokens(self._names, self.template)
         examples = [_example(image, int(i)) for image, i in zip(images, indices, strict=True)]
         shown = training_images(loaded.model, examples, config)
         Trainer(loaded.model, tokens, shown, config, quiet=self.quiet).fit()
@@ -146,7 +145,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     _precision = "fp32"
 
     def _adopt(self, loaded: LoadedModel, classes: np.ndarray) -> None:
-        tokens = class_tokens(loaded.model, loaded.tokenizer, self._names, self.template)
+        tokens = loaded.class_tokens(self._names, self.template)
         self.model_, self.classes_ = loaded.model, classes
         self._classifier = build_classifier(loaded.model, tokens, self._precision)
 

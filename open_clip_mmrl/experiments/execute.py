@@ -15,7 +15,7 @@ from ..config import VARIANTS
 from ..data import ImageData, load_data
 from ..data.loading.device_augment import training_images
 from ..hub.adapter_file import load_learner, save_adapter
-from ..hub.class_tokens import class_tokens, look_alikes
+from ..hub.class_tokens import look_alikes
 from ..hub.load import LoadedModel, build_for_training, resolve_name, resolve_pretrained
 from ..training.trainer import CHECKPOINT, Trainer
 from ..utils.devices import pick_device
@@ -188,7 +188,7 @@ def _take_over(loaded: LoadedModel, selection: dict[str, Any] | None) -> None:
 
 
 def _train(loaded: LoadedModel, subset: ImageData, run: FewShotRun, output: Path, runtime: Runtime):
-    tokens = class_tokens(loaded.model, loaded.tokenizer, subset.class_names, subset.template)
+    tokens = loaded.class_tokens(subset.class_names, subset.template)
     images = training_images(loaded.model, subset.train, run.train, runtime.cache_gb)
     trainer = Trainer(
         loaded.model,

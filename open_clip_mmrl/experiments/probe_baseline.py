@@ -17,7 +17,6 @@ from ..data.sampling import base_novel_split
 from ..evaluation.linear_probe import LinearProbe, frozen_features, train_probe
 from ..evaluation.metrics import accuracy, calibration_error
 from ..evaluation.predict import build_classifier
-from ..hub.class_tokens import class_tokens
 from ..hub.load import LoadedModel
 from ..models.ops import cosine_logits, unit
 from .run_dir import TARGETS
@@ -116,7 +115,7 @@ def _tested(
     if not examples:
         raise ValueError(f"{data.spec} has no {run.test_split} images to score.")
     features = frozen_features(loaded.model, examples, **_how(run, runtime))
-    tokens = class_tokens(loaded.model, loaded.tokenizer, data.class_names, data.template)
+    tokens = loaded.class_tokens(data.class_names, data.template)
     text = build_classifier(loaded.model, tokens, run.train.precision).frozen.cpu()
     with torch.no_grad():
         device = loaded.model.visual.proj.device

@@ -29,7 +29,6 @@ from ..evaluation.metrics import (
     per_class_accuracy,
 )
 from ..evaluation.predict import build_classifier, predict, predict_all
-from ..hub.class_tokens import class_tokens
 from ..hub.load import LoadedModel
 from ..models.ops import mix
 from ..utils.progress import Progress
@@ -67,7 +66,7 @@ def score_part(
     examples = getattr(data, split)
     if not examples:
         raise ValueError(f"{data.spec} has no {split} images to score.")
-    tokens = class_tokens(loaded.model, loaded.tokenizer, data.class_names, data.template)
+    tokens = loaded.class_tokens(data.class_names, data.template)
     classifier = build_classifier(loaded.model, tokens, precision)
     order = in_order(len(examples))
     batches = iter(loader(ImageSet(examples, eval_transform(loaded.model)), order, runtime.workers))

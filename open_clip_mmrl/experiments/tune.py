@@ -19,7 +19,6 @@ from ..config import MMRLConfig
 from ..data import ImageData
 from ..data.loading.device_augment import training_images
 from ..data.sampling import base_novel_split
-from ..hub.class_tokens import class_tokens
 from ..hub.load import LoadedModel
 from ..training.trainer import Trainer
 from ..utils.files import json_bytes, write_atomically
@@ -121,7 +120,7 @@ def _score(
     part = trial.select("base") if halved else trial
     summary = Trainer(
         model,
-        class_tokens(model, loaded.tokenizer, part.class_names, part.template),
+        loaded.class_tokens(part.class_names, part.template),
         training_images(model, part.train, run.train, runtime.cache_gb),
         run.train,
         workers=runtime.workers,

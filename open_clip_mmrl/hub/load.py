@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import open_clip
 import torch
 from open_clip.pretrained import list_pretrained_tags_by_model
-from torch import Generator
+from torch import Generator, Tensor
 
 from .. import assets
 from ..config import VARIANTS, MMRLConfig
@@ -20,6 +20,7 @@ from ..models.mmrl_clip import MMRLCLIP
 from ..utils.seeds import mix_seed
 from ..utils.text import did_you_mean, listing
 from .adapter_file import read_adapter_info
+from .class_tokens import class_tokens
 from .names import ModelName
 from .registry import registered_config
 
@@ -34,6 +35,10 @@ class LoadedModel(NamedTuple):
     tokenizer: Callable
     name: str
     """The registered name, e.g. "mmrlpp-ViT-B-16"."""
+
+    def class_tokens(self, class_names: Sequence[str], template: str) -> Tensor:
+        """Return the token ids of one prompt per class, [C, context length]."""
+        return class_tokens(self.model, self.tokenizer, class_names, template)
 
 
 def resolve_name(model: str, method: str | None = None) -> ModelName:

@@ -10,7 +10,6 @@ from open_clip_mmrl.data.loading.images import ImageSet, eval_transform, in_orde
 from open_clip_mmrl.evaluation.predict import build_classifier, predict
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.experiments.score import half, score_part, score_run, score_target
-from open_clip_mmrl.hub.class_tokens import class_tokens
 from open_clip_mmrl.hub.load import build_for_training
 
 QUIET = Runtime(device="cpu", quiet=True)
@@ -47,7 +46,7 @@ def digits():
 
 def direct(loaded, data, features, fusion="logits"):
     """Accuracy by `predict` on this data set alone."""
-    tokens = class_tokens(loaded.model, loaded.tokenizer, data.class_names, data.template)
+    tokens = loaded.class_tokens(data.class_names, data.template)
     images = ImageSet(data.test, eval_transform(loaded.model))
     return predict(
         loaded.model,

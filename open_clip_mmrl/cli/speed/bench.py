@@ -18,7 +18,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...config import TrainConfig
 from ...evaluation.predict import build_classifier, class_scores
-from ...hub.class_tokens import class_tokens
 from ...hub.load import RANDOM, build_for_training
 from ...models.mmrl_clip import MMRLCLIP
 from ...models.precision import autocast, check_precision, half_type, half_weights
@@ -94,7 +93,7 @@ class Bench:
         if half_type(settings.precision):
             self.literal = copy.deepcopy(self.model)
         names = class_names(settings.classes)
-        self.tokens = class_tokens(loaded.model, loaded.tokenizer, names, "a photo of a {}.")
+        self.tokens = loaded.class_tokens(names, "a photo of a {}.")
         self.tokens = self.tokens.to(self.device)
 
     def images(self, count: int) -> Tensor:

@@ -20,7 +20,6 @@ from ...config import TrainConfig
 from ...data.example import Example
 from ...data.loading.device_augment import training_images
 from ...errors import UsageError
-from ...hub.class_tokens import class_tokens
 from ...hub.load import RANDOM, build_for_training
 from ...training.trainer import Trainer
 from ...utils.devices import pick_device
@@ -86,9 +85,7 @@ def time_run(run: WholeRun, say: Callable[[str], None] = lambda text: None) -> d
     )
     torch.manual_seed(0)
     loaded = build_for_training(run.model, RANDOM, method=run.method, device=device, seed=0)
-    tokens = class_tokens(
-        loaded.model, loaded.tokenizer, class_names(run.classes), "a photo of a {}."
-    )
+    tokens = loaded.class_tokens(class_names(run.classes), "a photo of a {}.")
     with tempfile.TemporaryDirectory(prefix="mmrl-speed-") as folder:
         say(f"writing {run.classes * run.shots} images of {run.width} x {run.height} pixels ...")
         examples = write_pictures(Path(folder), run)
