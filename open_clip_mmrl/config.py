@@ -5,16 +5,37 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 from .errors import UsageError
 
-VARIANTS = ("mmrl", "mmrl++")
+Variant = Literal["mmrl", "mmrl++"]
+Method = Literal["zeroshot", "linear_probe", "mmrl", "mmrl++"]
+Precision = Literal["fp32", "amp_bf16", "amp_fp16", "bf16", "fp16"]
+Augment = Literal["classic", "device"]
+Fusion = Literal["logits", "probabilities"]
+Protocol = Literal[
+    "base-to-novel", "few-shot", "cross-dataset", "domain-generalization", "ablation"
+]
+SettingsSource = Literal["paper", "fixed", "validation", "demo"]
+Sweep = Literal[
+    "variant", "rep_dim", "start_layer", "num_rep_tokens", "alpha", "reg_weight", "regularizer"
+]
+
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+METHODS: tuple[Method, ...] = get_args(Method)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+AUGMENTS: tuple[Augment, ...] = get_args(Augment)
+FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+SOURCES: tuple[SettingsSource, ...] = get_args(SettingsSource)
+SWEEP_NAMES: tuple[Sweep, ...] = get_args(Sweep)
 TOKEN_SIDES = ("both", "image", "text")
 SPACES = ("shared", "independent", "text_to_image")
 REGULARIZERS = ("cosine", "l1", "mse")
-PRECISIONS = ("fp32", "amp_bf16", "amp_fp16", "bf16", "fp16")
-AUGMENTS = ("classic", "device")
+CACHE_GB = 4.0
+"""Default bound of the decoded training images kept in memory, in 10^9 bytes; an image of
+500 x 375 pixels takes 0.56 * 10^6."""
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:

@@ -1,6 +1,6 @@
 """The command line: `open-clip-mmrl train | eval | predict | run | report | data | demo | speed`.
 
-Exit code 2 for what was asked wrongly, 1 for what went wrong.
+Exit code 2 for wrong use, 1 for other errors, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from .. import __version__
 from .common import say
 from .data import app as data_app
 from .demo import demo
-from .evaluate import evaluate, predict
+from .eval import evaluate
+from .predict import predict
 from .report import report
 from .run import ListOptions, run
 from .speed.command import speed
@@ -25,15 +26,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for name, function in {
-    "train": train,
-    "eval": evaluate,
-    "predict": predict,
-    "demo": demo,
-    "report": report,
-    "speed": speed,
-}.items():
-    app.command(name)(function)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("predict")(predict)
+app.command("demo")(demo)
+app.command("report")(report)
+app.command("speed")(speed)
 app.command("run", cls=ListOptions)(run)
 app.add_typer(data_app, name="data")
 
@@ -50,8 +48,3 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None: ...
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()

@@ -1,56 +1,66 @@
-"""What all commands share: options, messages, exit codes."""
+"""What the commands share: options, messages, exit codes."""
 
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, ParamSpec
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..config import AUGMENTS, PRECISIONS, VARIANTS
+from ..config import Augment, Fusion, Precision
 from ..errors import UsageError
-from ..models.ops import FUSIONS
+from ..utils.log import show_messages
 
 out = Console()
 err = Console(stderr=True)
 
+Split = Literal["test", "val"]
+RESUMES = "The same command resumes from the last finished epoch."
 
-def choice(name: str, values: tuple[str, ...]) -> type[Enum]:
-    """An option that takes one of these words; the words are said once, where they matter."""
-    return Enum(name, {value: value for value in values}, type=str)
-
-
-Augment = choice("Augment", AUGMENTS)
-Classes = choice("Classes", ("all", "base", "novel"))
-TrainedOn = choice("TrainedOn", ("all", "base"))
-Features = choice("Features", ("auto", "class", "fused"))
-Fusion = choice("Fusion", FUSIONS)
-Method = choice("Method", VARIANTS)
-Precision = choice("Precision", PRECISIONS)
-Split = choice("Split", ("test", "val"))
+P = ParamSpec("P")
 
 
-def command(function: Callable) -> Callable:
-    """Turn our errors into one line and an exit code."""
+def command(on_stop: str = "") -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Decorate a command: messages are shown, errors and Ctrl-C end in one line and an exit code.
 
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            function(*args, **kwargs)
-        except (ValueError, RuntimeError, OSError) as error:
-            err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+    Exit codes: 2 for a `UsageError`, 1 for other errors, 130 for Ctrl-C.
 
-    return wrapped
+    Args:
+        on_stop: what to add to "Stopped." after Ctrl-C, such as how to resume.
+    """
+
+    def decorate(function: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+            show_messages(logging.WARNING if kwargs.get("quiet") else logging.INFO)
+            try:
+                function(*args, **kwargs)
+            except (ValueError, RuntimeError, OSError) as error:
+                message = f"[bold red]error:[/] {escape(str(error))}"
+                err.print(message, highlight=False, soft_wrap=True)
+                raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+            except KeyboardInterrupt as error:
+                err.print(f"Stopped. {on_stop}".rstrip(), highlight=False, soft_wrap=True)
+                raise typer.Exit(130) from error
+
+        return wrapped
+
+    return decorate
 
 
 def say(text: str) -> None:
+    """Print a result on standard output."""
     out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def drop_none(**values: Any) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 ModelOption = Annotated[
@@ -73,6 +83,7 @@ RootOption = Annotated[
 TemplateOption = Annotated[
     str | None, typer.Option(help='Prompt, {} for the class name: "a photo of a {}."')
 ]
+SplitOption = Annotated[Split, typer.Option(help="val: for choosing settings.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N; default: the best.")]
 AugmentOption = Annotated[
     Augment,
@@ -88,14 +99,13 @@ WorkersOption = Annotated[int, typer.Option(min=0, help="Processes that decode i
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the towers.")]
 FusionOption = Annotated[
     Fusion,
-    typer.Option(help="How both features are mixed: as the released code, or as the paper writes."),
+    typer.Option(
+        help="How the scores of both features are mixed: logits, as the released code does, or "
+        "probabilities, as the paper writes."
+    ),
 ]
 AdapterOption = Annotated[Path, typer.Option(help="An adapter.safetensors file.")]
 BaseOption = Annotated[
     str | None, typer.Option(help="Base weights, where the adapter's own are not found.")
 ]
-
-
-def drop_none(**values: Any) -> dict[str, Any]:
-    """The options that were given."""
-    return {name: value for name, value in values.items() if value is not None}
+QuietOption = Annotated[bool, typer.Option(help="Results and warnings only: no progress bars.")]

@@ -22,14 +22,14 @@ def _root() -> None: ...
 
 
 @app.command("check")
-@command
+@command()
 def check(
     data_root: Annotated[Path, typer.Option(help="Folder that holds the data sets' folders.")],
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write what was found to this file, too.")
+        Path | None, typer.Option("--json", help="Also write the result to this file.")
     ] = None,
 ) -> None:
-    """Which of the fifteen data sets are there, and what is missing and where it belongs."""
+    """Show which of the fifteen data sets are there, what is missing and where it belongs."""
     from ..data.coop.catalog import CATALOG
     from ..data.coop.check import check as check_data
     from ..utils.files import json_bytes, write_atomically

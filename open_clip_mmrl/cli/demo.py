@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DeviceOption, command, out, say
+from .common import RESUMES, DeviceOption, QuietOption, command, out, say
 
 if TYPE_CHECKING:
     from ..experiments.run_spec import Runtime
@@ -18,13 +18,15 @@ SEEDS = (1, 2, 3)
 FIGURE = "comparison.png"
 
 
-@command
+@command(RESUMES)
 def demo(
-    output: Annotated[Path, typer.Option(help="Where runs and picture go.")] = Path("mmrl-demo"),
+    output: Annotated[Path, typer.Option(help="Folder of the runs and the picture.")] = Path(
+        "mmrl-demo"
+    ),
     device: DeviceOption = "cpu",
-    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Offline, about a minute: a CLIP of printed characters learns handwritten digits."""
+    """Teach a CLIP of printed characters handwritten digits; offline, about a minute."""
     from ..experiments.run_spec import Runtime
     from .tables import comparison_table
 

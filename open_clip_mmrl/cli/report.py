@@ -10,7 +10,7 @@ import typer
 from .common import command, say
 
 
-@command
+@command()
 def report(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="Folders with results.json files below.")
@@ -19,7 +19,7 @@ def report(
         Path | None, typer.Option(help="Folder of the report; default: report in the first DIR.")
     ] = None,
 ) -> None:
-    """Tables and figures of finished runs, beside the published ones: Markdown, CSV, HTML."""
+    """Write tables and figures of finished runs, next to published results: Markdown, CSV, HTML."""
     from ..report import write_report
 
     written = write_report(folders, output)
@@ -27,5 +27,5 @@ def report(
         say(line)
     say(
         f"page: {written.html}   text: {written.markdown}   "
-        f"{len(written.tables)} tables (CSV) and {len(written.figures)} pictures beside them"
+        f"{len(written.tables)} tables (CSV) and {len(written.figures)} pictures next to them"
     )

@@ -9,25 +9,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ..config import PRECISIONS
-from ..data.loading.cache import CACHE_GB
+from ..config import CACHE_GB, METHODS, PROTOCOLS, SWEEP_NAMES, Protocol, SettingsSource
 from ..errors import UsageError
-from ..experiments.recipes import PROTOCOLS, SOURCES, SWEEPS
-from ..experiments.run_spec import METHODS
 from .common import (
-    Augment,
+    RESUMES,
     AugmentOption,
     CacheOption,
     DeviceOption,
-    Fusion,
     FusionOption,
     GraphOption,
     ModelOption,
+    PrecisionOption,
     PretrainedOption,
+    QuietOption,
     RootOption,
-    Split,
+    SplitOption,
     WorkersOption,
-    choice,
     command,
     say,
 )
@@ -49,15 +46,10 @@ class ListOptions(TyperCommand):
         return super().parse_args(ctx, joined)
 
 
-Protocol = choice("Protocol", PROTOCOLS)
-Settings = choice("Settings", SOURCES)
-Precision = choice("RunPrecision", PRECISIONS)
-
-
-@command
+@command(RESUMES)
 def run(
-    protocol: Annotated[Protocol, typer.Argument(help="What to carry out.")],
-    output: Annotated[Path, typer.Option(help="Folder of all runs; give it again to go on.")],
+    protocol: Annotated[Protocol, typer.Argument(help="The protocol to carry out.")],
+    output: Annotated[Path, typer.Option(help="Folder of all runs; give it again to resume.")],
     model: ModelOption = None,
     pretrained: PretrainedOption = None,
     datasets: Annotated[
@@ -78,14 +70,15 @@ def run(
         str | None, typer.Option(help="Separated by commas. Default: 16; few-shot: 1,2,4,8,16.")
     ] = None,
     settings: Annotated[
-        Settings,
+        SettingsSource,
         typer.Option(
             help="paper: per data set, chosen by the authors on test accuracy; fixed: one for "
             "all; validation: alpha, lambda, beta chosen on held-out shots; demo: the demo's."
         ),
-    ] = Settings.fixed,
+    ] = "fixed",
     sweep: Annotated[
-        str | None, typer.Option(help=f"ablation: separated by commas, of {', '.join(SWEEPS)}.")
+        str | None,
+        typer.Option(help=f"ablation: separated by commas, of {', '.join(SWEEP_NAMES)}."),
     ] = None,
     values: Annotated[
         str | None, typer.Option(help="Points of the one sweep, instead of the paper's.")
@@ -95,30 +88,28 @@ def run(
         typer.Option("--set", help="NAME=VALUE: any other field of MMRLConfig or TrainConfig."),
     ] = None,
     data_root: RootOption = None,
-    precision: Annotated[
-        Precision, typer.Option(help="Arithmetic of the towers.")
-    ] = Precision.fp32,
-    fusion: FusionOption = Fusion.logits,
-    test_split: Annotated[Split, typer.Option(help="val: for choosing settings.")] = Split.test,
+    precision: PrecisionOption = "fp32",
+    fusion: FusionOption = "logits",
+    test_split: SplitOption = "test",
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time on this machine.")] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs and an estimate of their time.")
     ] = False,
     device: DeviceOption = None,
     workers: WorkersOption = 0,
-    augment: AugmentOption = Augment.classic,
+    augment: AugmentOption = "classic",
     cache_gb: CacheOption = CACHE_GB,
     cuda_graph: GraphOption = False,
-    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Carry out one of the paper's protocols; finished runs are kept, broken ones go on."""
+    """Carry out a protocol of the paper; finished runs are kept, stopped ones resume."""
     from .. import assets
     from ..experiments.protocols import Wanted, plan
     from ..experiments.run_spec import Runtime
     from ..experiments.runner import run_all, unfinished
 
     wanted = Wanted(
-        protocol=protocol.value,
+        protocol=protocol,
         model=model or assets.MODEL_NAME,
         pretrained=pretrained,
         datasets=_words(datasets),
@@ -126,17 +117,17 @@ def run(
         methods=_words(methods),
         seeds=_numbers("seeds", seeds),
         shots=_numbers("shots", shots) if shots else None,
-        settings=settings.value,
+        settings=settings,
         sweeps=_words(sweep),
         values=[_value(text) for text in _words(values) or []] or None,
         overrides={
             **_fields(set_ or []),
-            "precision": precision.value,
-            "augment": augment.value,
+            "precision": precision,
+            "augment": augment,
         },
         data_root=data_root,
-        test_split=test_split.value,
-        fusion=fusion.value,
+        test_split=test_split,
+        fusion=fusion,
     )
     planned = plan(wanted)
     runtime = Runtime(
@@ -158,7 +149,7 @@ def run(
     if failed:
         raise ValueError(
             f"{len(failed)} of {len(outcomes)} runs failed, the first with: {failed[0].error}\n"
-            "The others are kept; give the same command again when the cause is mended."
+            "The others are kept; give the same command again when the cause is fixed."
         )
 
 
@@ -182,7 +173,7 @@ def _show(planned, output: Path, runtime) -> None:
         if item not in todo:
             note = "finished"
         elif item.reuse_from:
-            note = f"shares the training of {item.donors[0]}"
+            note = f"shares the training of {item.reuse_from[0]}"
         elif data[run.data] is None:
             note = "its data are missing"
         else:

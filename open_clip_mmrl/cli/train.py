@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from ..data.loading.cache import CACHE_GB
+from ..config import CACHE_GB, Variant
 from .common import (
-    Augment,
+    RESUMES,
     AugmentOption,
     CacheOption,
     DataOption,
     DeviceOption,
-    Fusion,
     FusionOption,
     GraphOption,
-    Method,
     ModelOption,
-    Precision,
     PrecisionOption,
     PretrainedOption,
+    QuietOption,
     RootOption,
-    Split,
+    SplitOption,
     TemplateOption,
-    TrainedOn,
     WorkersOption,
     command,
     drop_none,
@@ -34,18 +31,18 @@ from .common import (
 )
 
 
-@command
+@command(RESUMES)
 def train(
     data: DataOption,
     output: Annotated[Path, typer.Option(help="Folder of this run.")],
     model: ModelOption = None,
     pretrained: PretrainedOption = None,
     method: Annotated[
-        Method | None, typer.Option(help="Default: by the model's name, else mmrl.")
+        Variant | None, typer.Option(help="Default: by the model's name, else mmrl.")
     ] = None,
     classes: Annotated[
-        TrainedOn, typer.Option(help="Train on all classes, or on the base half.")
-    ] = TrainedOn.all,
+        Literal["all", "base"], typer.Option(help="Classes to train on: all, or the first half.")
+    ] = "all",
     shots: Annotated[int, typer.Option(min=1, help="Images per class.")] = 16,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     template: TemplateOption = None,
@@ -54,24 +51,27 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Default: the paper's.")] = None,
     lr: Annotated[float | None, typer.Option(help="Default: the paper's.")] = None,
     flip: Annotated[bool, typer.Option(help="Mirror training images at random.")] = True,
-    precision: PrecisionOption = Precision.fp32,
+    precision: PrecisionOption = "fp32",
     text_chunk_size: Annotated[
         int | None, typer.Option(help="Classes at a time: less memory, more time.")
     ] = None,
     reg_weight: Annotated[float | None, typer.Option(help="lambda.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the class feature.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Share of the fresh tokens.")] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(help="Share of this layer's tokens; the rest is the previous layer's output."),
+    ] = None,
     num_rep_tokens: Annotated[int | None, typer.Option(help="K.")] = None,
     rep_dim: Annotated[int | None, typer.Option(help="d_r.")] = None,
     start_layer: Annotated[int | None, typer.Option(help="J, of the text tower.")] = None,
-    fusion: FusionOption = Fusion.logits,
-    test_split: Annotated[Split, typer.Option(help="val: for choosing settings.")] = Split.test,
+    fusion: FusionOption = "logits",
+    test_split: SplitOption = "test",
     device: DeviceOption = None,
     workers: WorkersOption = 0,
-    augment: AugmentOption = Augment.classic,
+    augment: AugmentOption = "classic",
     cache_gb: CacheOption = CACHE_GB,
     cuda_graph: GraphOption = False,
-    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Train an adapter from a few images per class, test it, save it."""
     from .. import assets
@@ -82,17 +82,17 @@ def train(
     from ..hub.load import resolve_name
     from .tables import scores_table
 
-    name = resolve_name(model or assets.MODEL_NAME, method and method.value)
-    protocol = "base-to-novel" if classes is TrainedOn.base else "few-shot"
+    name = resolve_name(model or assets.MODEL_NAME, method)
+    protocol = "base-to-novel" if classes == "base" else "few-shot"
     run = FewShotRun(
         model=str(name),
         pretrained=pretrained,
         data=data,
         method=name.method,
-        classes=classes.value,
+        classes=classes,
         shots=shots,
-        test_split=test_split.value,
-        fusion=fusion.value,
+        test_split=test_split,
+        fusion=fusion,
         data_root=data_root,
         template=template,
         settings=drop_none(
@@ -110,8 +110,8 @@ def train(
             ),
             seed=seed,
             flip=flip,
-            precision=precision.value,
-            augment=augment.value,
+            precision=precision,
+            augment=augment,
         ),
     )
     runtime = Runtime(
@@ -123,7 +123,7 @@ def train(
         say=say,
     )
     results = execute(run, output, runtime)
-    title = f"{data}, {shots} shots, seed {seed}, {test_split.value} images, accuracy in %"
+    title = f"{data}, {shots} shots, seed {seed}, {test_split} images, accuracy in %"
     lines = {"frozen CLIP": results["zero_shot"], results["method"]: results["metrics"]}
     out.print(scores_table(title, lines))
     say(

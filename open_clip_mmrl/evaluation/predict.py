@@ -15,10 +15,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..config import FUSIONS
 from ..data.prompts import readable
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
-from ..models.ops import FUSIONS, cosine_logits, mix, unit
+from ..models.ops import cosine_logits, mix, unit
 from ..models.precision import autocast, half_weights
 from ..models.task import image_branches
 from ..utils.oom import oom_hint

@@ -10,13 +10,13 @@ from itertools import product
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..config import VARIANTS, MMRLConfig, TrainConfig
+from ..config import METHODS, PROTOCOLS, VARIANTS, MMRLConfig, TrainConfig
 from ..data.coop.catalog import CATALOG, IMAGENET, find_entry, names
 from ..errors import UsageError
 from ..hub.load import resolve_name
 from ..utils.text import did_you_mean
-from .recipes import CHOSEN, PROTOCOLS, SWEEPS, ablated, changed, recipe, sweep_values
-from .run_spec import METHODS, FewShotRun, dataset_name, training_key
+from .recipes import CHOSEN, SWEEPS, ablated, changed, recipe, sweep_values
+from .run_spec import FewShotRun, dataset_name, training_key
 
 _SHIPPED = ("digits", "scrawl")
 _SHOTS = {"few-shot": (1, 2, 4, 8, 16)}

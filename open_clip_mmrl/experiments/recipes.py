@@ -15,18 +15,10 @@ from typing import Any, NamedTuple
 
 import open_clip
 
-from ..config import VARIANTS, MMRLConfig, TrainConfig
+from ..config import PROTOCOLS, SOURCES, VARIANTS, MMRLConfig, Sweep, TrainConfig
 from ..errors import UsageError
 from ..hub.names import ModelName
 
-PROTOCOLS = (
-    "base-to-novel",
-    "few-shot",
-    "cross-dataset",
-    "domain-generalization",
-    "ablation",
-)
-SOURCES = ("paper", "fixed", "validation", "demo")
 CHOSEN = ("reg_weight", "beta", "alpha")
 """What "validation" chooses for every run."""
 
@@ -158,7 +150,7 @@ def changed(train: TrainConfig, **changes: Any) -> TrainConfig:
 
 # What the ablation varies, with the values of the paper's Tables 4, 5, 8 and 9; for J and K,
 # of which the paper shows a figure without a list, a range around the default.
-SWEEPS: Mapping[str, tuple[Any, ...]] = {
+SWEEPS: Mapping[Sweep, tuple[Any, ...]] = {
     "variant": ("full", "w/o L", "w/o V", "w/o DS1", "w/o DS2", "w/o RS", "MMRL-dagger"),
     "rep_dim": (32, 128, 256, 512, 1024, 2048),
     "start_layer": (1, 2, 4, 6, 8, 10, 12),

@@ -9,14 +9,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..config import VARIANTS, MMRLConfig, TrainConfig
-from ..data.loading.cache import CACHE_GB, check_cache_gb
+from ..config import CACHE_GB, METHODS, PROTOCOLS, MMRLConfig, TrainConfig
+from ..data.loading.cache import check_cache_gb
 from ..errors import UsageError
 from ..hub.load import resolve_name
 from ..hub.registry import registered_config
-from .recipes import PROTOCOLS
 
-METHODS = ("zeroshot", "linear_probe", *VARIANTS)
 _TRAINED_ON_ALL = ("few-shot", "cross-dataset", "domain-generalization")
 
 

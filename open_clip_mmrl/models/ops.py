@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..config import FUSIONS
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ def cosine_logits(model: MMRLCLIP, image: Tensor, text: Tensor) -> Tensor:
     with torch.autocast(image.device.type, enabled=False):
         bias = 0 if model.logit_bias is None else model.logit_bias
         return model.logit_scale.exp() * image @ text.T + bias
-
-
-FUSIONS = ("logits", "probabilities")
 
 
 def mix(by_class: Tensor, by_rep: Tensor | None, alpha: float, fusion: str = "logits") -> Tensor:

@@ -8,11 +8,9 @@ from typing import Annotated
 
 import typer
 
+from ...config import Augment, Variant
 from ..common import (
-    Augment,
     DeviceOption,
-    Method,
-    Precision,
     PrecisionOption,
     WorkersOption,
     command,
@@ -23,12 +21,12 @@ from ..common import (
 )
 
 
-@command
+@command()
 def speed(
     model: Annotated[str, typer.Option(help="An open_clip model; its weights are random.")] = (
         "ViT-B-16"
     ),
-    method: Annotated[Method, typer.Option()] = Method.mmrl,
+    method: Annotated[Variant, typer.Option()] = "mmrl",
     classes: Annotated[
         int | None, typer.Option(min=1, help="Default: 100; 500 with --whole-run.")
     ] = None,
@@ -37,7 +35,7 @@ def speed(
         typer.Option(min=1, help="Images per training step. Default: 4; 32 with --whole-run."),
     ] = None,
     eval_batch_size: Annotated[int, typer.Option(min=1, help="Images per scoring step.")] = 32,
-    precision: PrecisionOption = Precision.fp32,
+    precision: PrecisionOption = "fp32",
     text_chunk_size: Annotated[
         int | None, typer.Option(min=1, help="Classes at a time: less memory, more time.")
     ] = None,
@@ -68,7 +66,7 @@ def speed(
     ] = (500, 375),
     augment: Annotated[
         Augment, typer.Option(help="--whole-run: where crops and flips are made.")
-    ] = Augment.classic,
+    ] = "classic",
     workers: WorkersOption = 0,
     device: DeviceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
@@ -82,8 +80,8 @@ def speed(
 
     common = {
         "model": model,
-        "method": method.value,
-        "precision": precision.value,
+        "method": method,
+        "precision": precision,
         "text_chunk_size": text_chunk_size,
         "device": device,
         "cuda_graph": cuda_graph,
@@ -100,7 +98,7 @@ def speed(
             epochs=epochs,
             width=image_size[0],
             height=image_size[1],
-            augment=augment.value,
+            augment=augment,
             workers=workers,
         )
         result = wholerun.time_run(settings, report)

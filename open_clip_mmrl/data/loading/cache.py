@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ...config import CACHE_GB
 from ...errors import UsageError
 from ..example import Example, read_image
 
-CACHE_GB = 4.0
-"""Default bound, in 10^9 bytes; an image of 500 x 375 pixels takes 0.56 * 10^6."""
 _BLOCK = 2**26  # bytes allocated at a time
 _GPU_SHARE = 0.25  # of a GPU's free memory, at most; training needs the rest
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torchvision import transforms
 
-from ...config import TrainConfig
+from ...config import CACHE_GB, TrainConfig
 from ...utils.seeds import mix_seed
 from ..example import Example
-from .cache import CACHE_GB, decoded
+from .cache import decoded
 from .images import ImageSet, train_transform
 
 _MAX_PIXELS = 2**24  # of one canvas, padding and all: 200 MB as float32

@@ -1,24 +1,20 @@
-"""`open-clip-mmrl eval` and `predict`."""
+"""`open-clip-mmrl eval`."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from .common import (
     AdapterOption,
     BaseOption,
-    Classes,
     DataOption,
     DeviceOption,
-    Features,
-    Fusion,
     FusionOption,
-    Precision,
     PrecisionOption,
+    QuietOption,
     RootOption,
     Split,
     TemplateOption,
@@ -30,29 +26,31 @@ from .common import (
 )
 
 
-@command
+@command()
 def evaluate(
     adapter: AdapterOption,
     data: DataOption,
-    classes: Annotated[Classes, typer.Option(help="Which classes are told apart.")] = Classes.all,
+    classes: Annotated[
+        Literal["all", "base", "novel"], typer.Option(help="Classes to choose among.")
+    ] = "all",
     features: Annotated[
-        Features,
+        Literal["auto", "class", "fused"],
         typer.Option(help="auto: both for classes seen in training, the class feature for others."),
-    ] = Features.auto,
-    fusion: FusionOption = Fusion.logits,
+    ] = "auto",
+    fusion: FusionOption = "logits",
     template: TemplateOption = None,
     data_root: RootOption = None,
-    split: Annotated[Split, typer.Option(help="Which images.")] = Split.test,
+    split: Annotated[Split, typer.Option(help="Images to score.")] = "test",
     pretrained: BaseOption = None,
-    precision: PrecisionOption = Precision.fp32,
+    precision: PrecisionOption = "fp32",
     alpha: Annotated[float | None, typer.Option(help="Another mix than in training.")] = None,
     beta: Annotated[float | None, typer.Option(help="Another beta than in training.")] = None,
     device: DeviceOption = None,
     workers: WorkersOption = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
-    """Score an adapter, and frozen CLIP beside it."""
+    """Score an adapter, and frozen CLIP for comparison."""
     from ..data import load_data
     from ..evaluation.metrics import accuracy
     from ..evaluation.predict import choose_features
@@ -63,7 +61,7 @@ def evaluate(
     from .tables import scores_table
 
     data_set = load_data(data, data_root=data_root, template=template, quiet=quiet)
-    data_set = data_set.select(classes.value)
+    data_set = data_set.select(classes)
     loaded, info = build_from_adapter(
         adapter,
         base_pretrained=pretrained,
@@ -72,18 +70,18 @@ def evaluate(
     )
     if not data_set.own_template and info["template"]:
         data_set = data_set.with_template(info["template"])
-    chosen, reason = choose_features(features.value, data_set.class_names, info["class_names"])
+    chosen, reason = choose_features(features, data_set.class_names, info["class_names"])
     runtime = Runtime(workers=workers, quiet=quiet)
-    part, speed = score_part(loaded, data_set, split.value, precision.value, runtime)
-    scores = part.scores(chosen, loaded.model.config.alpha, fusion.value)
+    part, speed = score_part(loaded, data_set, split, precision, runtime)
+    scores = part.scores(chosen, loaded.model.config.alpha, fusion)
     result = {
         "adapter": str(adapter),
         "data": data,
-        "classes": classes.value,
-        "split": split.value,
+        "classes": classes,
+        "split": split,
         "template": data_set.template,
         "features": chosen,
-        "fusion": fusion.value,
+        "fusion": fusion,
         "images": len(part.labels),
         "accuracy": percent(accuracy(scores, part.labels)),
         "zero_shot": percent(accuracy(part.frozen, part.labels)),
@@ -93,31 +91,9 @@ def evaluate(
         say(json.dumps(result))
         return
     say(f"features: {reason}\nprompt: {data_set.template}")
-    title = f"{data}, {classes.value} classes, {result['images']} {split.value} images"
+    title = f"{data}, {classes} classes, {result['images']} {split} images"
     lines = {
         "frozen CLIP": {"accuracy": result["zero_shot"]},
         info["config"]["variant"]: {"accuracy": result["accuracy"]},
     }
     out.print(scores_table(title, lines))
-
-
-@command
-def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    adapter: AdapterOption,
-    top: Annotated[int, typer.Option(min=1, help="Classes shown per image.")] = 3,
-    pretrained: BaseOption = None,
-    device: DeviceOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
-) -> None:
-    """Name what is on images, among the classes the adapter was trained on."""
-    from ..classifier import FewShotClassifier
-
-    classifier = FewShotClassifier.from_adapter(adapter, pretrained=pretrained, device=device)
-    for path, row in zip(images, classifier.predict_proba(images), strict=True):
-        best = row.argsort()[::-1][:top]
-        found = {str(classifier.classes_[i]): round(float(row[i]), 4) for i in best}
-        if as_json:
-            say(json.dumps({"image": str(path), "classes": found}))
-        else:
-            say(f"{path}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in found.items()))
