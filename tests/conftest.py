@@ -1,6 +1,7 @@
 """Fixtures of all tests; what they are built from lies in `helpers`."""
 
 import json
+import logging
 import os
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import open_clip_mmrl
+from open_clip_mmrl.utils.log import PACKAGES
 
 torch.set_num_threads(1)
 
@@ -27,6 +29,16 @@ pytest_plugins = ["helpers.benchmark_fixtures", "helpers.site"]
 @pytest.fixture(params=["mmrl_small", "mmrlpp_small"])
 def golden_case(request):
     return golden(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_loggers():
+    """Undo what `show_messages` of an earlier test did, so that `caplog` sees all messages."""
+    for name in PACKAGES:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
 
 
 # A tiny base in open_clip's registry, for everything that goes through open_clip.create_model.

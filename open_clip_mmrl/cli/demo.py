@@ -20,9 +20,7 @@ FIGURE = "comparison.png"
 
 @command(RESUMES)
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder of the runs and the picture.")] = Path(
-        "mmrl-demo"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder of runs and picture.")] = Path("mmrl-demo"),
     device: DeviceOption = "cpu",
     quiet: QuietOption = False,
 ) -> None:

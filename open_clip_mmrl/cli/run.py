@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -29,13 +30,18 @@ from .common import (
     say,
 )
 
+if TYPE_CHECKING:
+    from ..experiments.protocols import Planned
+    from ..experiments.run_spec import Runtime
+
 
 class ListOptions(TyperCommand):
-    """Takes `--shots 1 2 4` as well as `--shots 1,2,4`: words behind a list option belong to it."""
+    """A command that takes `--shots 1 2 4` as well as `--shots 1,2,4`."""
 
     lists = ("--datasets", "--methods", "--seeds", "--shots", "--sweep", "--values")
 
-    def parse_args(self, ctx, args):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Join the words that follow a list option with commas, then parse as usual."""
         joined: list[str] = []
         for word in args:
             more = len(joined) > 1 and joined[-2] in self.lists
@@ -120,11 +126,7 @@ def run(
         settings=settings,
         sweeps=_words(sweep),
         values=[_value(text) for text in _words(values) or []] or None,
-        overrides={
-            **_fields(set_ or []),
-            "precision": precision,
-            "augment": augment,
-        },
+        overrides={**_fields(set_ or []), "precision": precision, "augment": augment},
         data_root=data_root,
         test_split=test_split,
         fusion=fusion,
@@ -153,8 +155,8 @@ def run(
         )
 
 
-def _show(planned, output: Path, runtime) -> None:
-    """Every run with an estimate of its time, and the sum."""
+def _show(planned: Sequence[Planned], output: Path, runtime: Runtime) -> None:
+    """Print every run with an estimate of its time, and the sum."""
     from ..data import load_data
     from ..experiments.runner import unfinished
     from ..experiments.time_estimate import in_words, matrix_product_rate, seconds_of
@@ -194,7 +196,7 @@ def _words(text: str | None) -> list[str] | None:
 
 def _numbers(name: str, text: str) -> list[int]:
     try:
-        return [int(word) for word in _words(text)]
+        return [int(word) for word in text.split(",") if word.strip()]
     except ValueError as error:
         raise UsageError(f"{name} is {text!r}; give whole numbers separated by commas.") from error
 
@@ -207,7 +209,7 @@ def _fields(pairs: list[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A number, true or false where it reads as one; else the text itself."""
+    """Read a number, true, false or null; anything else is the text itself."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

@@ -205,8 +205,4 @@ def _train(loaded: LoadedModel, subset: ImageData, run: FewShotRun, output: Path
             f"Note: {pair[0]!r} and {pair[1]!r} read the same to this text tower and cannot be "
             "told apart by it; other class names or another model may help."
         )
-    try:
-        return trainer.fit()
-    except KeyboardInterrupt:
-        runtime.say(f"Stopped. The same command goes on from the last finished epoch in {output}.")
-        raise
+    return trainer.fit()

@@ -89,11 +89,9 @@ def _side_by_side(stage, output: Path, runtime: Runtime, jobs: int) -> Iterator[
                     yield future.result()
                 except BrokenProcessPool:
                     yield Outcome(item, 0, error="its process died; out of memory? Use fewer jobs")
-    except BaseException as error:
+    except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()  # each run goes on from its last epoch next time
-        if isinstance(error, KeyboardInterrupt):
-            runtime.say("Stopped. The same command goes on from the last finished epochs.")
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

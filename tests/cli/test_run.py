@@ -13,7 +13,7 @@ from open_clip_mmrl.report import write_report
 from open_clip_mmrl.training.trainer import Trainer
 
 FAST = "--set epochs=2 --set batch_size=8 --set start_layer=6 --set rep_dim=8"
-FAST = shlex.split(f"{FAST} --device cpu --quiet --seeds 1")
+FAST = shlex.split(f"{FAST} --device cpu --seeds 1")
 COMMANDS = {
     "base-to-novel": "--methods zeroshot mmrl --shots 2",
     "few-shot": "--datasets dtd,eurosat --shots 1 2",
@@ -159,7 +159,7 @@ def test_killed_and_resumed_gives_the_same_report(root, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "_end_of_epoch", stop)
     code, text, _ = run(*command, tmp_path / "broken")
-    assert code == 130 and "The same command goes on" in text
+    assert code == 130 and "The same command resumes" in text
     assert len(results(tmp_path / "broken")) == 3
     monkeypatch.undo()
     assert run(*command, tmp_path / "broken")[0] == 0

@@ -203,17 +203,6 @@ def test_damaged_settings_of_a_run_are_named(tmp_path):
         go(tmp_path)
 
 
-def test_stopping_says_how_to_go_on(tmp_path, monkeypatch):
-    def stop(self, *args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "_epoch", stop)
-    notes = []
-    with pytest.raises(KeyboardInterrupt):
-        go(tmp_path, notes)
-    assert "same command goes on" in notes[-1]
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_is_one_line_with_and_without_workers(tmp_path, workers):
     spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
