@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from .errors import UsageError
+from .utils.text import did_you_mean
 
 Variant = Literal["mmrl", "mmrl++"]
 Method = Literal["zeroshot", "linear_probe", "mmrl", "mmrl++"]
@@ -61,10 +61,9 @@ class _Config:
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
                 raise UsageError(
-                    f"{cls.__name__} has no field {key!r}.{hint} Fields: {', '.join(known)}."
+                    f"{cls.__name__} has no field {key!r}.{did_you_mean(key, known)} "
+                    f"Fields: {', '.join(known)}."
                 )
         return cls(**values)
 

@@ -140,5 +140,5 @@ def test_bad_input_is_said(digits, fitted):
         fitted.predict_proba(images, fusion="mean")
     with pytest.raises(ValueError, match="float64"):
         classifier().fit([i / 16.0 for i in images], labels)
-    with pytest.raises(ValueError, match=r"no field 'epoch'.*Did you mean 'epochs'"):
+    with pytest.raises(ValueError, match=r"no field 'epoch'.*Did you mean epochs"):
         classifier(train={"epoch": 1}).fit(images, labels)

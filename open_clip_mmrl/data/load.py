@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
-from ..utils.text import did_you_mean
+from ..utils.text import did_you_mean, suggestion
 from .coop.catalog import CATALOG
 from .coop.read import read_coop
 from .dataset import ImageData
@@ -111,13 +111,13 @@ def _forms() -> str:
 
 def _suggestion(spec: str, prefix: str) -> str:
     if prefix in ("http", "https"):
-        return f" Did you mean wds:{spec}?"
+        return suggestion(f"wds:{spec}")
     path = Path(os.path.expanduser(spec))
     if path.is_dir():
         kind = "wds" if next(path.glob("*/nshards.txt"), None) else "folder"
-        return f" Did you mean {kind}:{spec}?"
+        return suggestion(f"{kind}:{spec}")
     if spec in CATALOG:
-        return f" Did you mean coop:{spec}?"
+        return suggestion(f"coop:{spec}")
     if spec in SPLITS:
-        return f" Did you mean clip_benchmark:{spec}?"
+        return suggestion(f"clip_benchmark:{spec}")
     return did_you_mean(prefix, _READERS)

@@ -14,7 +14,6 @@ Written against open_clip 3.3; a factory without these names is refused with a c
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from ..config import MMRLConfig
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
 from ..models.support import unsupported_reason
+from ..utils.text import did_you_mean
 from .adapter_file import is_adapter, read_adapter_info
 from .create import create
 from .names import PREFIXES, ModelName
@@ -154,11 +154,9 @@ def registered_config(name: ModelName) -> dict[str, Any]:
     if full not in factory._MODEL_CONFIGS:
         if base not in factory._MODEL_CONFIGS:
             known = [n for n in factory._MODEL_CONFIGS if ModelName.parse(n).variant]
-            near = difflib.get_close_matches(full, known, n=3, cutoff=0.5)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise UsageError(
-                f"open_clip knows no model {base!r}, so there is no {full!r}.{hint} "
-                "open_clip.list_models() lists all."
+                f"open_clip knows no model {base!r}, so there is no {full!r}."
+                f"{did_you_mean(full, known)} open_clip.list_models() lists all."
             )
         reason = unsupported_reason(factory._MODEL_CONFIGS[base])
         if reason:
