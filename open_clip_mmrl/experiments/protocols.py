@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..hub.load import resolve_name
 from ..utils.text import did_you_mean
 from .recipes import CHOSEN, SWEEPS, ablated, changed, recipe, sweep_values
+from .results import TRAINED_ON_BASE, TRANSFER
 from .run_spec import FewShotRun, dataset_name, training_key
 
 _SHIPPED = ("digits", "scrawl")
@@ -97,7 +98,7 @@ def _run(wanted: Wanted, spec: str, method: str, point, shots: int, seed: int) -
         data=spec,
         method=method,
         protocol=wanted.protocol,
-        classes="base" if wanted.protocol in ("base-to-novel", "ablation") else "all",
+        classes="base" if wanted.protocol in TRAINED_ON_BASE else "all",
         shots=shots,
         test_split=wanted.test_split,
         fusion=fusion,
@@ -112,7 +113,7 @@ def _run(wanted: Wanted, spec: str, method: str, point, shots: int, seed: int) -
 
 def _sources(wanted: Wanted) -> list[str]:
     """SPECs of the data sets trained on."""
-    if wanted.protocol in ("cross-dataset", "domain-generalization"):
+    if wanted.protocol in TRANSFER:
         return [as_spec(wanted.source)]
     return _distinct(wanted.datasets or names("few-shot"))
 

@@ -14,9 +14,10 @@ from ..data import ImageData
 from ..errors import UsageError
 from ..training.trainer import CHECKPOINT
 from ..utils.files import json_bytes, write_atomically
+from .results import RESULTS
 from .run_spec import FewShotRun
 
-ADAPTER, RESULTS, SETTINGS = "adapter.safetensors", "results.json", "run.json"
+ADAPTER, SETTINGS = "adapter.safetensors", "run.json"
 SELECTION, TARGETS = "selection.json", "targets"
 _COMPUTED = (RESULTS, ADAPTER, CHECKPOINT, SELECTION, TARGETS)
 _IMAGES = "train_images"

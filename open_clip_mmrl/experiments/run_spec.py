@@ -14,8 +14,7 @@ from ..data.loading.cache import check_cache_gb
 from ..errors import UsageError
 from ..hub.load import resolve_name
 from ..hub.registry import registered_config
-
-_TRAINED_ON_ALL = ("few-shot", "cross-dataset", "domain-generalization")
+from .results import TRAINED_ON_BASE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,7 @@ class FewShotRun:
             object.__setattr__(self, "protocol", guess)
         if self.protocol not in PROTOCOLS:
             raise UsageError(f"protocol is {self.protocol!r}; it has to be one of {PROTOCOLS}.")
-        if (self.protocol in _TRAINED_ON_ALL) != (self.classes == "all"):
+        if (self.protocol in TRAINED_ON_BASE) != (self.classes == "base"):
             raise UsageError(f"{self.protocol} does not train on {self.classes!r} classes.")
 
     def to_dict(self) -> dict[str, Any]:
