@@ -77,13 +77,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         loaded, info = build_from_adapter(
             path, base_pretrained=pretrained, device=pick_device(device)
         )
-        names = info["class_names"]
+        names = info.class_names
         if not names:
             raise ValueError(f"{path} names no classes: it was saved without class_names.")
-        weights = pretrained or info["base"]["pretrained"]
-        self = cls(
-            loaded.name, weights, class_names=names, template=info["template"], device=device
-        )
+        weights = pretrained or info.base.pretrained
+        self = cls(loaded.name, weights, class_names=names, template=info.template, device=device)
         self._names = list(names)
         self._adopt(loaded, np.array(names))
         return self

@@ -68,9 +68,9 @@ def evaluate(
         settings=drop_none(alpha=alpha, beta=beta),
         device=pick_device(device),
     )
-    if not data_set.own_template and info["template"]:
-        data_set = data_set.with_template(info["template"])
-    chosen, reason = choose_features(features, data_set.class_names, info["class_names"])
+    if not data_set.own_template and info.template:
+        data_set = data_set.with_template(info.template)
+    chosen, reason = choose_features(features, data_set.class_names, info.class_names)
     runtime = Runtime(workers=workers, quiet=quiet)
     part, speed = score_part(loaded, data_set, split, precision, runtime)
     scores = part.scores(chosen, loaded.model.config.alpha, fusion)
@@ -94,6 +94,6 @@ def evaluate(
     title = f"{data}, {classes} classes, {result['images']} {split} images"
     lines = {
         "frozen CLIP": {"accuracy": result["zero_shot"]},
-        info["config"]["variant"]: {"accuracy": result["accuracy"]},
+        info.config.variant: {"accuracy": result["accuracy"]},
     }
     out.print(scores_table(title, lines))

@@ -1,7 +1,6 @@
-"""Adapter files: everything trained, nothing of the base, in one safetensors file.
+"""Adapter files: the trained parameters, and nothing of the base, in one safetensors file.
 
-The header carries one JSON text under the key `open_clip_mmrl`: format version, the method's
-config, what base it belongs to, class names, template, settings and scores.
+The file's metadata holds one JSON text under the key `open_clip_mmrl`; see `adapter_info`.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from ..config import MMRLConfig
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.files import write_atomically
+from .adapter_info import AdapterInfo
 from .base_check import check_base, describe_base
 from .names import ModelName
 
-FORMAT_VERSION = 1
 HEADER = "open_clip_mmrl"
 # These may be chosen again when an adapter is used; everything else is part of its shape.
 FREE_FIELDS = ("alpha", "beta", "reg_weight")
@@ -39,37 +38,52 @@ def save_adapter(
     settings: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the learner and all that is needed to use it again.
+    """Write the learner, and all that is needed to use it again, to one file.
 
     Args:
         model: the trained model.
-        path: the file to write, atomically; by custom `adapter.safetensors`.
+        path: the file to write, atomically; usually `adapter.safetensors`.
         class_names: the classes seen in training.
         template: their prompt, with {} for the class name.
-        base_model, base_pretrained: open_clip's names of the base; by default what
-            `open_clip.create_model` was given, when it made this model.
-        settings, scores: anything JSON can hold, for the record.
+        base_model: open_clip's name of the base; by default the one `open_clip.create_model`
+            made this model from.
+        base_pretrained: tag or checkpoint of the base weights, with the same default.
+        settings: how it was trained, for the record; anything JSON can hold.
+        scores: how well it did, for the record; anything JSON can hold.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: `class_names` is one text, or JSON cannot hold `settings` or `scores`.
+
+    Example:
+        >>> import open_clip, open_clip_mmrl
+        >>> model = open_clip.create_model("mmrl-ViT-Ti-8-glyphs", pretrained="printed")
+        >>> path = open_clip_mmrl.save_adapter(model, "x.safetensors", class_names=["cat", "dog"])
+        >>> open_clip_mmrl.read_adapter_info(path)["class_names"]
+        ['cat', 'dog']
     """
     if isinstance(class_names, str):
         raise ValueError(f"class_names is the text {class_names!r}; give a list of names.")
     origin = getattr(model, "base_origin", None) or {}
     name = base_model or origin.get("model")
-    header = {
-        "format_version": FORMAT_VERSION,
-        "config": model.config.to_dict(),
-        "base": {
-            "model": ModelName.parse(name).base if name else None,
-            "pretrained": base_pretrained or origin.get("pretrained"),
-            **describe_base(model),
-        },
-        "class_names": list(class_names),
-        "template": template,
-        "settings": dict(settings or {}),
-        "scores": dict(scores or {}),
-    }
+    info = AdapterInfo(
+        path=path,
+        config=model.config,
+        base=describe_base(
+            model,
+            name=ModelName.parse(name).base if name else None,
+            pretrained=base_pretrained or origin.get("pretrained"),
+        ),
+        class_names=list(class_names),
+        template=template,
+        settings=dict(settings or {}),
+        scores=dict(scores or {}),
+    )
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.learner.state_dict().items()}
     try:
-        text = json.dumps(header, allow_nan=False)
+        text = json.dumps(info.to_dict(), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"settings or scores hold what JSON cannot ({error}): {settings!r}, {scores!r}."
@@ -79,44 +93,72 @@ def save_adapter(
 
 
 def read_adapter_info(path: str | Path) -> dict[str, Any]:
-    """The header of an adapter file as a dict, without reading its tensors."""
-    header = read_metadata(path).get(HEADER)
+    """Return the header of an adapter file as a dict, without reading its tensors.
+
+    Args:
+        path: the adapter file.
+
+    Returns:
+        `format_version`, `config` (fields of MMRLConfig), `base` (name, tag and fingerprint),
+        `class_names`, `template`, `settings` and `scores`.
+
+    Raises:
+        UsageError: there is no such file.
+        ValueError: it is damaged, not an adapter, or of another format version.
+
+    Example:
+        >>> import open_clip, open_clip_mmrl
+        >>> model = open_clip.create_model("mmrl-ViT-Ti-8-glyphs", pretrained="printed")
+        >>> path = open_clip_mmrl.save_adapter(model, "x.safetensors")
+        >>> info = open_clip_mmrl.read_adapter_info(path)
+        >>> info["base"]["model"], info["config"]["variant"]
+        ('ViT-Ti-8-glyphs', 'mmrl')
+    """
+    return read_adapter(path).to_dict()
+
+
+def read_adapter(path: str | Path | AdapterInfo) -> AdapterInfo:
+    """Return the header of an adapter file, read and checked; a header as it is."""
+    if isinstance(path, AdapterInfo):
+        return path
+    header = _read_metadata(path).get(HEADER)
     if header is None:
         raise ValueError(
             f"{path} is a safetensors file, but not an adapter: its header has no {HEADER!r}. "
             "Give a file written by save_adapter."
         )
+    return AdapterInfo.parse(path, header)
+
+
+def find_adapter(source: object) -> AdapterInfo | None:
+    """Return the header where `source` is an adapter, None where it is a tag or a base checkpoint.
+
+    Raises:
+        ValueError: an adapter that cannot be used, or a damaged .safetensors file.
+    """
+    if isinstance(source, AdapterInfo):
+        return source
+    if not isinstance(source, str | Path) or not Path(source).is_file():
+        return None
     try:
-        info = json.loads(header)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} has a header that is no JSON ({error}): train again.") from error
-    if not isinstance(info, dict):
-        raise ValueError(f"{path} has a header that is no JSON object: train again.")
-    if info.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has adapter format {info.get('format_version')}, this version of "
-            f"open_clip_mmrl reads {FORMAT_VERSION}: install the version that wrote it or newer."
-        )
-    missing = [key for key in ("config", "base", "class_names", "template") if key not in info]
-    if missing:
-        raise ValueError(f"{path} has a header without {', '.join(missing)}: train again.")
-    if not isinstance(info["config"], dict):
-        raise ValueError(f"{path} has a header whose config is no JSON object: train again.")
-    # Settings that have come since an older version wrote it: it was the full method.
-    info["config"] = {**MMRLConfig().to_dict(), **info["config"]}
-    return info
+        header = _read_metadata(source).get(HEADER)
+    except ValueError:
+        if Path(source).suffix == ".safetensors":
+            raise  # otherwise open_clip would fail on it, with less to say
+        return None
+    return None if header is None else AdapterInfo.parse(source, header)
 
 
 def is_adapter(path: object) -> bool:
-    """Whether this is the path of an existing safetensors file with an adapter's header."""
+    """Return whether this is the path of an existing safetensors file with an adapter's header."""
     try:
-        return isinstance(path, str | Path) and HEADER in read_metadata(path)
+        return isinstance(path, str | Path) and HEADER in _read_metadata(path)
     except ValueError:
         return False
 
 
-def read_metadata(path: str | Path) -> dict[str, str]:
-    """The texts in a safetensors file's header; ValueError where it is missing or damaged."""
+def _read_metadata(path: str | Path) -> dict[str, str]:
+    """Return the texts in a safetensors file's header."""
     if not Path(path).is_file():
         raise UsageError(f"There is no adapter file {path}.")
     try:
@@ -132,38 +174,61 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 def load_adapter(
     model: MMRLCLIP, path: str | Path, settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Load an adapter into a model on the same base, strictly; returns its header.
+    """Load an adapter into a model on the same base.
 
-    The model takes over the adapter's alpha, beta and reg_weight; `settings` may choose them
-    again (MMRL++'s beta is chosen per target).
+    The model takes over the adapter's alpha, beta and reg_weight.
 
-    ValueError, and the model untouched, when the file is damaged, the base is another one
-    (other widths, depths, weights or activation) or the config's shape differs.
+    Args:
+        model: a model on the base of the training, with a config of the same shape.
+        path: the adapter file.
+        settings: other values of alpha, beta and reg_weight (MMRL++'s beta is chosen per target).
+
+    Returns:
+        The adapter's header, as `read_adapter_info` returns it.
+
+    Raises:
+        ValueError: the file is damaged, the base is another one (other widths, depths, weights or
+            activation) or the config's shape differs; the model is unchanged then.
+
+    Example:
+        >>> import open_clip, open_clip_mmrl
+        >>> name, tag = "mmrl-ViT-Ti-8-glyphs", "printed"
+        >>> trained, model = (open_clip.create_model(name, tag) for _ in range(2))
+        >>> path = open_clip_mmrl.save_adapter(trained, "x.safetensors")
+        >>> info = open_clip_mmrl.load_adapter(model, path, {"alpha": 0.5})
+        >>> info["config"]["alpha"], model.config.alpha
+        (0.7, 0.5)
     """
-    info = read_adapter_info(path)
-    check_base(model, info["base"], path)
-    stored = MMRLConfig.from_dict(info["config"])
-    for name, value in stored.to_dict().items():
+    info = read_adapter(path)
+    apply_adapter(model, info, settings)
+    return info.to_dict()
+
+
+def apply_adapter(
+    model: MMRLCLIP, info: AdapterInfo, settings: Mapping[str, Any] | None = None
+) -> None:
+    """Check the model against an adapter's header, then load the tensors; see `load_adapter`."""
+    check_base(model, info.base, info.path)
+    for name, value in info.config.to_dict().items():
         ours = getattr(model.config, name)
         if name not in FREE_FIELDS and ours != value:
             raise ValueError(
-                f"{path} was trained with {name}={value!r}, this model has {ours!r}. Create the "
-                "model with pretrained=<the adapter file>, which sets all of this."
+                f"{info.path} was trained with {name}={value!r}, this model has {ours!r}. Create "
+                "the model with pretrained=<the adapter file>, which sets all of this."
             )
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with safe_open(info.path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     for name in settings or {}:
         if name not in FREE_FIELDS:
             raise UsageError(f"settings has {name!r}; with an adapter it may set {FREE_FIELDS}.")
-    free = {name: getattr(stored, name) for name in FREE_FIELDS}
+    free = {name: getattr(info.config, name) for name in FREE_FIELDS}
     config = MMRLConfig.from_dict({**model.config.to_dict(), **free, **(settings or {})})
-    load_learner(model, tensors, path)
+    load_learner(model, tensors, info.path)
     model.config = config
-    return info
 
 
 def load_learner(model: MMRLCLIP, tensors: Mapping[str, Tensor], source: object) -> None:
-    """Strict, and checked as a whole before anything is changed."""
+    """Load the learner's parameters, all of them, checked before anything is changed."""
     wanted = model.learner.state_dict()
     missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing or extra:

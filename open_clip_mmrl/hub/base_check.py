@@ -1,36 +1,37 @@
-"""What an adapter file says of its base, and whether a model stands on that base."""
+"""What an adapter file records of its base, and whether a model has that base."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 
 from ..models.mmrl_clip import MMRLCLIP
+from .adapter_info import BaseInfo, Fingerprint
 
 _SAMPLES = 4096
 
 
-def describe_base(model: MMRLCLIP) -> dict[str, Any]:
-    """What has to agree before an adapter may be used, and how the base was run, for JSON."""
-    return {
-        "quick_gelu": model.quick_gelu,
-        "shape": _base_shape(model),
-        "fingerprint": base_fingerprint(model),
-        "image_size": list(model.visual.image_size),
-        "context_length": model.context_length,
-        "preprocess": getattr(model.visual, "preprocess_cfg", None),
-    }
+def describe_base(model: MMRLCLIP, name: str | None, pretrained: str | None) -> BaseInfo:
+    """Return what has to agree before an adapter may be used, and how the base was run."""
+    return BaseInfo(
+        model=name,
+        pretrained=pretrained,
+        quick_gelu=model.quick_gelu,
+        shape=_base_shape(model),
+        fingerprint=base_fingerprint(model),
+        image_size=list(model.visual.image_size),
+        context_length=model.context_length,
+        preprocess=getattr(model.visual, "preprocess_cfg", None),
+    )
 
 
-def base_fingerprint(model: MMRLCLIP) -> dict[str, Any]:
-    """What tells one set of base weights from another.
+def base_fingerprint(model: MMRLCLIP) -> Fingerprint:
+    """Return what distinguishes one set of base weights from another.
 
     `sha256` is over up to 4,096 evenly spaced values of every frozen tensor, exact for weights
     stored in the same dtype; `means` are their mean magnitudes, for a base loaded in another
-    precision. Position embeddings have a digest of their own in `positions`, by number of rows:
+    precision. Position embeddings have digests of their own in `positions`, by number of rows:
     open_clip resizes them to the input. Names are those of the plain CLIP layout, whichever of
     open_clip's two layouts the model has.
     """
@@ -51,12 +52,7 @@ def base_fingerprint(model: MMRLCLIP) -> dict[str, Any]:
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(values)
         means.append(float(f"{sample.abs().mean().item():.4g}"))
-    return {
-        "sha256": digest.hexdigest(),
-        "dtype": "+".join(sorted(dtypes)),
-        "means": means,
-        "positions": positions,
-    }
+    return Fingerprint(digest.hexdigest(), "+".join(sorted(dtypes)), means, positions)
 
 
 def _base_shape(model: MMRLCLIP) -> dict[str, int]:
@@ -72,34 +68,35 @@ def _base_shape(model: MMRLCLIP) -> dict[str, int]:
     }
 
 
-def check_base(model: MMRLCLIP, base: Mapping[str, Any], path: object) -> None:
-    """ValueError where `base`, as `describe_base` wrote it, is not what the model stands on."""
-    name = f"{base['model'] or 'a base without a name'} ({base['pretrained'] or 'no tag'})"
+def check_base(model: MMRLCLIP, base: BaseInfo, path: object) -> None:
+    """Raise ValueError where the model's base is not the one recorded in the file at `path`."""
+    name = f"{base.model or 'a base without a name'} ({base.pretrained or 'no tag'})"
     for key, value in _base_shape(model).items():
-        if base["shape"][key] != value:
+        if base.shape.get(key) != value:
             raise ValueError(
-                f"{path} belongs to another base, {name}: its {key} is {base['shape'][key]}, "
+                f"{path} belongs to another base, {name}: its {key} is {base.shape.get(key)}, "
                 f"this model's {value}."
             )
-    if base["quick_gelu"] != model.quick_gelu:
+    if base.quick_gelu != model.quick_gelu:
         names = {True: "QuickGELU", False: "GELU"}
         raise ValueError(
-            f"{path} was trained with {names[base['quick_gelu']]}, this model runs "
-            f"{names[model.quick_gelu]}: create it with force_quick_gelu={base['quick_gelu']}."
+            f"{path} was trained with {names[base.quick_gelu]}, this model runs "
+            f"{names[model.quick_gelu]}: create it with force_quick_gelu={base.quick_gelu}."
         )
-    stored, ours = base["fingerprint"], base_fingerprint(model)
-    if stored["dtype"] == ours["dtype"]:
-        positions = stored["positions"]
-        same = stored["sha256"] == ours["sha256"] and all(
-            positions.get(rows, digest) == digest for rows, digest in ours["positions"].items()
-        )
-    else:
-        same = len(stored["means"]) == len(ours["means"]) and all(
-            abs(a - b) <= 0.01 * max(abs(a), abs(b), 1e-6)
-            for a, b in zip(stored["means"], ours["means"], strict=True)
-        )
-    if not same:
+    if not _same_weights(base.fingerprint, base_fingerprint(model)):
         raise ValueError(
             f"{path} was trained on {name}, whose weights differ from this model's: create the "
             "model with the pretrained tag or checkpoint of its training."
         )
+
+
+def _same_weights(stored: Fingerprint, ours: Fingerprint) -> bool:
+    """Compare exactly within one dtype; between dtypes by mean magnitudes, to 1 %."""
+    if stored.dtype == ours.dtype:
+        return stored.sha256 == ours.sha256 and all(
+            stored.positions.get(rows, digest) == digest for rows, digest in ours.positions.items()
+        )
+    return len(stored.means) == len(ours.means) and all(
+        abs(a - b) <= 0.01 * max(abs(a), abs(b), 1e-6)
+        for a, b in zip(stored.means, ours.means, strict=True)
+    )

@@ -19,7 +19,8 @@ from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.seeds import mix_seed
 from ..utils.text import did_you_mean, listing
-from .adapter_file import read_adapter_info
+from .adapter_file import read_adapter
+from .adapter_info import AdapterInfo
 from .class_tokens import class_tokens
 from .names import ModelName
 from .registry import registered_config
@@ -103,20 +104,19 @@ def build_from_adapter(
     base_pretrained: str | None = None,
     settings: Mapping[str, Any] | None = None,
     device: torch.device,
-) -> tuple[LoadedModel, dict[str, Any]]:
-    """The model an adapter file belongs to, and the file's header."""
-    info = read_adapter_info(adapter)
-    base = info["base"]["model"]
-    if base is None:
+) -> tuple[LoadedModel, AdapterInfo]:
+    """Return the model an adapter file belongs to, and the file's header."""
+    info = read_adapter(adapter)
+    if info.base.model is None:
         raise ValueError(
             f"{adapter} does not name its base model: load it with load_adapter into a model "
             "made by MMRLCLIP.from_open_clip."
         )
-    name = str(ModelName(base, info["config"]["variant"]))
-    with loading_errors(base_pretrained or info["base"]["pretrained"]), quiet_open_clip():
+    name = str(ModelName(info.base.model, info.config.variant))
+    with loading_errors(base_pretrained or info.base.pretrained), quiet_open_clip():
         model = open_clip.create_model(
             name,
-            str(adapter),
+            info,
             mmrl_cfg=settings,
             base_pretrained=base_pretrained,
             device=device,

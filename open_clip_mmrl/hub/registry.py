@@ -30,7 +30,7 @@ from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
 from ..models.support import unsupported_reason
 from ..utils.text import did_you_mean
-from .adapter_file import is_adapter, read_adapter_info
+from .adapter_file import is_adapter, read_adapter
 from .create import create
 from .names import PREFIXES, ModelName
 
@@ -123,11 +123,11 @@ def _wrapper(original):
         name = ModelName.parse(model_name)
         if name.variant is None:
             if is_adapter(pretrained):
-                info = read_adapter_info(pretrained)
-                base = info["base"]["model"] or model_name
+                adapter = read_adapter(pretrained)
+                right = ModelName(adapter.base.model or name.base, adapter.config.variant)
                 raise ValueError(
                     f"{pretrained} is an adapter, which {model_name!r} cannot hold: create "
-                    f"{str(ModelName(base, info['config']['variant']))!r}."
+                    f"{str(right)!r}."
                 )
             return original(model_name, pretrained, *args, **kwargs)
         # Later positional arguments by name, so that some of them can be set below.

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -15,6 +16,8 @@ from open_clip_mmrl import MMRLCLIP, load_adapter, read_adapter_info, save_adapt
 from open_clip_mmrl.hub import adapter_file as adapters
 from open_clip_mmrl.hub import base_check as bases
 from open_clip_mmrl.hub.adapter_file import HEADER, is_adapter
+from open_clip_mmrl.hub.adapter_info import AdapterInfo
+from open_clip_mmrl.hub.load import build_from_adapter
 from open_clip_mmrl.utils.files import write_atomically
 
 NAMES = ["cat", "hot_dog", "Äpfel 🍎"]
@@ -250,6 +253,70 @@ def test_another_format_version(saved, version):
     assert_refused(fresh(), path, rf"adapter format {version}, this version .* reads 1: install")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda h: h.pop("class_names"), "header without class_names: train again"),
+        (lambda h: h.update(base=[]), "header whose base is no JSON object"),
+        (lambda h: h.update(class_names="cat"), "header whose class_names is no list"),
+        (lambda h: h["base"].pop("shape"), "header without shape"),
+        (lambda h: h["base"].update(quick_gelu="no"), "whose quick_gelu is no true or false"),
+        (lambda h: h["base"]["fingerprint"].pop("means"), "header without means"),
+        (lambda h: h["base"]["shape"].pop("embed_dim"), "another base.*its embed_dim is None"),
+        (lambda h: h["config"].update(width=3), "config that cannot be used: .*no field 'width'"),
+    ],
+)
+def test_a_damaged_header_is_named(saved, change, words):
+    path, _ = saved
+    rewrite(path, change_header=change)
+    assert_refused(fresh(), path, rf"a\.safetensors .*{words}")
+
+
+# Files of earlier versions; each folder below `fixtures` was written by the version of its name.
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+EARLIER = pytest.mark.parametrize("stem", ["adapter_mmrl", "adapter_mmrlpp"])
+
+
+@EARLIER
+def test_an_adapter_of_version_1_gives_the_same_features(stem):
+    path = FIXTURES / "v1" / f"{stem}.safetensors"
+    expected = json.loads((FIXTURES / "v1" / "adapter_features.json").read_text())[stem]
+    loaded, info = build_from_adapter(path, device=torch.device("cpu"))
+    for name, value in load_file(path).items():
+        assert torch.equal(loaded.model.learner.state_dict()[name], value), name
+    images = torch.linspace(-1, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
+    tokens = loaded.class_tokens(["zero", "one"], "a photo of the {}.")
+    with torch.no_grad():
+        image = loaded.model.encode_image(images, True, "fused")
+        text = loaded.model.encode_text(tokens, True, "fused")
+    torch.testing.assert_close(image, torch.tensor(expected["image"]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(text, torch.tensor(expected["text"]), rtol=0, atol=1e-5)
+    assert (info.config.alpha, info.class_names[2]) == (0.6, "Äpfel 🍎")
+
+
+@EARLIER
+def test_the_same_content_is_still_written_as_the_same_bytes(stem, tmp_path):
+    path = FIXTURES / "v1" / f"{stem}.safetensors"
+    loaded, info = build_from_adapter(path, device=torch.device("cpu"))
+    again = save_adapter(
+        loaded.model,
+        tmp_path / "a.safetensors",
+        class_names=info.class_names,
+        template=info.template,
+        settings=info.settings,
+        scores=info.scores,
+    )
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_the_header_is_read_once(monkeypatch):
+    read, original = [], AdapterInfo.parse
+    monkeypatch.setattr(AdapterInfo, "parse", lambda *args: read.append(args) or original(*args))
+    build_from_adapter(FIXTURES / "v1" / "adapter_mmrl.safetensors", device=torch.device("cpu"))
+    assert len(read) == 1
+
+
 # Adapters of something else.
 
 
@@ -469,10 +536,10 @@ def test_the_fingerprint_sees_every_frozen_tensor_but_positions():
             parameter.mul_(1.5).add_(0.5)
             found = bases.base_fingerprint(model)
             parameter.sub_(0.5).div_(1.5)
-        is_same = found["sha256"] == reference["sha256"]
+        is_same = found.sha256 == reference.sha256
         is_position = name.endswith("positional_embedding")
         assert is_same == is_position, name
-        assert (found["positions"] == reference["positions"]) != is_position, name
+        assert (found.positions == reference.positions) != is_position, name
 
 
 # Writing.
