@@ -21,11 +21,17 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.log.append(self.path)
         if self.path == "/private":
             self.send_error(401)
+        elif self.path == "/down":
+            self.send_error(503)
+        elif self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/hostname")
+            self.end_headers()
         elif self.path.startswith("/busy") and self.log.count(self.path) < 3:
             self.send_error(503)
-        elif self.path in ("/short.tar", "/endless.tar"):
+        elif self.path.startswith("/short") or self.path == "/endless.tar":
             self.send_response(200)
-            if self.path == "/short.tar":
+            if self.path.startswith("/short"):
                 self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(b"x" * 10)  # and the connection is closed

@@ -1,29 +1,29 @@
-"""What lies behind http(s) addresses: small files as text, shards into a cache folder.
+"""Files at http(s) addresses: small ones as text, shards into a cache folder.
 
 Cache folder: the environment variable OPEN_CLIP_MMRL_CACHE, or `~/.cache/open_clip_mmrl`. A shard
-that lies there already is not fetched again: remove it there to get it anew.
+that is there already is not fetched again: remove it there to get it anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import re
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ...errors import UsageError
 from ...utils.progress import Progress
 
+if TYPE_CHECKING:
+    from requests import Response
+
 CACHE = "OPEN_CLIP_MMRL_CACHE"
 TIMEOUT = 60  # seconds without a byte
-WAITS = (1, 4, 16, 64)  # seconds before a busy server is asked again
+MAX_TEXT = 10_000_000  # bytes; more is no list of class names
 _BUSY = (408, 429, 500, 502, 503, 504)
 _CHUNK = 1 << 20
 _MB = 1e6
@@ -42,24 +42,25 @@ def is_url(root: str) -> bool:
 
 
 def fetch_text(url: str) -> str | None:
-    """A small text file, or None where the server has none (404).
+    """Return a small text file, or None where the server has none (404).
 
     Raises:
-        ValueError: any other answer, no answer, or no text; the message names the URL.
+        ValueError: any other status, no answer, an answer that is too long or cut short, or no
+            text; the message names the URL.
     """
-    with _naming(url):
-        try:
-            with _open(url) as answer:
-                content = answer.read()
-        except HTTPError as error:
-            if error.code == http.client.NOT_FOUND:
-                return None
-            raise
+    with closing(_get(url)) as answer:
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        content = b""
+        for chunk in _chunks(_require_found(answer, url), url):
+            content += chunk
+            if len(content) > MAX_TEXT:
+                raise ValueError(f"{url} is no small text file: it has more than {MAX_TEXT} bytes")
     return decode(content, url)
 
 
 def decode(content: bytes, source: object) -> str:
-    """UTF-8, with or without a byte order mark.
+    """Decode UTF-8, with or without a byte order mark.
 
     Raises:
         ValueError: it is something else; the message names `source`.
@@ -71,26 +72,30 @@ def decode(content: bytes, source: object) -> str:
 
 
 def open_shard(url: str) -> BinaryIO:
-    """The file behind `url` as a stream; it is kept nowhere.
+    """Open the file at `url` as a stream; nothing is kept on disk.
 
     Raises:
         ValueError: the server has no such file or does not answer; the message names the URL.
     """
-    with _naming(url):
-        return _open(url)
+    return cast(BinaryIO, _require_found(_get(url), url).raw)  # an io.IOBase without annotations
 
 
 def fetch_shard(
     url: str, what: str = "", *, folder: str | Path | None = None, quiet: bool = False
 ) -> Path:
-    """The file behind `url` in the cache folder, fetched into it unless it is there already.
+    """Return the file at `url` in the cache folder; fetch it unless it is there already.
 
     Streamed, so memory stays bounded; the file appears under its name only when it is whole.
-    `what` stands before the bar, which counts megabytes. `folder` takes the cache folder's place.
+
+    Args:
+        url: its address.
+        what: the text in front of the progress bar, which counts megabytes.
+        folder: the cache folder, if not the default one.
+        quiet: no progress bar.
 
     Raises:
-        ValueError: the server has no such file, does not answer or breaks off; the message names
-            the URL.
+        ValueError: the server has no such file, does not answer, or sends less than it announced;
+            the message names the URL.
         OSError: the cache folder cannot be written.
     """
     path = cached(url, folder)
@@ -98,67 +103,85 @@ def fetch_shard(
         return path
     # The process id: two runs may fetch the same shard, and each renames a whole file.
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    answer = open_shard(url)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        size = answer.length or 0  # 0: the server did not say
-        bar = Progress(what, size / _MB or None, quiet=quiet, unit="MB")
-        with open(partial, "wb") as file, bar:
-            for chunk in _chunks(answer, url):
-                file.write(chunk)
-                bar.advance(len(chunk) / _MB, images=len(chunk) / _MB)
-            if size and file.tell() != size:
-                raise ValueError(f"{url} broke off after {file.tell()} of {size} bytes")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with closing(_get(url)) as answer:
+            _require_found(answer, url)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            size = answer.raw.length_remaining or 0  # 0: unknown
+            bar = Progress(what, size / _MB or None, quiet=quiet, unit="MB")
+            with partial.open("wb") as file, bar:
+                for chunk in _chunks(answer, url):
+                    file.write(chunk)
+                    bar.advance(len(chunk) / _MB, images=len(chunk) / _MB)
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}.") from error
     finally:
-        answer.close()
         with suppress(OSError):  # renamed, or never written
             partial.unlink()
     return path
 
 
 def cached(url: str, folder: str | Path | None = None) -> Path:
-    """Where the cache folder holds `url`: FOLDER/<readable>-<hash of the rest of it>/NAME."""
-    folder = folder or os.environ.get(CACHE) or os.path.join("~", ".cache", "open_clip_mmrl")
+    """Return where the cache folder holds `url`: FOLDER/<readable>-<hash of the rest>/NAME."""
+    folder = folder or os.environ.get(CACHE) or "~/.cache/open_clip_mmrl"
     parent, _, name = url.rpartition("/")
     readable = re.sub(r"[^A-Za-z0-9._]+", "-", parent.partition("://")[2])
     digest = hashlib.sha256(parent.encode()).hexdigest()[:12]
-    return Path(os.path.expanduser(folder)) / f"{readable[-80:]}-{digest}" / name
+    return Path(folder).expanduser() / f"{readable[-80:]}-{digest}" / name
 
 
-def _open(url: str) -> http.client.HTTPResponse:
-    request = Request(url, headers={"User-Agent": "open_clip_mmrl"})
-    for wait in WAITS:
-        try:
-            return urlopen(request, timeout=TIMEOUT)
-        except HTTPError as error:
-            if error.code not in _BUSY:
-                raise
-        time.sleep(wait)
-    return urlopen(request, timeout=TIMEOUT)
+def _get(url: str) -> Response:
+    """Send the request; the body is still to be read. A busy server is tried five times more.
+
+    The waits are 0, 10, 20, 40 and 80 seconds; a lost connection is tried once more.
+    """
+    import requests  # a tenth of a second, so not at the top
+    from requests.adapters import HTTPAdapter
+    from urllib3 import Retry
+
+    retry = Retry(
+        total=5,
+        connect=1,
+        read=1,
+        status_forcelist=_BUSY,
+        backoff_factor=5,
+        raise_on_status=False,  # the last answer is judged by its status here
+        respect_retry_after_header=False,  # it may ask for hours
+    )
+    session = requests.Session()
+    session.headers.update({"User-Agent": "open_clip_mmrl", "Accept-Encoding": "identity"})
+    for scheme in ("http://", "https://"):  # a redirect to any other scheme is refused
+        session.adapters[scheme] = HTTPAdapter(max_retries=retry)
+    with _naming(url):
+        return session.get(url, stream=True, timeout=TIMEOUT)
 
 
-def _chunks(answer: http.client.HTTPResponse, url: str) -> Iterator[bytes]:
-    while True:
-        with _naming(url):
-            chunk = answer.read(_CHUNK)
-        if not chunk:
-            return
-        yield chunk
+def _require_found(answer: Response, url: str) -> Response:
+    if answer.ok:
+        return answer
+    answer.close()
+    raise ValueError(f"{url} cannot be fetched: status {answer.status_code} ({answer.reason})")
+
+
+def _chunks(answer: Response, url: str) -> Iterator[bytes]:
+    """Pieces of the body; a body shorter than announced is an error of urllib3's."""
+    with _naming(url):
+        yield from answer.iter_content(_CHUNK)
 
 
 @contextmanager
 def _naming(url: str) -> Iterator[None]:
-    """Whatever goes wrong on the network is a ValueError that names the URL."""
+    """Make whatever goes wrong on the network a ValueError that names the URL."""
     try:
         yield
-    except HTTPError as error:
-        raise ValueError(
-            f"{url} cannot be fetched: status {error.code} ({error.reason})"
-        ) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise ValueError(f"{url} cannot be fetched: {getattr(error, 'reason', error)}") from error
+    except OSError as error:  # all of requests' own are
+        raise ValueError(f"{url} cannot be fetched: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the innermost text: requests wraps urllib3's errors, and urllib3 the socket's."""
+    inner = getattr(error, "reason", None) or next(iter(error.args), "")
+    return _reason(inner) if isinstance(inner, Exception) else str(inner or error)
