@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,10 +33,13 @@ from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.experiments.execute import Runtime
 from open_clip_mmrl.utils.files import json_bytes, write_atomically
+from open_clip_mmrl.utils.log import show_messages
 
 from .. import seam
 from .comparison import METHODS, SHOTS, Comparison
 from .fewshot_jobs import Worker
+
+logger = logging.getLogger(__name__)
 
 EVAL_BATCH = 64
 """clip_benchmark's default."""
@@ -85,15 +89,12 @@ def main(args: argparse.Namespace) -> int:
         precision=args.precision,
         train={name: value for name, value in train.items() if value is not None},
     )
-    console = Console()
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    runtime = Runtime(workers=args.num_workers, quiet=args.quiet, say=say)
+    show_messages(logging.WARNING if args.quiet else logging.INFO)
+    console, runtime = Console(), Runtime(workers=args.num_workers, quiet=args.quiet)
     results = compare(comparison, args.output, runtime=runtime, batch_size=args.eval_batch_size)
     console.print(table(results))
-    say(f"results: {args.output}   as one table: build {args.output} --output results.csv")
+    text = f"results: {args.output}   as one table: build {args.output} --output results.csv"
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -127,7 +128,8 @@ def compare(
         path = output / f"{worker.name(job)}.json"
         done = path.is_file()
         how = f", {job.shots} shots, seed {job.seed}" if job.shots else ""
-        runtime.say(f"[{count}/{len(jobs)}] {job.method}{how}{': done before' if done else ''}")
+        state = ": done before" if done else ""
+        logger.info("[%d/%d] %s%s%s", count, len(jobs), job.method, how, state)
         if not done:
             write_atomically(path, json_bytes(worker.carry_out(job)))
         results.append(json.loads(path.read_text(encoding="utf-8")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from .common import RESUMES, DeviceOption, QuietOption, command, out, say
 if TYPE_CHECKING:
     from ..experiments.run_spec import Runtime
     from ..report.figures.comparison import Row
+
+logger = logging.getLogger(__name__)
 
 SEEDS = (1, 2, 3)
 FIGURE = "comparison.png"
@@ -32,7 +35,7 @@ def demo(
         "A tiny CLIP that has seen printed characters only is shown 16 handwritten images each of "
         "zero .. four.\nThen it reads these (base) and, by name alone, five .. nine (novel)."
     )
-    rows = run_demo(output, Runtime(device=device, quiet=quiet, say=say))
+    rows = run_demo(output, Runtime(device=device, quiet=quiet))
     out.print(comparison_table(rows))
     say(f"runs and adapters: {output}   picture: {output / FIGURE}")
 
@@ -70,10 +73,10 @@ def run_demo(output: str | Path, runtime: Runtime, seeds: tuple[int, ...] = SEED
             folder = output / f"{variant.replace('+', 'p')}-seed{seed}"
             results.append(execute(run, folder, runtime))
             scores = results[-1]["metrics"]
-            runtime.say(
-                f"{variant:7} seed {seed}: base {scores['base']:.1f}  novel {scores['novel']:.1f}"
-                f"  HM {scores['hm']:.1f}   ({time.perf_counter() - start:.0f} s so far)"
-            )
+            logger.info(
+                "%-7s seed %d: base %.1f  novel %.1f  HM %.1f   (%.0f s so far)",
+                variant, seed, *scores.values(), time.perf_counter() - start,
+            )  # fmt: skip
     rows = base_to_novel_rows(results)
     title = f"Handwritten digits, 16 images per base class, mean of {len(seeds)} seeds"
     comparison_figure(rows, title, output / FIGURE)

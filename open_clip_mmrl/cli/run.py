@@ -138,7 +138,6 @@ def run(
         quiet=quiet,
         cache_gb=cache_gb,
         cuda_graph=cuda_graph,
-        say=say,
     )
     if dry_run:
         _show(planned, output, runtime)

@@ -120,7 +120,6 @@ def train(
         quiet=quiet,
         cache_gb=cache_gb,
         cuda_graph=cuda_graph,
-        say=say,
     )
     results = execute(run, output, runtime)
     title = f"{data}, {shots} shots, seed {seed}, {test_split} images, accuracy in %"

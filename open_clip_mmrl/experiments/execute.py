@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,12 +22,15 @@ from ..training.trainer import CHECKPOINT, Trainer
 from ..utils.devices import pick_device
 from ..utils.environment import environment
 from ..utils.files import json_bytes, write_atomically
+from ..utils.text import listing
 from .probe_baseline import probe_results
 from .run_dir import ADAPTER, RESULTS, TARGETS, digest, finished, prepare_run_dir
 from .run_spec import FewShotRun, Runtime, dataset_name, training_key
 from .score import score_run
 from .transfer import late_targets, score_targets, sizes_of
 from .tune import select
+
+logger = logging.getLogger(__name__)
 
 _TRAINED = ("trainable_parameters", "train_seconds", "train_ms_per_image", "skipped_steps")
 
@@ -55,13 +59,13 @@ def execute(
     name = resolve_name(run.model, None if method else run.method)
     resolve_pretrained(name, run.pretrained)
     data = load_data(run.data, data_root=run.data_root, template=run.template, quiet=runtime.quiet)
-    subset = _draw(data, run, runtime)
+    subset = _draw(data, run)
     needed = (RESULTS,) if method else (RESULTS, ADAPTER)
     if prepare_run_dir(output, run, digest(subset), needed):
         results = json.loads((output / RESULTS).read_text(encoding="utf-8"))
         if not late_targets(results, run):
             (output / CHECKPOINT).unlink(missing_ok=True)  # stopped just before that
-            runtime.say(f"{output} holds this very run, finished already: nothing to do.")
+            logger.info("%s holds this very run, finished already: nothing to do.", output)
             return results
         reuse_from = (output, *reuse_from)
     loaded = build_for_training(
@@ -121,17 +125,17 @@ def _what(
     }
 
 
-def _draw(data: ImageData, run: FewShotRun, runtime: Runtime) -> ImageData:
+def _draw(data: ImageData, run: FewShotRun) -> ImageData:
     """The images and classes that are trained on."""
     if run.method == "zeroshot" and not data.train:
         return data.select(run.classes)
     short = data.shortfall(run.shots)
     if short and run.method != "zeroshot":
-        names = ", ".join(f"{name} ({count})" for name, count in list(short.items())[:5])
-        runtime.say(
-            f"{len(short)} of {data.num_classes} classes have fewer than {run.shots} training "
-            f"images, which are all used: {names}{', ...' if len(short) > 5 else ''}."
-        )
+        names = listing((f"{name} ({count})" for name, count in short.items()), limit=5)
+        logger.warning(
+            "%d of %d classes have fewer than %d training images, which are all used: %s.",
+            len(short), data.num_classes, run.shots, names,
+        )  # fmt: skip
     return data.few_shot(run.shots, run.train.seed).select(run.classes)
 
 
@@ -201,8 +205,9 @@ def _train(loaded: LoadedModel, subset: ImageData, run: FewShotRun, output: Path
         cuda_graph=runtime.cuda_graph,
     )
     for pair in look_alikes(subset.class_names, trainer.task.frozen_text_features)[:3]:
-        runtime.say(
-            f"Note: {pair[0]!r} and {pair[1]!r} read the same to this text tower and cannot be "
-            "told apart by it; other class names or another model may help."
+        logger.warning(
+            "%r and %r read the same to this text tower, which cannot tell them apart; other "
+            "class names or another model may help.",
+            *pair,
         )
     return trainer.fit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any
@@ -99,7 +99,7 @@ def dataset_name(spec: str) -> str:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how a run is carried out; has no say in its numbers."""
+    """Where and how a run is carried out; its numbers do not depend on it."""
 
     device: str | None = None
     workers: int = 0
@@ -108,7 +108,6 @@ class Runtime:
     """Bound on the decoded training images kept in memory, in 10^9 bytes; 0 keeps none."""
     cuda_graph: bool = False
     """Record the training step once and replay it; CUDA only."""
-    say: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
         check_cache_gb(self.cache_gb)

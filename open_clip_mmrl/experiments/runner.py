@@ -6,6 +6,7 @@ from its last epoch when the same command is given again.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -19,11 +20,14 @@ from pathlib import Path
 
 import torch
 
+from ..utils.log import show_messages
 from .execute import execute
 from .protocols import Planned
 from .run_dir import RESULTS
 from .run_spec import Runtime
 from .time_estimate import in_words
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ def run_all(
             outcomes.append(outcome)
             todo.discard(outcome.planned.folder)  # finished ones take no time, and do not count
             left = (time.perf_counter() - start) / max(working - len(todo), 1) * len(todo)
-            runtime.say(_line(outcome, len(outcomes), len(planned), left))
+            level = logging.WARNING if outcome.error else logging.INFO
+            logger.log(level, _line(outcome, len(outcomes), len(planned), left))
     return outcomes
 
 
@@ -72,7 +77,7 @@ def _one_by_one(stage, output: Path, runtime: Runtime, jobs: int) -> Iterator[Ou
 def _side_by_side(stage, output: Path, runtime: Runtime, jobs: int) -> Iterator[Outcome]:
     """In processes of their own, so that they share nothing but the disk."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    silent = replace(runtime, quiet=True, say=_nothing)
+    silent = replace(runtime, quiet=True)
     pool = ProcessPoolExecutor(
         min(jobs, len(stage) or 1),
         mp_context=multiprocessing.get_context("spawn"),  # CUDA does not survive a fork
@@ -100,6 +105,7 @@ def _side_by_side(stage, output: Path, runtime: Runtime, jobs: int) -> Iterator[
 def _begin(threads: int) -> None:
     """A child process gets its share of the cores, and ends when its parent does."""
     torch.set_num_threads(threads)
+    show_messages(logging.WARNING)  # the parent logs how each run ended
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent ends its children
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -131,7 +137,3 @@ def _line(outcome: Outcome, done: int, total: int, left: float) -> str:
         if value is not None
     )
     return head + shown + tail
-
-
-def _nothing(text: str) -> None:
-    """A child process says nothing; the parent tells how it ended."""

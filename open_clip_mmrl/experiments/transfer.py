@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from .recipes import target_beta
 from .run_dir import TARGETS
 from .run_spec import FewShotRun, Runtime, dataset_name
 from .score import score_target
+
+logger = logging.getLogger(__name__)
 
 
 def score_targets(
@@ -41,7 +44,7 @@ def score_targets(
         try:
             data = load_data(spec, data_root=run.data_root, quiet=runtime.quiet)
         except ValueError as error:
-            runtime.say(f"{name} is left out: {error}")
+            logger.warning("%s is left out: %s", name, error)
             found[name] = {"missing": str(error)}
             continue
         beta = target_beta(name, run.settings_source) if trained.variant == "mmrl++" else None
@@ -55,7 +58,7 @@ def score_targets(
         loaded.model.config = trained
         write_atomically(path, json_bytes(found[name]))
         accuracy = found[name]["accuracy"]
-        runtime.say(f"{name}: {'other classes' if accuracy is None else f'{accuracy:.1f}'}")
+        logger.info("%s: %s", name, "other classes" if accuracy is None else f"{accuracy:.1f}")
     return found
 
 

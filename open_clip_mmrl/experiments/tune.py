@@ -8,6 +8,7 @@ are trained on, and what is maximised is the harmonic mean, as in the protocol i
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from .run_dir import SELECTION
 from .run_spec import FewShotRun, Runtime
 from .score import score_run
 
+logger = logging.getLogger(__name__)
+
 LAMBDAS = (0.2, 0.5, 1.0, 3.0, 6.0)
 BETAS = (0.3, 0.6, 0.9)
 
@@ -45,7 +48,7 @@ def select(
     found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
     trial, held_out = _hold_out(subset, run)
     if not held_out:
-        runtime.say("One image per class: nothing to hold out, so the fixed settings are kept.")
+        logger.warning("One image per class: nothing to hold out, so the fixed settings are kept.")
         return {"chosen": {}, "candidates": [], "held_out": 0, "seconds": 0}
     usual = loaded.model.config
     with_beta = usual.variant == "mmrl++"
@@ -56,7 +59,7 @@ def select(
         found.append({"settings": settings, **_score(loaded, trial, run, settings, runtime)})
         write_atomically(record, json_bytes(found))
         shown = ", ".join(f"{name} {value}" for name, value in settings.items())
-        runtime.say(f"held-out images, {shown}: {found[-1]['score']:.2f}")
+        logger.info("held-out images, %s: %.2f", shown, found[-1]["score"])
 
     def best() -> dict[str, Any]:
         def rank(candidate):

@@ -55,11 +55,12 @@ def test_the_same_seed_gives_the_same_adapter_file_and_scores(tmp_path):
     assert files[0] == files[1]
 
 
-def test_a_finished_run_is_read_not_repeated(tmp_path, monkeypatch):
-    results, notes = go(tmp_path), []
+def test_a_finished_run_is_read_not_repeated(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    results = go(tmp_path)
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
-    assert go(tmp_path, notes) == results
-    assert "finished already" in notes[0]
+    assert go(tmp_path) == results
+    assert "finished already" in caplog.text
 
 
 def test_a_broken_run_goes_on_and_ends_the_same(tmp_path, monkeypatch):
@@ -99,21 +100,19 @@ def test_a_folder_with_results_of_unknown_origin_is_refused(tmp_path):
         go(tmp_path / "file")
 
 
-def test_fewer_images_than_shots_are_used_and_said(tmp_path):
+def test_fewer_images_than_shots_are_all_used_with_a_warning(tmp_path, caplog):
     spec = write_folder(tmp_path / "data", {"one": 2, "two": 5, "three": 5, "four": 5})
-    notes = []
-    results = go(tmp_path / "run", notes, data=spec, classes="all", shots=4, test_split="test")
+    results = go(tmp_path / "run", data=spec, classes="all", shots=4, test_split="test")
     assert results["train_images"] == 2 + 3 * 4
-    assert "1 of 4 classes have fewer than 4" in notes[0] and "one (2)" in notes[0]
+    assert "1 of 4 classes have fewer than 4" in caplog.text and "one (2)" in caplog.text
 
 
-def test_names_the_text_tower_cannot_tell_apart_are_noted(tmp_path):
+def test_names_the_text_tower_cannot_tell_apart_are_noted(tmp_path, caplog):
     spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
     for part in ("train", "test"):
         (tmp_path / "data" / part / "two").rename(tmp_path / "data" / part / "One")
-    notes = []
-    go(tmp_path / "run", notes, data=spec, classes="all", test_split="test")
-    assert any("'One' and 'one' read the same" in note for note in notes)
+    go(tmp_path / "run", data=spec, classes="all", test_split="test")
+    assert "'One' and 'one' read the same" in caplog.text
 
 
 def test_an_unreadable_image_is_named_and_the_run_can_go_on(tmp_path):
@@ -171,7 +170,7 @@ def test_the_demo_recipe_is_run_for_every_seed_and_drawn(tmp_path, monkeypatch):
 
     short = recipes.Recipe({"start_layer": 5, "rep_dim": 8}, TrainConfig(epochs=1, batch_size=16))
     monkeypatch.setattr(recipes, "demo", lambda: short)
-    runtime = Runtime(device="cpu", quiet=True, say=lambda text: None)
+    runtime = Runtime(device="cpu", quiet=True)
     rows = demo.run_demo(tmp_path, runtime, seeds=(1, 2))
     assert [row.method for row in rows] == ["frozen CLIP", "MMRL", "MMRL++"]
     assert [row.seeds for row in rows] == [1, 2, 2]

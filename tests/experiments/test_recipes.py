@@ -99,5 +99,5 @@ def test_points_that_do_not_exist(sweep, value, message):
 
 
 def test_changed_names_unknown_fields():
-    with pytest.raises(UsageError, match=r"no field 'epoch'.*'epochs'"):
+    with pytest.raises(UsageError, match=r"no field 'epoch'.*epochs"):
         recipes.changed(recipes.demo().train, epoch=3)

@@ -40,20 +40,25 @@ def planned(root, protocol="base-to-novel", **changes):
     return plan(Wanted(protocol=protocol, **{**values, **changes}))
 
 
-def go(items, output, notes=None, jobs=1):
-    say = (notes if notes is not None else []).append
-    return run_all(items, output, Runtime(device="cpu", quiet=True, say=say), jobs)
+def go(items, output, jobs=1):
+    return run_all(items, output, Runtime(device="cpu", quiet=True), jobs)
+
+
+def lines_of(caplog):
+    return [text for text in caplog.messages if text.startswith("[")]
 
 
 def results(output, item):
     return json.loads((output / item.folder / "results.json").read_text())
 
 
-def test_every_method_of_base_to_novel(root, tmp_path):
-    items, notes = planned(root), []
-    outcomes = go(items, tmp_path, notes)
+def test_every_method_of_base_to_novel(root, tmp_path, caplog):
+    caplog.set_level("INFO")
+    items = planned(root)
+    outcomes = go(items, tmp_path)
+    lines = lines_of(caplog)
     assert [o.error for o in outcomes] == [None] * 4 and not unfinished(items, tmp_path)
-    assert "[1/4] base-to-novel/eurosat/zeroshot: base " in notes[0] and "left)" in notes[0]
+    assert "[1/4] base-to-novel/eurosat/zeroshot: base " in lines[0] and "left)" in lines[0]
     zeroshot, probe, mmrl, _ = (results(tmp_path, item) for item in items)
     assert zeroshot["metrics"] == mmrl["zero_shot"] == probe["zero_shot"]
     assert zeroshot["trainable_parameters"] == 0 and zeroshot["method"] == "zeroshot"
@@ -92,23 +97,26 @@ def test_finished_runs_are_not_repeated(root, tmp_path, monkeypatch):
     assert not checkpoint.exists()
 
 
-def test_finished_runs_do_not_count_in_the_time_left(root, tmp_path, monkeypatch):
-    items, notes = planned(root, methods=["zeroshot", "mmrl", "mmrl++"]), []
+def test_finished_runs_do_not_count_in_the_time_left(root, tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    items = planned(root, methods=["zeroshot", "mmrl", "mmrl++"])
     go(items[:1], tmp_path)
     clock = iter(range(0, 1000, 60))
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(runner, "execute", lambda *_, **__: {"metrics": {"base": 1.0}})
-    go(items, tmp_path, notes)
+    caplog.clear()
+    go(items, tmp_path)
     # The clock is looked at once at the start, then three times for every run.
-    assert "6 min left" in notes[0] and "6 min left" in notes[1]  # two runs; then one of two
+    lines = lines_of(caplog)
+    assert "6 min left" in lines[0] and "6 min left" in lines[1]  # two runs; then one of two
 
 
-def test_one_failing_run_does_not_stop_the_others(root, tmp_path):
+def test_one_failing_run_does_not_stop_the_others(root, tmp_path, caplog):
     items = planned(root, datasets=["folder:nowhere", "eurosat"], methods=["mmrl"])
-    notes = []
-    outcomes = go(items, tmp_path, notes)
+    outcomes = go(items, tmp_path)
     assert [bool(o.error) for o in outcomes] == [True, False]
-    assert "FAILED: " in notes[0] and "nowhere" in notes[0]
+    (line,) = lines_of(caplog)  # a warning: shown where the others are not
+    assert "FAILED: " in line and "nowhere" in line
     assert [str(i.folder) for i in unfinished(items, tmp_path)] == [str(items[0].folder)]
 
 
@@ -140,16 +148,15 @@ def test_training_on_other_images_is_not_shared(root, tmp_path):
     assert "trained_in" not in results(tmp_path, items[1])
 
 
-def test_transfer_is_trained_once_and_tested_on_every_target_that_is_there(root, tmp_path):
+def test_transfer_is_trained_once_and_tested_on_every_target_that_is_there(root, tmp_path, caplog):
     (item,) = planned(
         root, "cross-dataset", source="eurosat", datasets=["dtd", "ucf101"], methods=["mmrl"]
     )
-    notes = []
-    assert go([item], tmp_path, notes)[0].error is None
+    assert go([item], tmp_path)[0].error is None
     found = results(tmp_path, item)
     assert found["targets"]["dtd"].keys() == {"accuracy", "zero_shot", "beta", "sizes"}
     assert "no folder" in found["targets"]["ucf101"]["missing"]
-    assert any("ucf101 is left out" in note for note in notes)
+    assert "ucf101 is left out" in caplog.text
     assert (tmp_path / item.folder / "targets" / "dtd.json").is_file()
 
 
@@ -197,7 +204,7 @@ def test_side_by_side_killed_and_resumed_is_the_same_as_one_by_one(root, tmp_pat
     alone, both = tmp_path / "alone", tmp_path / "both"
     go(items, alone)
 
-    parent = multiprocessing.get_context("fork").Process(target=go, args=(items, both, None, 2))
+    parent = multiprocessing.get_context("fork").Process(target=go, args=(items, both, 2))
     parent.start()
     first, second = (both / item.folder for item in items)
     assert wait_for(lambda: (first / "results.json").exists() and list(second.glob("check*")))

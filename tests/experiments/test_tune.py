@@ -30,8 +30,7 @@ def build(method="mmrl++"):
     )
 
 
-def quiet(notes):
-    return Runtime(device="cpu", quiet=True, say=notes.append)
+QUIET = Runtime(device="cpu", quiet=True)
 
 
 def test_only_the_runs_own_images_are_held_out():
@@ -47,13 +46,14 @@ def test_only_the_runs_own_images_are_held_out():
     assert held_out == len(trial.test) == 5
 
 
-def test_lambda_then_beta_then_alpha_are_chosen_and_kept(tmp_path):
-    subset, notes = load_data("digits").few_shot(4, 1).select("base"), []
+def test_lambda_then_beta_then_alpha_are_chosen_and_kept(tmp_path, caplog):
+    caplog.set_level("INFO")
+    subset = load_data("digits").few_shot(4, 1).select("base")
     nowhere = (Example(image=tmp_path / "nowhere.png", label=0),)
     subset = replace(subset, val=nowhere, test=nowhere)  # neither is looked at
     loaded = build()
     before = [p.clone() for p in loaded.model.learner.parameters()]
-    found = select(loaded, subset, RUN, tmp_path, quiet(notes))
+    found = select(loaded, subset, RUN, tmp_path, QUIET)
     tried = found["candidates"]
     assert [c["reg_weight"] for c in tried[: len(LAMBDAS)]] == list(LAMBDAS)
     # 0.9 is the default, which every lambda has been tried with: not once more.
@@ -64,11 +64,12 @@ def test_lambda_then_beta_then_alpha_are_chosen_and_kept(tmp_path):
     assert chosen.keys() == {"reg_weight", "beta"}
     assert {**chosen, "score": best} in tried and 0 <= found["chosen"]["alpha"] <= 1
     assert found["seconds"] > 0
-    assert len(notes) == len(tried) and "held-out images, reg_weight 0.2, beta 0.9: " in notes[0]
+    assert len(caplog.messages) == len(tried)
+    assert "held-out images, reg_weight 0.2, beta 0.9: " in caplog.messages[0]
     for old, new in zip(before, loaded.model.learner.parameters(), strict=True):
         assert torch.equal(old, new)  # the run's own learner has not been trained
-    again = []
-    assert select(loaded, subset, RUN, tmp_path, quiet(again)) == found and not again
+    caplog.clear()
+    assert select(loaded, subset, RUN, tmp_path, QUIET) == found and not caplog.messages
 
 
 def test_of_equals_the_nearest_to_the_recipe_is_chosen(tmp_path, monkeypatch):
@@ -76,7 +77,7 @@ def test_of_equals_the_nearest_to_the_recipe_is_chosen(tmp_path, monkeypatch):
     same = {"score": 50.0, "alpha_curve": curve, "seconds": 1}
     monkeypatch.setattr(selection, "_score", lambda *_: same)
     subset = load_data("digits").few_shot(4, 1).select("base")
-    found = select(build(), subset, RUN, tmp_path, quiet([]))
+    found = select(build(), subset, RUN, tmp_path, QUIET)
     assert found["chosen"] == {"reg_weight": 0.5, "beta": 0.9, "alpha": 0.6}
     assert found["seconds"] == len(found["candidates"])
 
@@ -94,23 +95,23 @@ def test_a_choice_that_was_broken_off_goes_on_behind_the_last_candidate(tmp_path
     monkeypatch.setattr(selection, "_score", score)
     subset = load_data("digits").few_shot(4, 1).select("base")
     with pytest.raises(KeyboardInterrupt):
-        select(build("mmrl"), subset, RUN, tmp_path, quiet([]))
+        select(build("mmrl"), subset, RUN, tmp_path, QUIET)
     tried[:] = [None]  # from here on, so that three more are let through
-    found = select(build("mmrl"), subset, RUN, tmp_path, quiet([]))
+    found = select(build("mmrl"), subset, RUN, tmp_path, QUIET)
     assert [s["reg_weight"] for s in tried[1:]] == list(LAMBDAS[3:])
     assert found["chosen"]["reg_weight"] == max(LAMBDAS)
 
 
-def test_one_image_per_class_leaves_nothing_to_choose_on(tmp_path):
-    subset, notes = load_data("digits").few_shot(1, 1).select("base"), []
-    found = select(build(), subset, RUN.replace(shots=1), tmp_path, quiet(notes))
+def test_one_image_per_class_leaves_nothing_to_choose_on(tmp_path, caplog):
+    subset = load_data("digits").few_shot(1, 1).select("base")
+    found = select(build(), subset, RUN.replace(shots=1), tmp_path, QUIET)
     assert found == {"chosen": {}, "candidates": [], "held_out": 0, "seconds": 0}
-    assert "nothing to hold out" in notes[0]
+    assert "nothing to hold out" in caplog.text
 
 
 def test_a_run_is_trained_and_tested_with_what_was_chosen(tmp_path):
     run = RUN.replace(method="mmrl")
-    results = execute(run, tmp_path, quiet([]))
+    results = execute(run, tmp_path, QUIET)
     chosen = results["selection"]["chosen"]
     assert chosen.keys() == {"reg_weight", "alpha"}
     for name, value in chosen.items():

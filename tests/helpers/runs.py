@@ -28,9 +28,8 @@ def make_run(**changes) -> FewShotRun:
     return FewShotRun(**{**values, **changes})
 
 
-def go(folder, notes=None, **changes):
-    say = (notes if notes is not None else []).append
-    return execute(make_run(**changes), folder, Runtime(device="cpu", quiet=True, say=say))
+def go(folder, **changes):
+    return execute(make_run(**changes), folder, Runtime(device="cpu", quiet=True))
 
 
 def write_folder(root: Path, train: dict[str, int], test: int = 3) -> str:

@@ -303,7 +303,7 @@ def test_digits_train_and_score_the_same_from_shards(tmp_path):
             settings={"start_layer": 5, "rep_dim": 16},
             train=TrainConfig(epochs=2, batch_size=5),
         )
-        found = execute(run, tmp_path / name, Runtime(device="cpu", quiet=True, say=str))
+        found = execute(run, tmp_path / name, Runtime(device="cpu", quiet=True))
         return found["metrics"], found["zero_shot"]
 
     assert accuracy(spec, "a") == accuracy("digits", "b")
