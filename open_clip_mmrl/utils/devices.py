@@ -1,4 +1,4 @@
-"""The device that a user asked for."""
+"""The device that a user names."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from ..errors import UsageError
 
 
 def pick_device(device: str | torch.device | None) -> torch.device:
-    """The device asked for; CUDA where there is one when nothing or "auto" was asked."""
-    if device in (None, "auto"):
+    """Return the named device; for None or "auto" CUDA if there is any, else the CPU.
+
+    Raises:
+        UsageError: no such device, or PyTorch does not find it here.
+    """
+    if device is None or device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)

@@ -1,21 +1,21 @@
-"""What a run was carried out with and on, for the record."""
+"""Record of the software and hardware of a run, for its results file."""
 
 from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import torch
 
+PACKAGES = ("open_clip_mmrl", "open_clip_torch", "torch", "torchvision", "timm")
 
-def environment(device: torch.device, precision: str) -> dict[str, Any]:
-    """Versions, device and precision, for the record."""
-    packages = ("open_clip_mmrl", "open_clip_torch", "torch", "torchvision", "timm")
+
+def environment(device: torch.device, precision: str) -> dict[str, str | int]:
+    """Return versions, device, threads and precision, ready for JSON."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "python": platform.python_version(),
-        **{package: _version(package) for package in packages},
+        **{package: _version(package) for package in PACKAGES},
         "device": device.type,
         "device_name": name or platform.machine(),
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half written, and the JSON that goes into them."""
+"""Files that are never half written, and the JSON in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Any
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: into a temporary neighbour, then renamed."""
+    """Write a file whole or not at all: to a temporary file in its folder, which is then renamed.
+
+    Raises:
+        OSError: the file cannot be written; the message names it.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,8 +28,8 @@ def write_atomically(path: str | Path, data: bytes) -> None:
             os.fsync(stream.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~mask)  # mkstemp lets only the owner read
+        Path(temporary).replace(path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -34,5 +38,5 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Indented JSON; ValueError for NaN, which is none."""
+    """Return indented JSON; a ValueError for NaN, which JSON does not have."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

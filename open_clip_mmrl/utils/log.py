@@ -1,7 +1,7 @@
-"""What the package says while it works: the standard library's logging, shown by the command line.
+"""Messages on the way: the standard library's logging, which the command line shows.
 
-Modules log with `logging.getLogger(__name__)`: `info` for what happens, `warning` for what a user
-should act on. Without a handler of the user's own, Python shows the warnings alone.
+Modules log with `logging.getLogger(__name__)`: `info` for progress, `warning` for what a user
+should act on. Where a program sets no handler, Python shows only the warnings.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ PACKAGES = ("open_clip_mmrl", "benchmark_adapters")
 
 
 class ConsoleHandler(logging.Handler):
-    """Print bare messages on standard error, above any progress bar there."""
+    """A handler that prints plain messages on standard error, above any progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
-        # A console of its own each time: standard error may have been replaced since.
+        # A new console each time: standard error may have been replaced since the last message.
         console = Console(stderr=True)
         console.print(self.format(record), highlight=False, markup=False, soft_wrap=True)
 
 
 def show_messages(level: int = logging.INFO) -> None:
-    """Show the packages' messages on standard error. Idempotent; for programs, not libraries."""
+    """Show the messages of our packages on standard error from now on.
+
+    For programs and their worker processes, not for libraries. Calling it again sets the level.
+    """
     for name in PACKAGES:
         logger = logging.getLogger(name)
         logger.setLevel(level)
-        logger.propagate = False
+        logger.propagate = False  # open_clip gives the root logger a handler of its own
         if not any(isinstance(handler, ConsoleHandler) for handler in logger.handlers):
             logger.addHandler(ConsoleHandler())

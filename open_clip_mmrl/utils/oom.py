@@ -1,4 +1,4 @@
-"""What to do when a GPU's memory does not suffice."""
+"""A hint for errors of GPU memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import torch
 
 @contextmanager
 def oom_hint(what: str, helps: str) -> Iterator[None]:
-    """Say what to do where a GPU's memory does not suffice.
+    """Turn an out-of-memory error of a GPU into one line that says what helps.
+
+    Args:
+        what: what is being done, such as "scoring 5 images".
+        helps: what a user can do, such as "use a smaller batch_size".
 
     Raises:
-        ValueError: it did not; with `what` was being done and what `helps`.
+        ValueError: the GPU's memory was too small; the message has `what` and `helps`.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
-        told = str(error).partition("\n")[0].partition(". ")[0]
-        raise ValueError(f"out of GPU memory in {what} ({told}): {helps}.") from error
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise ValueError(f"out of GPU memory in {what} ({reason}): {helps}.") from error

@@ -1,4 +1,4 @@
-"""The progress bar of long work: loss, speed, time left; on standard error, beside the tables."""
+"""The progress bar of long work on standard error: loss, speed, time left."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress:
-    """A context manager around one bar; nothing with `quiet` or into files."""
+    """One progress bar, as a context manager; shown on terminals and in notebooks only.
+
+    Args:
+        what: the text in front of the bar.
+        total: number of steps; None where it is not known.
+        quiet: show nothing.
+        unit: what `advance` counts for the speed.
+    """
 
     def __init__(
         self, what: str, total: float | None, *, quiet: bool = False, unit: str = "images"
     ) -> None:
         console = Console(stderr=True)
-        # In a file rich would leave nothing but empty lines.
+        # In a file rich would leave only empty lines.
         shown = not quiet and (console.is_terminal or console.is_jupyter)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -41,18 +48,27 @@ class Progress:
         self._start, self._done, self._unit = time.perf_counter(), 0.0, unit
 
     def __enter__(self) -> Progress:
-        if not self._bar.disable:  # even without a bar rich would end with an empty line
+        if not self._bar.disable:  # a disabled bar would still end with an empty line
             self._bar.start()
         return self
 
     def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if not self._bar.disable:
             self._bar.stop()
 
     def advance(self, steps: float, *, images: float = 0, loss: float | None = None) -> None:
-        """Some steps further; so many images (or other units) were done since the last call."""
+        """Advance the bar.
+
+        Args:
+            steps: steps done since the last call.
+            images: images, or other units, done since the last call; for the speed.
+            loss: the current loss, to be shown.
+        """
         self._done += images
         parts = [] if loss is None else [f"loss {loss:.3f}"]
         if self._done:

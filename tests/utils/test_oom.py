@@ -1,18 +1,20 @@
-"""What is said where a GPU's memory does not suffice; peaks are measured in test_speed."""
+"""The hint for errors of GPU memory; peaks are measured in test_speed."""
 
 import pytest
 import torch
 
 from open_clip_mmrl.utils.oom import oom_hint
 
-TOLD = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 1 GiB"
+REASON = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 1 GiB"
 
 
 def test_too_little_gpu_memory_says_what_helps():
-    with pytest.raises(ValueError) as error, oom_hint("scoring 5 images", "score fewer"):
-        raise torch.OutOfMemoryError(TOLD)
-    said = "out of GPU memory in scoring 5 images (CUDA out of memory): score fewer."
-    assert str(error.value) == said
+    expected = r"out of GPU memory in scoring 5 images \(CUDA out of memory\): score fewer\."
+    with (
+        pytest.raises(ValueError, match=f"^{expected}$") as error,
+        oom_hint("scoring 5 images", "score fewer"),
+    ):
+        raise torch.OutOfMemoryError(REASON)
     assert isinstance(error.value.__cause__, torch.OutOfMemoryError)
 
 

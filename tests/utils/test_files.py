@@ -1,0 +1,36 @@
+"""Files are written whole or not at all."""
+
+import math
+import stat
+
+import pytest
+
+from open_clip_mmrl.utils import files
+from open_clip_mmrl.utils.files import json_bytes, write_atomically
+
+
+def test_a_file_is_replaced_and_others_may_read_it(tmp_path):
+    path = tmp_path / "new" / "results.json"
+    write_atomically(path, b"first")
+    write_atomically(path, b"second")
+    assert path.read_bytes() == b"second" and [*path.parent.iterdir()] == [path]
+    assert stat.S_IMODE(path.stat().st_mode) & 0o444 == 0o444
+
+
+def test_a_failure_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    write_atomically(path, b"first")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match=r"cannot write .*results\.json: No space left"):
+        write_atomically(path, b"second")
+    assert path.read_bytes() == b"first" and [*tmp_path.iterdir()] == [path]
+
+
+def test_json_refuses_what_it_cannot_hold():
+    assert json_bytes({"a": 1.5}) == b'{\n  "a": 1.5\n}\n'
+    with pytest.raises(ValueError, match="nan"):
+        json_bytes({"a": math.nan})

@@ -1,0 +1,34 @@
+"""Messages of the packages on standard error."""
+
+import logging
+
+from open_clip_mmrl.utils.log import show_messages
+
+
+def test_info_and_warnings_are_shown_once_each(capsys):
+    show_messages()
+    show_messages()
+    logging.getLogger("open_clip_mmrl.training").info("epoch [1/2]")
+    logging.getLogger("benchmark_adapters").warning("two labels")
+    logging.getLogger("another").info("not ours")
+    shown = capsys.readouterr()
+    assert shown.err == "epoch [1/2]\ntwo labels\n" and not shown.out
+
+
+def test_a_higher_level_leaves_the_warnings(capsys):
+    show_messages()
+    show_messages(logging.WARNING)
+    logging.getLogger("open_clip_mmrl").info("epoch 1")
+    logging.getLogger("open_clip_mmrl").warning("two labels")
+    assert capsys.readouterr().err == "two labels\n"
+
+
+def test_a_root_handler_of_others_does_not_show_them_again(capsys):
+    show_messages()
+    handler = logging.StreamHandler()
+    logging.getLogger().addHandler(handler)
+    try:
+        logging.getLogger("open_clip_mmrl").warning("two labels")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert capsys.readouterr().err.count("two labels") == 1
