@@ -5,7 +5,8 @@ from .hub.adapter_file import load_adapter, read_adapter_info, save_adapter
 from .hub.import_official import load_official_state_dict
 from .hub.registry import register, unregister
 from .models.losses import MMRLLoss
-from .models.mmrl_clip import MMRLCLIP, encode_image_each
+from .models.mmrl_clip import MMRLCLIP
+from .models.siblings import encode_image_each
 from .models.task import MMRLTask
 
 __version__ = "0.1.0"

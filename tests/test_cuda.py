@@ -26,8 +26,8 @@ from open_clip_mmrl.data.loading.images import ImageSet, train_transform
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.execute import execute
 from open_clip_mmrl.experiments.run_spec import Runtime
+from open_clip_mmrl.models.blocks import causal_mask
 from open_clip_mmrl.models.precision import autocast, half_weights
-from open_clip_mmrl.models.text_tower import _causal
 from open_clip_mmrl.training.cuda_graph import GRAPH_PRECISIONS
 from open_clip_mmrl.training.trainer import Trainer
 
@@ -118,7 +118,7 @@ def test_rows_behind_the_prefix_run_a_fused_kernel(dtype):
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     half = [x.to(dtype).requires_grad_() for x in (q, k, v)]
     with profile(activities=[ProfilerActivity.CPU]) as seen:
-        found = F.scaled_dot_product_attention(*half, attn_mask=_causal(5, 4, q.device))
+        found = F.scaled_dot_product_attention(*half, attn_mask=causal_mask(5, 4, q.device))
     names = {event.key for event in seen.key_averages()}
     kernel = "flash" if dtype == torch.bfloat16 else "efficient"
     assert any(kernel in name for name in names), names

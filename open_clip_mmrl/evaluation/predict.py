@@ -21,7 +21,6 @@ from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.ops import cosine_logits, mix, unit
 from ..models.precision import autocast, half_weights
-from ..models.task import image_branches
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
 from .metrics import accuracy
@@ -147,7 +146,7 @@ def class_scores(
 
 def raw_logits(model: MMRLCLIP, classifier: Classifier, images: Tensor) -> RawLogits:
     """Logits of images [B, 3, H, W] by every feature, in one pass over the shared layers."""
-    both, frozen = image_branches(model, images, model.learner()[0])
+    both, frozen = model.image_branches(images, model.learner()[0])
     rep = both.representation
     return RawLogits(
         by_class=_logits(model, both.class_, classifier.text),

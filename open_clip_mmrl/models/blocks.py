@@ -1,25 +1,37 @@
-"""One residual attention block of open_clip's transformers, run row by row as needed.
+"""One residual attention block of open_clip's transformers, for some rows at a time.
 
-open_clip's own block gives every row it is shown a new value. Here the rows that *ask* (and get
-a new value) are told apart from the rows that *are asked* (and only lend keys and values). This
-is what makes the exact shortcuts possible: keys and values of the representation tokens are
-computed once for a whole batch, and the last layer updates only the rows that are read.
+open_clip's own block computes a new value for every row it is given. Here *query rows* get a new
+value, and *key/value rows* are only attended to. This makes the exact shortcuts possible: keys and
+values of the representation tokens are computed once for a whole batch, and the last layer updates
+only the rows that are read.
 
-Both of open_clip's blocks are served: ResidualAttentionBlock (torch's MultiheadAttention) and
+Both of open_clip's blocks are supported: ResidualAttentionBlock (torch's MultiheadAttention) and
 CustomResidualAttentionBlock (its own Attention, with optional norms inside).
 
-Shapes: B batch (1 where all samples share the rows), N rows, D width, H heads, d = D / H.
+Shapes: B batch (1 where all samples share the rows), N key/value rows, M query rows, D width,
+H heads, d = D / H.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.bias import causal_lower_right
 from torch.utils.checkpoint import checkpoint
+
+if TYPE_CHECKING:
+    from open_clip.transformer import (
+        Attention,
+        CustomResidualAttentionBlock,
+        ResidualAttentionBlock,
+    )
+
+Block: TypeAlias = "ResidualAttentionBlock | CustomResidualAttentionBlock"
 
 
 class KeysValues(NamedTuple):
@@ -29,7 +41,15 @@ class KeysValues(NamedTuple):
     values: Tensor
 
 
-def _project(attention: nn.Module, x: Tensor, first: int, last: int) -> list[Tensor]:
+def blocks_of(transformer: nn.Module) -> Sequence[Block]:
+    """Return the blocks of one of open_clip's transformers, first to last."""
+    # What else open_clip could have put there, `support` refuses.
+    return cast("Sequence[Block]", transformer.resblocks)
+
+
+def _project(
+    attention: nn.MultiheadAttention | Attention, x: Tensor, first: int, last: int
+) -> list[Tensor]:
     """Parts first..last-1 of the fused (q, k, v) product over x [B, N, D], each [B, H, N, d]."""
     batch, rows, width = x.shape
     span = slice(first * width, last * width)
@@ -41,39 +61,43 @@ def _project(attention: nn.Module, x: Tensor, first: int, last: int) -> list[Ten
     return [p if n is None else n(p) for p, n in zip(parts, norms[first:last], strict=True)]
 
 
-def keys_values(block: nn.Module, x: Tensor) -> KeysValues:
-    """What rows x [B, N, D] lend to others when they are asked in this block."""
+def keys_values(block: Block, x: Tensor) -> KeysValues:
+    """Return the keys and values of rows x [B, N, D] in this block."""
     return KeysValues(*_project(block.attn, block.ln_1(x), 1, 3))
 
 
-def compose(fresh: Tensor, carried: Tensor | None, beta: float, batch: int) -> Tensor:
-    """Tokens in front of a layer, [B, K, D], from its own [K, D] and the carried [B, K, D].
+def compose(tokens: Tensor, previous: Tensor | None, beta: float, batch: int) -> Tensor:
+    """Compose the tokens that enter a layer, [B, K, D]; the same in both towers.
 
-    In the first layer with tokens nothing is carried; above it their output of the layer below
-    is: beta * fresh + (1 - beta) * carried. The same in both towers.
+    Args:
+        tokens: this layer's tokens, [K, D].
+        previous: the previous layer's output tokens, [B, K, D]; None in the first layer with
+            tokens.
+        beta: share of this layer's tokens: beta * tokens + (1 - beta) * previous.
+        batch: B.
     """
-    fresh = fresh.expand(batch, -1, -1)
-    return fresh if carried is None else beta * fresh + (1 - beta) * carried
+    tokens = tokens.expand(batch, -1, -1)  # [B, K, D]
+    return tokens if previous is None else beta * tokens + (1 - beta) * previous
 
 
 def run_block(
-    block: nn.Module,
+    block: Block,
     x: Tensor,
     *,
-    asking: Tensor | None = None,
+    queries: Tensor | None = None,
     shared: KeysValues | None = None,
     mask: Tensor | None = None,
     recompute: bool = False,
 ) -> Tensor:
-    """New values of the asking rows.
+    """Return the new values of the query rows.
 
     Args:
         block: one of open_clip's residual attention blocks.
-        x: rows that are asked, [B, N, D].
-        asking: rows that ask, [B, M, D]; None means all of x.
-        shared: further rows that are asked, N' of them, in front of x; batch B or 1.
-        mask: bool, broadcastable to [B, H, M, N' + N], True where a row may look; or one of
-            `torch.nn.attention.bias`.
+        x: key/value rows, [B, N, D].
+        queries: query rows, [B, M, D]; None means all of x.
+        shared: N' more key/value rows, in front of x; batch B or 1.
+        mask: bool, broadcastable to [B, H, M, N' + N], True where a query row may attend; or one
+            of `torch.nn.attention.bias`.
         recompute: keep nothing for the backward pass but compute the block again there
             (open_clip's gradient checkpointing).
 
@@ -81,32 +105,42 @@ def run_block(
         [B, M, D].
     """
     if recompute and torch.is_grad_enabled():
-        run = partial(run_block, block, asking=asking, shared=shared, mask=mask)
+        run = partial(run_block, block, queries=queries, shared=shared, mask=mask)
         return checkpoint(run, x, use_reentrant=False, preserve_rng_state=False)
     attention = block.attn
     normed = block.ln_1(x)
-    if asking is None:
-        asking = x
-        q, k, v = _project(attention, normed, 0, 3)
+    if queries is None:
+        queries = x
+        q, k, v = _project(attention, normed, 0, 3)  # [B, H, N, d] each
     else:
-        (q,) = _project(attention, block.ln_1(asking), 0, 1)
-        k, v = _project(attention, normed, 1, 3)
+        (q,) = _project(attention, block.ln_1(queries), 0, 1)  # [B, H, M, d]
+        k, v = _project(attention, normed, 1, 3)  # [B, H, N, d] each
     if shared is not None:
-        # All three are copies now, and the fused product, of which the backward pass would keep
-        # every part for the sake of q, can go: a fifth less memory in training.
+        # All three become copies here, so the fused product, of which the backward pass would
+        # otherwise keep every part because of q, is freed: a fifth less memory in training.
         q = q.contiguous()
-        k = torch.cat([shared.keys.expand(k.shape[0], -1, -1, -1), k], dim=2)
+        k = torch.cat([shared.keys.expand(k.shape[0], -1, -1, -1), k], dim=2)  # [B, H, N' + N, d]
         v = torch.cat([shared.values.expand(v.shape[0], -1, -1, -1), v], dim=2)
-    # Norms of queries and keys leave float32 under autocast; it would convert them here, but not
-    # in front of the kernels that a causal bias calls.
+    # Norms of queries and keys return float32 under autocast, which would convert them here, but
+    # not before the kernels that a causal bias calls.
     y = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=mask)
-    if getattr(attention, "head_scale", None) is not None:
-        y = y * attention.head_scale
-    y = y.transpose(1, 2).flatten(2)
-    if hasattr(attention, "ln_inner"):
-        y = attention.ln_inner(y)
-    y = attention.out_proj(y)
-    if hasattr(block, "ln_attn"):
-        y = block.ln_attn(y)
-    asking = asking + block.ls_1(y)
-    return asking + block.ls_2(block.mlp(block.ln_2(asking)))
+    head_scale = getattr(attention, "head_scale", None)
+    if head_scale is not None:
+        y = y * head_scale
+    y = y.transpose(1, 2).flatten(2)  # [B, H, M, d] -> [B, M, D]
+    inner, outer = getattr(attention, "ln_inner", None), getattr(block, "ln_attn", None)
+    y = attention.out_proj(y if inner is None else inner(y))
+    y = y if outer is None else outer(y)
+    queries = queries + block.ls_1(y)
+    return queries + block.ls_2(block.mlp(block.ln_2(queries)))
+
+
+def causal_mask(rows: int, prefix: int, device: torch.device) -> Tensor:
+    """Let every row attend to the prefix, itself and the rows before it: [rows, prefix + rows].
+
+    On CUDA a bias, for fused kernels (not run on a GPU so far); a CPU would turn it into a mask.
+    """
+    if device.type == "cuda":
+        return causal_lower_right(rows, prefix + rows)
+    mask = torch.ones(rows, prefix + rows, dtype=torch.bool, device=device)
+    return mask.tril(diagonal=prefix)

@@ -1,7 +1,7 @@
-"""Prompts in groups of similar length, and which are worth running together.
+"""Prompts in groups of similar length, and which prompts are worth running together.
 
-Shapes: C prompts, c of them in a group, T rows of the group's longest behind its first token,
-U different first tokens (1 as a rule), D tower width.
+Shapes: C prompts, c of them in a group, T rows of the group's longest after its first token,
+U different first tokens (usually 1), D tower width.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import torch
 from torch import Tensor
 
 GROUP_COST = {"cpu": 64, "cuda": 1024}
-"""What one more group costs, in rows that could be computed instead: every group has its own calls
+"""Cost of one more group, in rows that could be computed instead: every group has its own calls
 and smaller products. Measured on two CPU cores (ViT-B/16: 32 to 64 is best for 100 and for 250
 classes); for CUDA estimated from the time of a launch."""
 
 
 @dataclass(frozen=True)
 class PromptGroup:
-    """Prompts of similar length, behind some layers."""
+    """Prompts of similar length, after some layers."""
 
     rest: Tensor
-    """Rows behind the first token, cropped, [c, T, D]."""
+    """Rows after the first token, cropped, [c, T, D]."""
     end: Tensor
     """Position of the row that is read (EOT), counted with the first token, [c]."""
     begin: Tensor
     """Which of the U first tokens a prompt begins with, [c]."""
 
     def split(self, size: int | None) -> list[PromptGroup]:
-        """Parts of at most `size` prompts."""
+        """Split into groups of at most `size` prompts; None keeps one."""
         size = size or max(1, len(self.end))
         fields = (self.rest, self.end, self.begin)
         return [PromptGroup(*part) for part in zip(*(f.split(size) for f in fields), strict=True)]
@@ -37,20 +37,20 @@ class PromptGroup:
 
 @dataclass(frozen=True)
 class ClassPrompts:
-    """A set of prompts behind the frozen layers 1 .. J-1: computed once, passed as a value."""
+    """A set of prompts after the frozen layers 1 .. J-1: computed once, passed as a value."""
 
     groups: tuple[PromptGroup, ...]
     bos: Tensor
     """The U first tokens' rows, [U, 1, D]."""
     inverse_order: Tensor
-    """Where each prompt stands when the groups are put end to end, [C]."""
+    """Position of each prompt in the concatenated groups, [C]."""
 
     def __len__(self) -> int:
         return len(self.inverse_order)
 
 
 def length_groups(end: Tensor, group_cost: int | None = None) -> list[Tensor]:
-    """Indices of the prompts in groups, shortest first, that cost least in all.
+    """Group prompts by length so that the total cost is least.
 
     A group of c prompts whose longest ends at position e costs c * e rows and `group_cost`.
     The best cut is found exactly, by dynamic programming over the different lengths.
@@ -58,6 +58,9 @@ def length_groups(end: Tensor, group_cost: int | None = None) -> list[Tensor]:
     Args:
         end: positions of the prompts' ends, [C].
         group_cost: in rows; None takes the device's of `GROUP_COST`.
+
+    Returns:
+        Indices of each group's prompts, [c]; the group of the shortest prompts first.
     """
     if group_cost is None:
         group_cost = GROUP_COST.get(end.device.type, GROUP_COST["cuda"])

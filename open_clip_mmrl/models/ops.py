@@ -1,4 +1,7 @@
-"""Small operations on features and logits that several rooms share."""
+"""Small operations on features and logits, for training and evaluation.
+
+Shapes: B (or N) images, C classes, E embedding width.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,17 @@ if TYPE_CHECKING:
 
 
 def unit(feature: Tensor) -> Tensor:
-    """Unit vectors along the last dimension, in float32 or better whatever the towers ran in."""
+    """Scale to unit length along the last dimension, in float32 or better."""
     if feature.dtype in (torch.float16, torch.bfloat16):
         feature = feature.float()
     return F.normalize(feature, dim=-1)
 
 
 def cosine_logits(model: MMRLCLIP, image: Tensor, text: Tensor) -> Tensor:
-    """Unit features [B, E] and [C, E] -> logits [B, C], by the model's own scale and bias.
+    """Return the logits [B, C] of unit features [B, E] and [C, E], outside of autocast.
 
-    Outside of autocast, which would round them to half precision.
+    Scale and bias are the model's own: `exp(logit_scale)` is 100, the released code's constant,
+    for OpenAI's weights only. Autocast would round the logits to half precision.
     """
     with torch.autocast(image.device.type, enabled=False):
         bias = 0 if model.logit_bias is None else model.logit_bias
@@ -33,10 +37,17 @@ def cosine_logits(model: MMRLCLIP, image: Tensor, text: Tensor) -> Tensor:
 
 
 def mix(by_class: Tensor, by_rep: Tensor | None, alpha: float, fusion: str = "logits") -> Tensor:
-    """Scores from the logits of both features, [N, C]; without the second, those of the first.
+    """Mix the logits of both features -> scores, [N, C].
 
-    fusion: "logits" as the released code, which made the published numbers; "probabilities" as
-    the paper's text (returned as log probabilities).
+    Args:
+        by_class: logits of the class feature, [N, C].
+        by_rep: logits of the representation feature, [N, C]; None returns `by_class`.
+        alpha: weight of `by_class`.
+        fusion: "logits" as the released code, which made the published numbers; "probabilities"
+            as the paper's text (returned as log probabilities).
+
+    Raises:
+        UsageError: no such fusion.
     """
     if fusion not in FUSIONS:
         raise UsageError(f"fusion is {fusion!r}; it has to be one of {FUSIONS}.")

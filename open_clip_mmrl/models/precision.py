@@ -1,8 +1,8 @@
-"""One code path for every precision, on the CPU and on CUDA.
+"""Every precision in one code path, on the CPU and on CUDA.
 
     fp32                everything as the base is stored
-    amp_bf16, amp_fp16  autocast, with the frozen weights of products kept in half meanwhile
-    bf16, fp16          the frozen base kept and run in half; no autocast
+    amp_bf16, amp_fp16  autocast; the frozen weights of products are kept in half meanwhile
+    bf16, fp16          the frozen base is kept and run in half; no autocast
 
 In all of them what is trained, the optimizer's state, losses, logits and unit features are
 float32: tokens are converted where they enter a tower. The tests run all of this on the CPU; on
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 from open_clip.transformer import LayerNormFp32
@@ -23,6 +24,9 @@ from torch.nn import functional as F
 from ..config import PRECISIONS
 from ..errors import UsageError
 
+if TYPE_CHECKING:
+    from .mmrl_clip import MMRLCLIP
+
 _HALF = {
     "bf16": torch.bfloat16,
     "amp_bf16": torch.bfloat16,
@@ -30,19 +34,19 @@ _HALF = {
     "amp_fp16": torch.float16,
 }
 _PRODUCTS = ("in_proj_weight", "in_proj_bias", "text_projection")
-"""Parameters that are multiplied with outside of linear layers and convolutions. Not the image
-tower's `proj`: MMRL++ adds to it in float32, and it is read twice a step only."""
+"""Parameters of products outside of linear layers and convolutions. Not the image tower's `proj`:
+MMRL++ adds to it in float32, and it is only read twice per step."""
 
 
 def half_type(precision: str) -> torch.dtype | None:
-    """What the towers' products are computed in; None for "fp32", which leaves them alone."""
+    """Return the type of the towers' products; None for "fp32", which changes nothing."""
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it has to be one of {PRECISIONS}.")
     return _HALF.get(precision)
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Whether a device can compute in a precision.
+    """Check that a device can compute in a precision.
 
     Raises:
         UsageError: it cannot, or there is no such precision.
@@ -66,7 +70,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 @cache
 def _try_kernels(dtype: torch.dtype) -> None:
-    """The towers' kernels on a few numbers, forward and backward; once where they work."""
+    """Run the towers' kernels on a few numbers, forward and backward; only once if they work."""
     with torch.enable_grad():
         pixels = torch.zeros(1, 8, 2, 2, dtype=dtype, requires_grad=True)
         weight = torch.zeros(8, 8, dtype=dtype)
@@ -76,25 +80,25 @@ def _try_kernels(dtype: torch.dtype) -> None:
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context in which the towers run; of effect with the "amp_" precisions alone."""
+    """Return the context in which the towers run; without effect unless "amp_"."""
     check_precision(precision, device)
     mixed = precision.startswith("amp_")
     return torch.autocast(device.type, dtype=_HALF[precision] if mixed else None, enabled=mixed)
 
 
 @contextmanager
-def half_weights(model: nn.Module, precision: str) -> Iterator[None]:
-    """Keep a model's frozen weights in half while training or scoring; put them back behind it.
+def half_weights(model: MMRLCLIP, precision: str) -> Iterator[None]:
+    """Keep a model's frozen weights in half while training or scoring, and restore them after.
 
-    Autocast converts a frozen weight at every use, for it remembers only what requires gradients.
+    Autocast converts a frozen weight at every use, because it caches only what requires gradients.
     With "amp_" the weights it would convert are converted here, once: the results are the same to
-    the bit. With "bf16" and "fp16" the whole base is, but for single numbers (the logit scale)
-    and norms that compute in float32 by themselves. `learner` is never touched, nor is float64
+    the bit. With "bf16" and "fp16" the whole base is converted, except scalars (the logit scale)
+    and norms that compute in float32 by themselves. `learner` never changes, nor does float64
     with "amp_", as in autocast.
 
-    The very tensors of before come back at the end, whatever happens: a base's digest, what is
-    saved and what shares the weights notice nothing. Until then both are in memory, and whatever
-    shares the weights (`MMRLCLIP.sibling`) sees them in half.
+    The original tensors are restored at the end, whatever happens, so the base's digest, saved
+    files and other models on the same weights are not affected. Until then both are in memory, and
+    other models on the same weights (`MMRLCLIP.sibling`) have them in half too.
 
     Raises:
         UsageError: the device cannot compute in this precision.
@@ -109,12 +113,12 @@ def half_weights(model: nn.Module, precision: str) -> Iterator[None]:
                 parameter.data = parameter.data.to(dtype)
         yield
     finally:
-        for parameter, data in reversed(kept):  # a tied one is in there twice
+        for parameter, data in reversed(kept):  # a tied one is in it twice
             parameter.data = data
 
 
-def _converted(model: nn.Module, precision: str) -> list[nn.Parameter]:
-    """The frozen parameters that are kept in half."""
+def _converted(model: MMRLCLIP, precision: str) -> list[nn.Parameter]:
+    """Find the frozen parameters that are kept in half."""
     trained, mixed = {*model.learner.modules()}, precision.startswith("amp_")
     found = []
     for module in model.modules():
@@ -132,5 +136,5 @@ def _converted(model: nn.Module, precision: str) -> list[nn.Parameter]:
 
 
 def gradient_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
-    """Loss scaling for fp16, whose small gradients would vanish; without effect otherwise."""
+    """Return a loss scaler for fp16, whose small gradients would vanish; else it does nothing."""
     return torch.amp.GradScaler(device.type, enabled=half_type(precision) == torch.float16)

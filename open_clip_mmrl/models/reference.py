@@ -1,11 +1,21 @@
-"""The method as the paper writes it: slow, literal, and the oracle of the tests.
+"""The method written literally and slowly: the oracle of the tests, and what `speed` compares with.
 
-Every prompt at full context length, every row through every layer, and frozen CLIP as a model
-of its own, through open_clip's own blocks. Nothing here is shared with the model proper but
-the trained parameters, and the view that finds the parts of the text tower. As in the released
-code, the frozen text features are computed once.
+Every prompt at full context length, every row through every layer, and frozen CLIP as a separate
+model, through open_clip's own blocks. Nothing here is shared with `MMRLCLIP` except the trained
+parameters, and the view that finds the parts of the text tower.
 
-Shapes: B images, P patches, C classes, N context length, K representation tokens, E embedding.
+Where the paper and the released code (github.com/yunncheng/MMRL, commit 27d8821) differ, this
+follows the code, which made the published numbers:
+
+- the representation feature is the mean of normed rows (norm, then mean); the paper's text
+  averages the rows first;
+- the frozen text features are computed once, not in every step.
+
+One thing differs from that code: the logit scale is the model's own, `exp(logit_scale)`. The
+code's constant 100 is what OpenAI's weights have; with other weights lambda weighs differently.
+
+Shapes: B images, P patches, C classes, N context length, K representation tokens, D tower width,
+E embedding width.
 """
 
 from __future__ import annotations
@@ -16,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .learner import FreeTokens, FullProjection, PerLayerAligner, SharedResidualAligner
 from .mmrl_clip import MMRLCLIP
 from .text_tower import TextTower
 
@@ -35,51 +46,53 @@ class ReferenceTask(nn.Module):
             self.frozen_text = F.normalize(self._frozen_text(TextTower.of(self.frozen)), dim=-1)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        """[C, N] -> [C, N, D]"""
+        """Embed tokens [C, N] -> [C, N, D]."""
         x = self.text.token_embedding(tokens)
         return x + self.text.positional_embedding[: tokens.shape[1]]
 
     def _layer_tokens(self, side: str, layer: int) -> Tensor:
         """R W_i + b_i, [K, D], with W_i = W + U_i V_i for MMRL++; free in some ablations."""
         learner = self.model.learner
-        aligner = getattr(learner, f"{side}_aligner")
-        if hasattr(aligner, "tokens"):
+        aligner = learner.image_aligner if side == "image" else learner.text_aligner
+        if isinstance(aligner, FreeTokens):
             return aligner.tokens[layer]
-        if hasattr(aligner, "residual_u"):
-            weight = aligner.weight + aligner.residual_u[layer] @ aligner.residual_v[layer]
-        else:
-            weight = aligner.weight[layer]
+        assert aligner is not None
+        weight = aligner.weight[layer] if isinstance(aligner, PerLayerAligner) else aligner.weight
+        if isinstance(aligner, SharedResidualAligner):
+            weight = weight + aligner.residual_u[layer] @ aligner.residual_v[layer]
         mapped = learner.space
-        if self.model.config.space == "text_to_image":
+        if isinstance(learner.text_aligner, FreeTokens):  # "text_to_image"
             mapped = learner.text_aligner.tokens[layer]
+        assert mapped is not None
         return F.linear(mapped, weight, aligner.bias[layer])
 
     def _tokens(self, side: str) -> list[Tensor]:
-        """[K, D] for every layer with tokens, "image" or "text"; nothing for a side without."""
+        """Tokens [K, D] of every layer with tokens; "image" or "text", empty if it has none."""
         if self.model.config.token_sides not in ("both", side):
             return []
         layers = len(self.text.transformer.resblocks) - self.model.config.start_layer + 1
         return [self._layer_tokens(side, i) for i in range(layers)]
 
     def _run(self, blocks: nn.ModuleList, x: Tensor, tokens: list[Tensor], causal: bool) -> Tensor:
-        """All layers over x [B, 1 + P, D]; rows 1..K of the result are the tokens'."""
+        """Run all layers over x [B, 1 + P, D]; rows 1..K of the result are the tokens'."""
         count = self.model.config.num_rep_tokens
         beta = self.model.config.beta
+        assert beta is not None
         first = len(blocks) - len(tokens)
         for i, block in enumerate(blocks):
             if i >= first:
-                fresh = tokens[i - first].expand(x.shape[0], -1, -1)
+                own = tokens[i - first].expand(x.shape[0], -1, -1)  # [B, K, D]
                 if i == first:
-                    x = torch.cat([x[:, :1], fresh, x[:, 1:]], dim=1)
+                    x = torch.cat([x[:, :1], own, x[:, 1:]], dim=1)  # [B, 1 + K + P, D]
                 else:
-                    before = x[:, 1 : 1 + count]
-                    mixed = beta * fresh + (1 - beta) * before
+                    previous = x[:, 1 : 1 + count]
+                    mixed = beta * own + (1 - beta) * previous
                     x = torch.cat([x[:, :1], mixed, x[:, 1 + count :]], dim=1)
             x = block(x, attn_mask=_mask(x) if causal else None)
         return x
 
     def _text(self) -> Tensor:
-        """[C, E]"""
+        """Text features w, [C, E]."""
         tokens = self._tokens("text")
         x = self._run(self.text.transformer.resblocks, self.embeddings, tokens, causal=True)
         end = self._end()
@@ -89,13 +102,14 @@ class ReferenceTask(nn.Module):
         return self._read(self.text, x, end)
 
     def _frozen_text(self, tower: TextTower) -> Tensor:
+        """Text features w_0, [C, E]."""
         x = self.embeddings
         for block in tower.transformer.resblocks:
             x = block(x, attn_mask=_mask(x))
         return self._read(tower, x, self._end())
 
     def _end(self) -> Tensor:
-        """Position of the row that is read, [C]: open_clip's rule, said once more."""
+        """Position of the row that is read, [C]: open_clip's rule, written a second time."""
         if self.text.pool_type == "last":
             return torch.full((len(self.tokens),), self.tokens.shape[1] - 1)
         if self.text.pool_type == "eos":
@@ -111,7 +125,7 @@ class ReferenceTask(nn.Module):
         return x if tower.text_projection is None else x @ tower.text_projection
 
     def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """[B, 3, H, W] -> class feature and representation feature (or None), [B, E] each"""
+        """Encode images [B, 3, H, W] -> class and representation feature (or None), [B, E] each."""
         visual, tokens = self.model.visual, self._tokens("image")
         x = visual._embeds(images)
         x = self._run(visual.transformer.resblocks, x, tokens, causal=False)
@@ -119,7 +133,8 @@ class ReferenceTask(nn.Module):
         if not tokens:
             return class_feature, None
         projection = self.model.learner.projection
-        if hasattr(projection, "weight"):
+        assert projection is not None
+        if isinstance(projection, FullProjection):
             matrix = projection.weight
         else:
             matrix = visual.proj + projection.residual_d @ projection.residual_u
@@ -127,7 +142,7 @@ class ReferenceTask(nn.Module):
         return class_feature, rows.mean(dim=1) @ matrix
 
     def _distance(self, feature: Tensor, frozen: Tensor) -> Tensor:
-        """One term of the pull, of unit vectors [N, E]."""
+        """One term of the regularization, of unit vectors [N, E]."""
         regularizer = self.model.config.regularizer
         if regularizer == "l1":
             return (feature - frozen).abs().mean()
@@ -136,7 +151,7 @@ class ReferenceTask(nn.Module):
         return 1 - F.cosine_similarity(feature, frozen).mean()
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Images [B, 3, H, W], labels [B] -> the dict of `MMRLTask.forward`."""
+        """Compute the dict of `MMRLTask.forward` of images [B, 3, H, W] and labels [B]."""
         config = self.model.config
         with torch.no_grad():
             image_0 = F.normalize(self.frozen.visual(images), dim=-1)
@@ -146,9 +161,9 @@ class ReferenceTask(nn.Module):
         scale = self.model.logit_scale.exp()
         bias = 0 if self.model.logit_bias is None else self.model.logit_bias
         logits = scale * image @ text.T + bias
-        drift = self._distance(image, image_0) + self._distance(text, self.frozen_text)
+        distance = self._distance(image, image_0) + self._distance(text, self.frozen_text)
         result = {
-            "loss": F.cross_entropy(logits, labels) + config.reg_weight * drift,
+            "loss": F.cross_entropy(logits, labels) + config.reg_weight * distance,
             "logits": logits,
             "logits_fused": logits,
             "image_features": image,
@@ -163,7 +178,7 @@ class ReferenceTask(nn.Module):
         loss = (
             config.alpha * F.cross_entropy(logits, labels)
             + (1 - config.alpha) * F.cross_entropy(logits_rep, labels)
-            + config.reg_weight * drift
+            + config.reg_weight * distance
         )
         return result | {
             "loss": loss,
@@ -174,7 +189,6 @@ class ReferenceTask(nn.Module):
 
 
 def _mask(x: Tensor) -> Tensor:
-    """Additive causal mask for rows x [B, N, D], [N, N], built per layer as the released code."""
-    return torch.full((x.shape[1], x.shape[1]), float("-inf"), device=x.device, dtype=x.dtype).triu(
-        1
-    )
+    """Additive causal mask [N, N] for rows x [B, N, D], built per layer as the released code."""
+    shape = (x.shape[1], x.shape[1])
+    return torch.full(shape, float("-inf"), device=x.device, dtype=x.dtype).triu(1)

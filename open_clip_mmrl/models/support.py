@@ -1,6 +1,7 @@
-"""Can this base carry representation tokens? Told from its open_clip config, or from the model.
+"""Whether a base supports representation tokens, by its open_clip config or by the model.
 
-Every function returns the reason why not, to go after "it cannot, because", or None.
+The functions that end in `_reason` return what stands in the way, as the end of a sentence that
+begins "... does not support representation tokens:", or None where nothing does.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import Any
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
+from ..errors import UsageError
+from .blocks import blocks_of
 from .text_tower import TextTower
 
 POOL_TYPES = ("argmax", "eos", "last")
 
 
 def unsupported_reason(config: Mapping[str, Any]) -> str | None:
-    """The reason a base with this open_clip config cannot carry tokens, or None."""
+    """Return why a base with this open_clip config does not support tokens, or None."""
     vision, text = config["vision_cfg"], config["text_cfg"]
     if "multimodal_cfg" in config:
         return "it is a CoCa model, whose towers pool by other means than class token and EOT"
@@ -40,12 +43,34 @@ def unsupported_reason(config: Mapping[str, Any]) -> str | None:
 
 
 def unsupported_model_reason(model: nn.Module) -> str | None:
-    """The reason a built CLIP or CustomTextCLIP cannot carry tokens, or None."""
-    return image_reason(model.visual) or text_reason(model)
+    """Return why a built CLIP or CustomTextCLIP does not support tokens, or None."""
+    return image_reason(getattr(model, "visual", None)) or text_reason(model)
 
 
-def image_reason(visual: nn.Module) -> str | None:
-    """The reason this image tower cannot carry tokens, or None."""
+def check_model(model: nn.Module, start_layer: int) -> None:
+    """Check that a built CLIP or CustomTextCLIP supports tokens from this text layer on.
+
+    Raises:
+        ValueError: its towers do not support representation tokens.
+        UsageError: it has no such text layer, or too few image layers for it.
+    """
+    reason = unsupported_model_reason(model)
+    if reason:
+        raise ValueError(f"this model does not support representation tokens: {reason}.")
+    visual = model.visual
+    assert isinstance(visual, VisionTransformer)  # or there was a reason
+    text = len(blocks_of(TextTower.of(model).transformer))
+    image = len(blocks_of(visual.transformer))
+    lowest = max(1, text - image + 1)
+    if not lowest <= start_layer <= text:
+        raise UsageError(
+            f"start_layer is {start_layer}, but this model has {text} text and {image} image "
+            f"layers: allowed are {lowest} to {text}."
+        )
+
+
+def image_reason(visual: nn.Module | None) -> str | None:
+    """Return why this image tower does not support tokens, or None."""
     if not isinstance(visual, VisionTransformer):
         return f"its image tower is a {type(visual).__name__}, not open_clip's VisionTransformer"
     if visual.attn_pool is not None or visual.pool_type != "tok":
@@ -56,7 +81,7 @@ def image_reason(visual: nn.Module) -> str | None:
 
 
 def text_reason(model: nn.Module) -> str | None:
-    """The reason this model's text tower cannot carry tokens, or None."""
+    """Return why this model's text tower does not support tokens, or None."""
     holder = getattr(model, "text", model)
     if not hasattr(holder, "token_embedding") or not hasattr(holder, "attn_mask"):
         return f"its text tower is a {type(holder).__name__}, not open_clip's TextTransformer"
@@ -71,7 +96,7 @@ def text_reason(model: nn.Module) -> str | None:
 
 
 def block_reason(block: nn.Module) -> str | None:
-    """The reason this block cannot be run here, or None."""
+    """Return why this block cannot be run row by row, or None."""
     attention = block.attn
     if getattr(attention, "in_proj_weight", None) is None:
         return "its attention has separate query, key and value weights"

@@ -1,72 +1,114 @@
-"""One training step as a module.
+"""One training step's computation as a module: forward passes and loss.
 
 Shapes: B images, C classes, E embedding width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from .image_tower import ImageFeatures
+from .class_prompts import ClassPrompts
 from .losses import MMRLLoss
 from .mmrl_clip import MMRLCLIP
 from .ops import cosine_logits, mix, unit
 
 
-def image_branches(
-    model: MMRLCLIP, images: Tensor, tokens: Tensor | None
-) -> tuple[ImageFeatures, Tensor]:
-    """Images [B, 3, H, W] through both branches -> features with tokens, and frozen f_0 [B, E].
+@dataclass(frozen=True)
+class FrozenClasses:
+    """What frozen CLIP computes of a set of classes, once.
 
-    The layers below J run once. Nothing of the frozen branch is differentiated; without tokens
-    there is no other.
+    Good for one base and `start_layer`: a model, and its siblings with the same `start_layer`.
     """
-    with torch.no_grad():
-        hidden = model.image_tower.lower(images)
-        frozen = model.frozen_image_features(hidden)
-    if tokens is None:
-        return ImageFeatures(frozen, None), frozen
-    return model.adapted_image_features(hidden, tokens), frozen
+
+    tokens: Tensor
+    """One prompt per class, [C, context length]."""
+    prompts: ClassPrompts
+    text_features: Tensor
+    """w_0, [C, E], of unit length."""
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: MMRLCLIP, tokens: Tensor) -> FrozenClasses:
+        """Compute them, in the precision that the model is stored in.
+
+        Args:
+            model: on its device; tokens are moved there.
+            tokens: as the model's tokenizer gives them, [C, context length].
+        """
+        tokens = tokens.to(model.visual.proj.device)
+        with torch.autocast(tokens.device.type, enabled=False):
+            prompts = model.text_tower.lower(tokens)
+            return cls(tokens, prompts, unit(model.frozen_text_features(prompts)))
 
 
 class MMRLTask(nn.Module):
-    """Images and labels in, loss and everything it was made of out.
+    """Images and labels in; the loss and everything it was computed from out.
 
     Frozen CLIP is the same towers without tokens: layers below J run once for both branches,
-    and nothing of the frozen branch is differentiated. What the prompts need of frozen CLIP is
-    computed here once; moving the task or loading a state dict into it computes that anew. Call
-    `prepare()` where the base is changed behind the task's back.
+    and nothing of the frozen branch is differentiated. What frozen CLIP computes of the classes
+    is computed once; moving the task or loading a state dict into it computes it again. Call
+    `prepare()` after changing the base's weights in any other way.
 
     Args:
         model: the model to train.
-        tokens: one prompt per class, [C, context length], as the model's tokenizer gives them.
+        tokens: one prompt per class, [C, context length], as the model's tokenizer gives them;
+            or what was computed of them, `FrozenClasses.of(model, tokens)`.
         text_chunk_size: prompts at a time, computed again in the backward pass: bounds the
             memory where there are many classes. None takes all at once, which is faster.
+
+    Example:
+        >>> import open_clip, torch
+        >>> model = open_clip.create_model("mmrl-ViT-Ti-8-glyphs", pretrained="printed")
+        >>> tokenizer = open_clip.get_tokenizer("mmrl-ViT-Ti-8-glyphs")
+        >>> task = MMRLTask(model, tokenizer(["the digit one", "the digit two"]))
+        >>> result = task(torch.zeros(3, 3, *model.visual.image_size), torch.tensor([0, 1, 1]))
+        >>> result["logits_fused"].shape
+        torch.Size([3, 2])
+        >>> result["loss"].backward()  # gradients of model.learner, and of nothing else
     """
 
-    def __init__(self, model: MMRLCLIP, tokens: Tensor, text_chunk_size: int | None = None) -> None:
+    tokens: Tensor
+
+    def __init__(
+        self,
+        model: MMRLCLIP,
+        tokens: Tensor | FrozenClasses,
+        text_chunk_size: int | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("tokens", tokens.to(model.visual.proj.device), persistent=False)
         self.text_chunk_size = text_chunk_size
+        given = isinstance(tokens, FrozenClasses)
+        self.classes = tokens if given else FrozenClasses.of(model, tokens)
+        # A buffer, so that it moves with the task.
+        self.register_buffer("tokens", self.classes.tokens, persistent=False)
         self.register_load_state_dict_post_hook(_prepare_again)
-        self.prepare()
 
-    @torch.no_grad()
     def prepare(self) -> None:
-        """Compute what only frozen CLIP and the prompts decide."""
-        with torch.autocast(self.tokens.device.type, enabled=False):
-            self.prompts = self.model.text_tower.lower(self.tokens)
-            self.frozen_text_features = unit(self.model.frozen_text_features(self.prompts))
+        """Compute again what frozen CLIP computes of the classes."""
+        self.classes = FrozenClasses.of(self.model, self.tokens)
 
-    def _apply(self, fn, *args, **kwargs):
-        super()._apply(fn, *args, **kwargs)
+    @property
+    def frozen_text_features(self) -> Tensor:
+        """w_0 [C, E], of unit length."""
+        return self.classes.text_features
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MMRLTask:
+        super()._apply(fn, recurse)
         self.prepare()
         return self
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Images [B, 3, H, W], labels [B] in 0..C-1.
+        """Compute the loss.
+
+        Args:
+            images: [B, 3, H, W].
+            labels: [B], in 0..C-1.
 
         Returns:
             loss []; logits, logits_rep, logits_fused [B, C]; image_features,
@@ -76,7 +118,7 @@ class MMRLTask(nn.Module):
         """
         model, config = self.model, self.model.config
         image_tokens, text_tokens = model.learner()
-        both, frozen_image = image_branches(model, images, image_tokens)
+        both, frozen_image = model.image_branches(images, image_tokens)
         image, frozen_image = unit(both.class_), unit(frozen_image)
         text = self._text_features(text_tokens)
         logits, logits_rep, of_rep = cosine_logits(model, image, text), None, {}
@@ -100,11 +142,13 @@ class MMRLTask(nn.Module):
         }
 
     def _text_features(self, tokens: Tensor | None) -> Tensor:
-        """W [C, E], of unit length; without tokens, frozen CLIP's, which are there already."""
+        """Text features w [C, E], of unit length; without tokens they are frozen CLIP's."""
         if tokens is None:
             return self.frozen_text_features
-        return unit(self.model.adapted_text_features(self.prompts, tokens, self.text_chunk_size))
+        prompts = self.classes.prompts
+        return unit(self.model.adapted_text_features(prompts, tokens, self.text_chunk_size))
 
 
-def _prepare_again(task: MMRLTask, _: object) -> None:
+def _prepare_again(task: nn.Module, _: Any) -> None:
+    assert isinstance(task, MMRLTask)
     task.prepare()

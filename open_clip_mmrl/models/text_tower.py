@@ -1,17 +1,17 @@
-"""The text tower with representation tokens, and the prompts of a set of classes.
+"""The text tower with representation tokens, over the prompts of a set of classes.
 
-Tokens stand behind the first token (BOS) and in front of the rest. The tower is causal, so
+Tokens are placed after the first token (BOS) and before the rest. The tower is causal, so
 
-- the rows [BOS, tokens], the *prefix*, see nothing of the prompt: one copy serves all prompts
-  that begin with the same token, which for CLIP's own tokenizer is all of them. It is run once,
-  and the rest of the prompts asks its keys and values;
-- what stands behind a prompt's end is never read. Prompts are cropped, in groups of similar
-  length, so that one long name does not make all the others long;
+- the rows [BOS, tokens], the *prefix*, do not depend on the rest of the prompt: one copy serves
+  all prompts that begin with the same token, which for CLIP's own tokenizer is all of them. It is
+  run once, and the rest of the prompts attends to its keys and values;
+- rows after a prompt's end are never read. Prompts are cropped, in groups of similar length, so
+  that one long name does not make all the others long;
 - layers 1 .. J-1 have constant input: `ClassPrompts` keeps their output;
-- in the last layer only the row that is read (EOT) asks.
+- in the last layer only the row that is read (EOT) is a query row.
 
-Shapes: C prompts, c of them in a group, T rows of the group's longest behind its first token,
-U different first tokens (1 as a rule), K representation tokens, n layers with tokens,
+Shapes: C prompts, c of them in a group, T rows of the group's longest after its first token,
+U different first tokens (usually 1), K representation tokens, n layers with tokens,
 P = 1 + K rows of a prefix (1 without tokens), D tower width, E embedding width.
 """
 
@@ -22,26 +22,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from open_clip.transformer import Transformer
 from torch import Tensor, nn
-from torch.nn.attention.bias import causal_lower_right
 from torch.utils.checkpoint import checkpoint
 
-from .blocks import KeysValues, compose, keys_values, run_block
+from .blocks import Block, KeysValues, blocks_of, causal_mask, compose, keys_values, run_block
 from .class_prompts import ClassPrompts, PromptGroup, length_groups
 
 FROZEN_CHUNK = 1024
-"""Prompts at a time where nothing is differentiated: bounds memory and costs no time."""
+"""Prompts at a time where nothing is differentiated: bounds memory at no cost in time."""
 
 
 @dataclass(frozen=True)
 class TextTower:
-    """The parts of open_clip's text tower, wherever they lie: on CLIP itself or in its `.text`."""
+    """The parts of open_clip's text tower: attributes of CLIP itself, or of its `.text`."""
 
     token_embedding: nn.Embedding
     positional_embedding: Tensor
-    transformer: nn.Module
+    transformer: Transformer
     ln_final: nn.Module
-    text_projection: Any
+    text_projection: nn.Linear | Tensor | None
     attn_mask: Tensor | None
     pool_type: str
     eos_id: int
@@ -49,9 +49,10 @@ class TextTower:
 
     @classmethod
     def of(cls, model: nn.Module, token_layers: int = 1) -> TextTower:
-        """View of the text tower of an open_clip CLIP or CustomTextCLIP."""
+        """Return a view of the text tower of an open_clip CLIP or CustomTextCLIP."""
         custom = hasattr(model, "text")
-        tower = model.text if custom else model
+        # Any: two classes of open_clip without a common type.
+        tower: Any = model.text if custom else model
         return cls(
             token_embedding=tower.token_embedding,
             positional_embedding=tower.positional_embedding,
@@ -65,15 +66,15 @@ class TextTower:
         )
 
     @property
-    def _lower(self) -> Sequence[nn.Module]:
-        return self.transformer.resblocks[: -self.token_layers]
+    def _lower(self) -> Sequence[Block]:
+        return blocks_of(self.transformer)[: -self.token_layers]
 
     @property
-    def _upper(self) -> Sequence[nn.Module]:
-        return self.transformer.resblocks[-self.token_layers :]
+    def _upper(self) -> Sequence[Block]:
+        return blocks_of(self.transformer)[-self.token_layers :]
 
     def end_positions(self, tokens: Tensor) -> Tensor:
-        """Tokens [C, N] -> position of the row that is read, [C], by the tower's own rule."""
+        """Find the row that is read in tokens [C, N] -> position [C], by the tower's own rule."""
         if self.pool_type == "argmax":
             return tokens.argmax(dim=-1)
         if self.pool_type == "eos":
@@ -81,9 +82,12 @@ class TextTower:
         return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
 
     def lower(self, tokens: Tensor) -> ClassPrompts:
-        """Tokens [C, N], N up to the context length -> prompts behind layers 1 .. J-1.
+        """Run layers 1 .. J-1 over tokens [C, N], N up to the context length.
 
         Runs `FROZEN_CHUNK` prompts at a time.
+
+        Raises:
+            ValueError: the tokens are not integers of such a shape.
         """
         context = self.positional_embedding.shape[0]
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= context or tokens.is_floating_point():
@@ -96,7 +100,7 @@ class TextTower:
         prefixes, bos = self._run_prefix(self._lower, self._embed(ids[:, None], 0))
         groups, members = [], length_groups(end)
         for index in members:
-            rows = tokens[index, 1 : int(end[index].max()) + 1]
+            rows = tokens[index, 1 : int(end[index].max()) + 1]  # [c, T]
             group = PromptGroup(self._embed(rows, 1), end[index], begin[index])
             parts = [_run_rest(self._lower, p, prefixes) for p in group.split(FROZEN_CHUNK)]
             groups.append(PromptGroup(torch.cat(parts), group.end, group.begin))
@@ -106,9 +110,11 @@ class TextTower:
     def with_tokens(
         self, prompts: ClassPrompts, tokens: Tensor, beta: float, chunk_size: int | None = None
     ) -> Tensor:
-        """Layers J .. L with tokens [n, K, D] -> the row that is read, [C, D].
+        """Run layers J .. L with tokens -> the row that is read, [C, D].
 
         Args:
+            prompts: from `lower`.
+            tokens: [n, K, D], one set per layer.
             beta: composes tokens as in the image tower.
             chunk_size: prompts at a time, computed again in the backward pass, which bounds the
                 memory; None takes all at once (`FROZEN_CHUNK` where there are no gradients).
@@ -117,12 +123,12 @@ class TextTower:
         return self._read(prompts, *prefix, chunk_size)
 
     def without_tokens(self, prompts: ClassPrompts) -> Tensor:
-        """The same layers as frozen CLIP runs them -> the row that is read, [C, D]."""
+        """Run layers J .. L as frozen CLIP does -> the row that is read, [C, D]."""
         prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype))
         return self._read(prompts, *prefix, None)
 
     def project(self, row: Tensor) -> Tensor:
-        """Read row [C, D] -> text feature [C, E]."""
+        """Project the row that is read [C, D] -> text feature [C, E]."""
         row = self.ln_final(row)
         if self.text_projection is None:
             return row
@@ -132,36 +138,36 @@ class TextTower:
 
     @property
     def _row_dtype(self) -> torch.dtype:
-        """As the weights; under autocast, for which they may be kept in half, as the embeddings."""
+        """The weights' type; under autocast, which may keep them in half, the embeddings'."""
         if torch.is_autocast_enabled(self.positional_embedding.device.type):
             return self.positional_embedding.dtype
         return self.transformer.get_cast_dtype()
 
     def _embed(self, ids: Tensor, start: int) -> Tensor:
-        """Token ids [c, T] that stand from position `start` on -> rows [c, T, D]."""
+        """Embed token ids [c, T] at positions from `start` on -> rows [c, T, D]."""
         dtype = self._row_dtype
         positions = self.positional_embedding[start : start + ids.shape[1]]
         return self.token_embedding(ids).to(dtype) + positions.to(dtype)
 
     @staticmethod
     def _run_prefix(
-        blocks: Sequence[nn.Module], bos: Tensor, tokens: Tensor | None = None, beta: float = 1.0
+        blocks: Sequence[Block], bos: Tensor, tokens: Tensor | None = None, beta: float = 1.0
     ) -> tuple[list[KeysValues], Tensor]:
-        """Run [BOS, tokens] alone: what it lends to the rest in every block, and BOS behind all.
+        """Run [BOS, tokens] alone -> its keys and values in every block, and BOS after all blocks.
 
         bos [U, 1, D]; tokens [n, K, D], one set per block, or None.
         """
-        carried, lent = None, []
-        mask = _causal(1 if tokens is None else 1 + tokens.shape[1], 0, bos.device)
+        previous, prefixes = None, []
+        mask = causal_mask(1 if tokens is None else 1 + tokens.shape[1], 0, bos.device)
         for i, block in enumerate(blocks):
             prefix = bos
             if tokens is not None:
-                composed = compose(tokens[i].to(bos.dtype), carried, beta, bos.shape[0])
-                prefix = torch.cat([bos, composed], dim=1)
-            lent.append(keys_values(block, prefix))
+                composed = compose(tokens[i].to(bos.dtype), previous, beta, bos.shape[0])
+                prefix = torch.cat([bos, composed], dim=1)  # [U, P, D]
+            prefixes.append(keys_values(block, prefix))
             prefix = run_block(block, prefix, mask=mask)
-            bos, carried = prefix[:, :1], prefix[:, 1:]
-        return lent, bos
+            bos, previous = prefix[:, :1], prefix[:, 1:]
+        return prefixes, bos
 
     def _read(
         self,
@@ -170,11 +176,11 @@ class TextTower:
         bos: Tensor,
         chunk_size: int | None,
     ) -> Tensor:
-        """Layers J .. L of all groups behind their prefixes -> [C, D] in the prompts' order."""
+        """Run layers J .. L of all groups after their prefixes -> [C, D] in the prompts' order."""
         recompute = self.transformer.grad_checkpointing
 
         def run(group: PromptGroup) -> Tensor:
-            group = replace(group, rest=group.rest.to(bos.dtype))  # prepared in float32, perhaps
+            group = replace(group, rest=group.rest.to(bos.dtype))  # may be prepared in float32
             return _read_rest(self._upper, group, prefixes, bos, recompute)
 
         if not torch.is_grad_enabled():
@@ -189,16 +195,16 @@ class TextTower:
 
 
 def _run_rest(
-    blocks: Sequence[nn.Module],
+    blocks: Sequence[Block],
     group: PromptGroup,
     prefixes: Sequence[KeysValues],
     recompute: bool = False,
 ) -> Tensor:
-    """Rows behind the prefix through some blocks, [c, T, D]."""
+    """Run the rows after the prefix through some blocks -> [c, T, D]."""
     x = group.rest
     if not prefixes:
         return x
-    mask = _causal(x.shape[1], prefixes[0].keys.shape[2], x.device)
+    mask = causal_mask(x.shape[1], prefixes[0].keys.shape[2], x.device)
     for block, prefix in zip(blocks, prefixes, strict=True):
         shared = _per_prompt(prefix, group.begin)
         x = run_block(block, x, shared=shared, mask=mask, recompute=recompute)
@@ -206,45 +212,34 @@ def _run_rest(
 
 
 def _read_rest(
-    blocks: Sequence[nn.Module],
+    blocks: Sequence[Block],
     group: PromptGroup,
     prefixes: Sequence[KeysValues],
     bos: Tensor,
     recompute: bool,
 ) -> Tensor:
-    """The row that is read, [c, D]: in the last block it alone asks, up to its own position.
+    """Return the row that is read, [c, D]; in the last block it is the only query row.
 
-    A prompt may end at its first token (no end token in it): then BOS, [U, 1, D] behind all
+    A prompt may end at its first token (no end token in it): then BOS, [U, 1, D] after all
     blocks, is read, as open_clip does.
     """
-    at_bos = bos[group.begin, 0]
+    at_bos = bos[group.begin, 0]  # [c, D]
     if not group.rest.shape[1]:
         return at_bos
     x = _run_rest(blocks[:-1], group, prefixes[:-1], recompute)
     block, prefix = blocks[-1], prefixes[-1]
     index = (group.end - 1).clamp(min=0)
-    row = x[torch.arange(len(x), device=x.device), index].unsqueeze(1)
+    row = x[torch.arange(len(x), device=x.device), index].unsqueeze(1)  # [c, 1, D]
     count = prefix.keys.shape[2]
     keys = torch.arange(count + x.shape[1], device=x.device)
-    mask = (keys < count + group.end[:, None])[:, None, None]
+    mask = (keys < count + group.end[:, None])[:, None, None]  # [c, 1, 1, P + T]
     shared = _per_prompt(prefix, group.begin)
-    row = run_block(block, x, asking=row, shared=shared, mask=mask)[:, 0]
+    row = run_block(block, x, queries=row, shared=shared, mask=mask)[:, 0]
     return torch.where(group.end[:, None] > 0, row, at_bos)
 
 
-def _causal(rows: int, prefix: int, device: torch.device) -> Tensor:
-    """Every row sees the whole prefix, itself and what stands before it: [rows, prefix + rows].
-
-    On CUDA a bias, for fused kernels (not run on a GPU so far), which a CPU would make a mask of.
-    """
-    if device.type == "cuda":
-        return causal_lower_right(rows, prefix + rows)
-    mask = torch.ones(rows, prefix + rows, dtype=torch.bool, device=device)
-    return mask.tril(diagonal=prefix)
-
-
 def _per_prompt(prefix: KeysValues, begin: Tensor) -> KeysValues:
-    """Keys and values of the U prefixes, one for every prompt; a single one is broadcast."""
+    """Return the prefix's keys and values for every prompt; a single prefix is broadcast."""
     if prefix.keys.shape[0] == 1:
         return prefix
     return KeysValues(prefix.keys[begin], prefix.values[begin])

@@ -17,7 +17,7 @@ from ..config import TrainConfig
 from ..data.loading.images import ImageSet, epoch_batches, loader
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.precision import check_precision, half_weights
-from ..models.task import MMRLTask
+from ..models.task import FrozenClasses, MMRLTask
 from ..utils.files import write_atomically
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
@@ -53,7 +53,7 @@ class Trainer:
 
     Args:
         model: on its device; its base is frozen already.
-        tokens: prompts of the classes, [C, context length].
+        tokens: prompts of the classes, [C, context length], or their `FrozenClasses`.
         images: the training images, seeded.
         config: the run's settings.
         folder: where `checkpoint.pt` and `log.jsonl` go; None keeps nothing.
@@ -69,7 +69,7 @@ class Trainer:
     def __init__(
         self,
         model: MMRLCLIP,
-        tokens: Tensor,
+        tokens: Tensor | FrozenClasses,
         images: ImageSet,
         config: TrainConfig,
         *,
@@ -90,7 +90,7 @@ class Trainer:
         self.step = TrainingStep(self.task, config, device)
         self.run_step: Step = self.step
         if cuda_graph:
-            self.run_step = GraphedStep(self.step, lambda: self.task.prompts, device)
+            self.run_step = GraphedStep(self.step, lambda: self.task.classes, device)
         self.state: dict[str, Any] = {
             "epoch": 0, "seconds": 0.0, "images": 0, "steps": 0, "skipped_steps": 0, "loss": 0.0,
         }  # fmt: skip

@@ -84,7 +84,7 @@ def test_a_mask(block):
 def test_a_subset_asks(block, asking, masked):
     mask = causal(ROWS) if masked else torch.ones(ROWS, ROWS, dtype=torch.bool)
     x = rows()
-    ours = run_block(block, x, asking=x[:, asking], mask=mask[asking])
+    ours = run_block(block, x, queries=x[:, asking], mask=mask[asking])
     close(ours, block(x, attn_mask=additive(mask))[:, asking])
 
 
@@ -93,7 +93,7 @@ def test_a_different_row_asks_in_every_sample(block):
     x, positions = rows(), torch.tensor([2, 6, 0])
     asking = x[torch.arange(BATCH), positions].unsqueeze(1)
     mask = (torch.arange(ROWS) <= positions[:, None])[:, None, None]
-    ours = run_block(block, x, asking=asking, mask=mask)[:, 0]
+    ours = run_block(block, x, queries=asking, mask=mask)[:, 0]
     close(ours, block(x, attn_mask=additive(causal(ROWS)))[torch.arange(BATCH), positions])
 
 
@@ -103,7 +103,7 @@ def test_shared_rows_stand_in_front(block, batch):
     whole = torch.cat([front.expand(BATCH, -1, -1), x], dim=1)
     ours = run_block(block, x, shared=keys_values(block, front))
     close(ours, block(whole)[:, 4:])
-    ours = run_block(block, x, asking=x[:, :2], shared=keys_values(block, front))
+    ours = run_block(block, x, queries=x[:, :2], shared=keys_values(block, front))
     close(ours, block(whole)[:, 4:6])
 
 
@@ -121,7 +121,7 @@ def test_gradients(block):
     front, x = rows(4, 1, seed=2).requires_grad_(), rows().requires_grad_()
     whole = torch.cat([front.expand(BATCH, -1, -1), x], dim=1)
     theirs = torch.autograd.grad(block(whole)[:, 4:6].square().sum(), [front, x])
-    found = run_block(block, x, asking=x[:, :2], shared=keys_values(block, front))
+    found = run_block(block, x, queries=x[:, :2], shared=keys_values(block, front))
     ours = torch.autograd.grad(found.square().sum(), [front, x])
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
@@ -139,14 +139,14 @@ def test_without_biases():
     block.attn.in_proj_bias = None
     close(run_block(block, rows()), block(rows()))
     x = rows()
-    close(run_block(block, x, asking=x[:, :1]), block(x)[:, :1])
+    close(run_block(block, x, queries=x[:, :1]), block(x)[:, :1])
 
 
 def test_in_half_precision(block):
     block = block.float()
     x = rows().float()
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        ours, theirs = run_block(block, x, asking=x[:, :2]), block(x)[:, :2]
+        ours, theirs = run_block(block, x, queries=x[:, :2]), block(x)[:, :2]
     assert ours.dtype == theirs.dtype
     torch.testing.assert_close(ours.float(), theirs.float(), rtol=0.05, atol=0.1)
 
@@ -167,7 +167,7 @@ def test_every_kind_used_above_is_supported(block):
     ],
     ids=["split", "foreign", "cosine"],
 )
-def test_what_is_not_supported_says_why(attention, reason):
+def test_unsupported_attention_has_a_reason(attention, reason):
     assert reason in block_reason(SimpleNamespace(attn=attention))
 
 
@@ -179,6 +179,6 @@ def test_norms_in_float32_inside_a_half_block():
     block = block.bfloat16()
     for norm in (block.ln_1, block.ln_2):
         norm.float()
-    ours = run_block(block, x, asking=x[:, :3])
+    ours = run_block(block, x, queries=x[:, :3])
     assert ours.dtype == torch.bfloat16
     torch.testing.assert_close(ours.float(), exact[:, :3], rtol=0.05, atol=0.15)

@@ -141,7 +141,7 @@ def test_a_wrong_number_of_token_layers_is_noticed():
         tower.with_tokens(tower.lower(IMAGES), tokens(3), 1.0)
 
 
-def test_towers_that_can(visual):
+def test_supported_towers_have_no_reason(visual):
     assert image_reason(visual) is None
 
 
@@ -167,17 +167,17 @@ class _NoProjection(torch.nn.Module):
         ),
     ],
 )
-def test_towers_that_cannot_say_why(visual, reason):
+def test_unsupported_towers_have_a_reason(visual, reason):
     assert reason in image_reason(visual())
 
 
-def test_a_tower_without_projection_says_so():
+def test_a_tower_without_projection_is_unsupported():
     visual = tiny_clip().visual
     visual.proj = None
     assert "has no projection" in image_reason(visual)
 
 
-def test_a_tower_with_foreign_attention_says_so():
+def test_a_tower_with_foreign_attention_is_unsupported():
     visual = tiny_clip().visual
     visual.transformer.resblocks[0].attn = torch.nn.MultiheadAttention(16, 2, kdim=8, vdim=8)
     assert "separate query, key and value weights" in image_reason(visual)

@@ -20,15 +20,15 @@ from open_clip.model import CLIP, CustomTextCLIP, convert_weights_to_lp
 from torch.nn import functional as F
 
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
+from open_clip_mmrl.config import as_config
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.models.image_tower import ImageTower
 from open_clip_mmrl.models.mmrl_clip import (
     FEATURES,
     MMRLCustomTextCLIP,
     MMRLPlainCLIP,
-    as_config,
-    encode_image_each,
 )
+from open_clip_mmrl.models.siblings import encode_image_each
 
 IMAGES, TOKENS = tiny_images(3), tiny_prompts([4, 7, 12, 5])
 BOTH = pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
@@ -117,16 +117,16 @@ def test_a_learner_s_start_follows_the_seed():
 @pytest.mark.parametrize(
     ("clip", "error", "words"),
     [
-        (lambda: tiny_mmrl(), ValueError, "carries representation tokens already.*base model"),
+        (lambda: tiny_mmrl(), ValueError, "has representation tokens already.*base model"),
         (
             lambda: torch.nn.Linear(2, 2),
             ValueError,
-            "a Linear cannot carry .*only open_clip's CLIP and CustomTextCLIP.*unwrapped",
+            "a Linear .*only open_clip's CLIP and CustomTextCLIP.*unwrapped",
         ),
         (
             lambda: torch.nn.DataParallel(tiny_clip()),
             ValueError,
-            "a DataParallel cannot carry.*unwrapped",
+            "a DataParallel .*unwrapped",
         ),
         (
             lambda: CoCa(
@@ -136,7 +136,7 @@ def test_a_learner_s_start_follows_the_seed():
                 tiny_model_config()["vision_cfg"],
             ),
             ValueError,
-            "a CoCa cannot carry",
+            "a CoCa does not support",
         ),
         (
             lambda: tiny_clip(vision={"layers": [1, 1, 1, 1], "image_size": 32, "width": 8}),
@@ -170,7 +170,7 @@ def test_a_learner_s_start_follows_the_seed():
         ),
     ],
 )
-def test_models_that_cannot_carry_tokens_say_why(clip, error, words):
+def test_unsupported_models_are_refused_with_the_reason(clip, error, words):
     with pytest.raises(error, match=words):
         MMRLCLIP.from_open_clip(clip(), tiny_config())
 

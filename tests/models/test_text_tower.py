@@ -9,12 +9,13 @@ from open_clip.transformer import text_global_pool
 from torch.nn.attention.bias import CausalBias
 
 from open_clip_mmrl.models import text_tower as text
+from open_clip_mmrl.models.blocks import causal_mask
 from open_clip_mmrl.models.class_prompts import length_groups
 from open_clip_mmrl.models.support import text_reason
 from open_clip_mmrl.models.text_tower import TextTower
 
 TOKENS = tiny_prompts([4, 7, 12, 3, 5])
-CAUSAL = text._causal
+CAUSAL = causal_mask
 CUSTOM = pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
 TOWERS = {
     "plain": {},
@@ -204,7 +205,7 @@ def test_the_causal_bias_of_a_gpu_changes_nothing(custom, beta):
         found.append((row, gradient))
 
     run()
-    with patch.object(text, "_causal", side_effect=bias_as_on_a_gpu) as made:
+    with patch.object(text, "causal_mask", side_effect=bias_as_on_a_gpu) as made:
         run()
     assert made.call_count >= 4
     for ours, theirs in zip(*found, strict=True):
@@ -270,7 +271,7 @@ def test_what_is_no_prompt(tokens, given):
             encode(tokens)
 
 
-def test_towers_that_can(clip):
+def test_supported_towers_have_no_reason(clip):
     assert text_reason(clip) is None
 
 
@@ -307,5 +308,5 @@ def split_attention():
         (split_attention, "separate query, key and value weights"),
     ],
 )
-def test_towers_that_cannot_say_why(clip, reason):
+def test_unsupported_towers_have_a_reason(clip, reason):
     assert reason in text_reason(clip())

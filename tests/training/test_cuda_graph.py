@@ -20,7 +20,7 @@ def graphed(trainer, recorder):
     trainer.step.optimizer = adamw(trainer.model.learner, trainer.config, on_gpu=True)
     trainer.run_step = GraphedStep(
         trainer.step,
-        lambda: trainer.task.prompts,
+        lambda: trainer.task.classes,
         torch.device("cpu"),
         warm_up=recorder.warm_up,
         record=recorder.record,

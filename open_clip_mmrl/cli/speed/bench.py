@@ -121,7 +121,7 @@ class Bench:
         images = self.images(settings.batch_size)
         labels = torch.arange(settings.batch_size, device=self.device) % len(tokens)
         if recorded:
-            step = GraphedStep(step, lambda: task.prompts, self.device)
+            step = GraphedStep(step, lambda: task.classes, self.device)
             step.notes = self.notes
         return partial(step, images, labels)
 
