@@ -1,13 +1,16 @@
 """`mmrl_auto`: both features for classes seen in training, the class feature for all others.
 
-In one classifier both kinds stand side by side: images are [sqrt(a) f_c ; sqrt(1-a) f_r], the text
-of a seen class [sqrt(a) w ; sqrt(1-a) w], of a new one [w / sqrt(a) ; 0]; the inner products are
+One classifier can hold both kinds: images are [sqrt(a) f_c ; sqrt(1-a) f_r], the text of a seen
+class [sqrt(a) w ; sqrt(1-a) w], of a new one [w / sqrt(a) ; 0]; the inner products are
 a f_c.w + (1-a) f_r.w and f_c.w. Shapes: C classes, E embedding width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,13 +20,42 @@ from torch import Tensor
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
 
+logger = logging.getLogger(__name__)
+
+Evaluate = Callable[..., dict[str, Any]]
+
+
+def choosing_features(
+    evaluate: Evaluate,
+    class_names: Callable[[Mapping[str, Any]], Sequence[str] | None] = lambda _: None,
+    *,
+    mix: bool = False,
+) -> Evaluate:
+    """Return a task's `evaluate` before which auto models choose their features.
+
+    Args:
+        evaluate: of clip_benchmark's signature.
+        class_names: reads them from the arguments; None where a task has no classes.
+        mix: whether the task can use both kinds of features in one classifier.
+    """
+    signature = inspect.signature(evaluate)
+
+    @functools.wraps(evaluate)
+    def choosing(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        given = signature.bind(*args, **kwargs).arguments
+        with chosen_features(given["model"], class_names(given), mix=mix):
+            return evaluate(*args, **kwargs)
+
+    return choosing
+
 
 def is_auto(model: Any) -> bool:
+    """Return whether a model is of the type mmrl_auto."""
     return hasattr(model, "seen_classes")
 
 
 def seen_among(model: Any, class_names: Sequence[str]) -> Tensor:
-    """Which of the classes the model's adapter was trained on, bool [C]."""
+    """Return which of the classes the model's adapter was trained on, bool [C]."""
     return torch.tensor([readable(name) in model.seen_classes for name in class_names])
 
 
@@ -31,18 +63,12 @@ def seen_among(model: Any, class_names: Sequence[str]) -> Tensor:
 def chosen_features(
     model: Any, class_names: Sequence[str] | None, *, mix: bool = False
 ) -> Iterator[None]:
-    """Let an auto model choose its features for the time of one task, and say which.
-
-    Args:
-        model: left alone where it is not of the type mmrl_auto.
-        class_names: None where a task has none: the class feature.
-        mix: whether the task can use both kinds in one classifier.
-    """
+    """Let an auto model choose its features for one task, and log which; leave others alone."""
     if not is_auto(model):
         yield
         return
     model.features, reason = _choose(model, class_names or (), mix)
-    print(f"mmrl_auto: {reason}")
+    logger.info("mmrl_auto: %s", reason)
     try:
         yield
     finally:
@@ -61,13 +87,13 @@ def _choose(model: Any, class_names: Sequence[str], mix: bool) -> tuple[str, str
     if model.config.alpha == 0:
         raise UsageError(
             f"{found}, and alpha is 0: the adapter's mix has no class feature for the others. "
-            "Choose --model_type mmrl_fused or mmrl, or score the classes apart."
+            "Choose --model_type mmrl_fused or mmrl, or score the classes separately."
         )
     return "fused", f"{found}: both features for these, the class feature for the others."
 
 
 def with_new_classes(model: Any, classifier: Tensor, class_names: Sequence[str]) -> Tensor:
-    """A classifier [2E, C] for seen classes -> the same with new classes on the class feature."""
+    """Return a classifier [2E, C] for seen classes with new classes on the class feature."""
     new = ~seen_among(model, class_names).to(classifier.device)
     width = len(classifier) // 2
     by_class = classifier[:width] / model.config.alpha  # sqrt(a) w -> w / sqrt(a)

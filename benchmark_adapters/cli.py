@@ -1,13 +1,14 @@
 """The command line: `clip-benchmark-mmrl eval | build | fewshot | export`.
 
 `eval` and `build` are clip_benchmark's own, with our model types and repairs; its parser reads
-sys.argv. Exit code 2 for what was asked wrongly, 1 for what went wrong.
+sys.argv. Exit code 2 for a usage error, 1 for other errors, 130 for Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,29 +26,36 @@ OURS = {
 }
 SKIP_BROKEN = "--skip_broken"
 EVAL_HELP = f"""\
-Beside clip_benchmark's own options:
+In addition to clip_benchmark's own options:
   --model mmrl-<base> or mmrlpp-<base>, --pretrained <adapter file>
   --model_type mmrl         the class feature: for new classes and other data sets
                mmrl_fused   both features: for the classes the adapter was trained on
                mmrl_frozen  the base model's own feature
                mmrl_auto    by the adapter's class names, class by class
-  {SKIP_BROKEN}             leave images of wds/ data sets out that cannot be read
+  {SKIP_BROKEN}             skip images of wds/ data sets that cannot be read
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit code."""
+    """Run the command line; return the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(argv[:1])
     if options.command is None:
         _parser().print_help()
         return 0
+    try:
+        return _run(options.command, argv)
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+
+
+def _run(command: str, argv: list[str]) -> int:
     from open_clip_mmrl.errors import UsageError
 
+    _show_messages()
     try:
-        if options.command in THEIRS:
-            return _clip_benchmark(argv)
-        return _own(options.command, argv[1:])
+        return _clip_benchmark(argv) if command in THEIRS else _own(command, argv[1:])
     except (ValueError, RuntimeError, OSError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
@@ -74,13 +82,13 @@ def _clip_benchmark(argv: list[str]) -> int:
             print(EVAL_HELP)
         wds_samples.set_skip_broken(SKIP_BROKEN in argv)
         argv = [word for word in argv if word != SKIP_BROKEN]
-    with as_command_line(argv):
+    with _command_line(argv):
         cli.main()
     return 0
 
 
 @contextmanager
-def as_command_line(argv: list[str]) -> Iterator[None]:
+def _command_line(argv: list[str]) -> Iterator[None]:
     before = sys.argv
     sys.argv = [PROG, *argv]
     try:
@@ -94,3 +102,17 @@ def _own(command: str, argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROG} {command}", description=OURS[command])
     module.add_arguments(parser)
     return module.main(parser.parse_args(argv))
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"warning: {text}" if record.levelno >= logging.WARNING else text
+
+
+def _show_messages() -> None:
+    from open_clip_mmrl.utils.log import show_messages
+
+    show_messages()
+    for handler in logging.getLogger(__package__).handlers:
+        handler.setFormatter(_Formatter())

@@ -1,8 +1,9 @@
-"""`--model_type`: which features of our models clip_benchmark gets to see."""
+"""`--model_type`: which features of our models clip_benchmark evaluates."""
 
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,19 +16,21 @@ from open_clip_mmrl.hub.adapter_file import is_adapter
 from open_clip_mmrl.hub.load import loading_errors, resolve_pretrained
 from open_clip_mmrl.hub.names import ModelName
 
-from .notices import warn
+logger = logging.getLogger(__name__)
+
+_create: Callable[..., tuple[Any, Any, Any]] = open_clip.create_model_and_transforms
 
 FEATURES = {
     "mmrl": "class",
     "mmrl_fused": "fused",
     "mmrl_frozen": "frozen",
-    "mmrl_auto": "class",  # until a task with class names chooses
+    "mmrl_auto": "class",  # until `auto` chooses for a task with class names
 }
 """Model type -> `model.features`."""
 
 
 def loaders() -> dict[str, Callable[..., tuple[Any, Any, Any]]]:
-    """A loading function for every model type, as clip_benchmark's TYPE2FUNC wants them."""
+    """Return a loading function for every model type, for clip_benchmark's TYPE2FUNC."""
     return {name: functools.partial(load, name) for name in FEATURES}
 
 
@@ -38,12 +41,14 @@ def load(
     cache_dir: str | None = None,
     device: Any = "cpu",
 ) -> tuple[Any, Any, Any]:
-    """The model, its transform for evaluation and its tokenizer.
+    """Return the model, its transform for evaluation and its tokenizer.
 
     Args:
         model_type: a key of `FEATURES`.
-        model_name: one of our names; with an adapter file any, for the file knows its own.
+        model_name: one of our names; with an adapter file any, since the file names its model.
         pretrained: an adapter file, or a tag or checkpoint of the base.
+        cache_dir: folder of downloaded weights; None takes open_clip's.
+        device: of the model.
 
     Raises:
         UsageError: a name, tag or file that does not exist or does not fit the model type.
@@ -52,11 +57,10 @@ def load(
     seen = _seen_classes(pretrained) if model_type == "mmrl_auto" else None
     resolve_pretrained(ModelName.parse(name), pretrained)
     with loading_errors(pretrained):
-        model, _, transform = open_clip.create_model_and_transforms(
-            name, pretrained=pretrained, cache_dir=cache_dir
-        )
+        model, _, transform = _create(name, pretrained=pretrained, cache_dir=cache_dir)
     if model_type != "mmrl_frozen" and not is_adapter(pretrained):
-        warn(f"the tokens of {name} are random: {pretrained} holds weights of its base, no adapter")
+        message = "the tokens of %s are random: %s holds weights of its base, no adapter"
+        logger.warning(message, name, pretrained)
     model.features = FEATURES[model_type]
     if seen is not None:
         model.seen_classes = seen
@@ -65,7 +69,7 @@ def load(
 
 
 def resolve_model(model_type: str, model_name: str, pretrained: str) -> str:
-    """The registered name of the model a run is about: as given, or from the adapter's header."""
+    """Return the registered name of a run's model: as given, or from the adapter's header."""
     name = ModelName.parse(model_name)
     if name.variant:
         return str(name)

@@ -1,4 +1,4 @@
-"""The seam into clip_benchmark: all that is changed in its modules stands in the table below.
+"""The seam into clip_benchmark: everything that is changed in its modules is in the table below.
 
 Written against clip_benchmark 1.6.2, whose functions look these names up when they are called.
 `register()` checks every place before it changes any; `unregister()` puts all of them back.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 CLI = "clip_benchmark.cli"
@@ -23,12 +24,12 @@ VERSION = "1.6.2"
 
 
 class Patch(NamedTuple):
-    """One name of clip_benchmark and what stands in its place."""
+    """One name of clip_benchmark and what replaces it."""
 
     module: str
     name: str
-    ours: Callable[[Any], Any]
-    """clip_benchmark's own -> what replaces it."""
+    wrap: Callable[[Any], Any]
+    """From the present object to its replacement; of several rows each wraps the one before."""
 
 
 _replaced: dict[tuple[str, str], tuple[Any, Any]] = {}
@@ -44,12 +45,13 @@ def register() -> None:
     if _replaced:
         return
     table = _patches()
-    originals = [_find(patch.module, patch.name) for patch in table]
+    own = {(patch.module, patch.name): _find(patch.module, patch.name) for patch in table}
     _add_model_types()
-    for patch, original in zip(table, originals, strict=True):
-        ours = patch.ours(original)
-        setattr(importlib.import_module(patch.module), patch.name, ours)
-        _replaced[patch.module, patch.name] = (original, ours)
+    for module, name, wrap in table:
+        holder = importlib.import_module(module)
+        ours = wrap(getattr(holder, name))
+        setattr(holder, name, ours)
+        _replaced[module, name] = (own[module, name], ours)
 
 
 def unregister() -> None:
@@ -65,39 +67,49 @@ def unregister() -> None:
 
 
 def original(module: str, name: str) -> Any:
-    """clip_benchmark's own object, registered or not."""
+    """Return clip_benchmark's own object, registered or not."""
     held = _replaced.get((module, name))
     return held[0] if held else _find(module, name)
 
 
 def _patches() -> tuple[Patch, ...]:
-    """The table. Everything slow is imported here, so that importing this package is not."""
-    from .repairs import build_table, evaluate, linear_probe, run, wds_reader, zero_shot
+    """Return the table; the docstrings of `repairs` say what is broken. Imports what is slow."""
+    from .auto import choosing_features
+    from .repairs.accuracy import accuracy
+    from .repairs.build_table import main_build
+    from .repairs.caption_counts import check_captions
+    from .repairs.linear_probe import evaluate as evaluate_probe
+    from .repairs.retrieval_recall import check_recall
+    from .repairs.run import wrap_run
+    from .repairs.run_classification import run_classification
+    from .repairs.saved_classifiers import check_classifier_files
+    from .repairs.wds_reader import build_wds_dataset
+    from .repairs.zero_shot_classifier import zero_shot_classifier
 
+    choosing_by_arguments = partial(
+        choosing_features, class_names=lambda given: given["classnames"], mix=True
+    )
+    choosing_by_data_set = partial(
+        choosing_features,
+        class_names=lambda given: getattr(given["dataloader"].dataset, "classes", None),
+    )
     return (
-        # Names results by the file name alone, so that adapters overwrite each other; writes NaN;
-        # takes retrieval shards for classification; crashes with --skip_load.
-        Patch(CLI, "run", run.wrap_run),
-        # Dies of results without metrics; orders its columns by a set.
-        Patch(CLI, "main_build", _instead(build_table.main_build)),
-        # Fails with fewer shards than workers; lambdas that spawned workers cannot take.
-        Patch(BUILDER, "build_wds_dataset", _instead(wds_reader.build_wds_dataset)),
-        # One call of the text tower per class.
-        Patch(CLASSIFICATION, "zero_shot_classifier", _instead(zero_shot.zero_shot_classifier)),
-        # Labels are never checked; a saved bfloat16 classifier cannot be used without amp.
-        Patch(CLASSIFICATION, "run_classification", _instead(zero_shot.run_classification)),
-        # float() of an array with one dimension: an error from numpy 2.4 on. Imported by name in
-        # the second module.
-        Patch(CLASSIFICATION, "accuracy", _instead(zero_shot.accuracy)),
-        Patch(PROBE, "accuracy", _instead(zero_shot.accuracy)),
-        # All tasks hand a device with an index ("cuda:1", under --distributed) to autocast, which
-        # takes it only in recent versions of PyTorch; none knows of features to choose from.
-        Patch(CLASSIFICATION, "evaluate", evaluate.wrap_classification),
-        # A recall@k beyond the data fails in topk after all the work.
-        Patch(RETRIEVAL, "evaluate", evaluate.wrap_retrieval),
-        Patch(SELECTION, "evaluate", evaluate.wrap_selection),
-        # Runs on CUDA only; a cache of features keyed by names; writes "metrics": null.
-        Patch(PROBE, "evaluate", lambda _: evaluate.wrap_probe(linear_probe.evaluate)),
+        Patch(CLI, "run", wrap_run),
+        Patch(CLI, "main_build", _instead(main_build)),
+        Patch(BUILDER, "build_wds_dataset", _instead(build_wds_dataset)),
+        Patch(CLASSIFICATION, "zero_shot_classifier", _instead(zero_shot_classifier)),
+        Patch(CLASSIFICATION, "run_classification", _instead(run_classification)),
+        Patch(CLASSIFICATION, "accuracy", _instead(accuracy)),
+        Patch(PROBE, "accuracy", _instead(accuracy)),  # imported by name there
+        Patch(CLASSIFICATION, "evaluate", check_classifier_files),
+        Patch(RETRIEVAL, "evaluate", check_recall),
+        Patch(SELECTION, "evaluate", check_captions),
+        Patch(PROBE, "evaluate", _instead(evaluate_probe)),
+        # Not repairs: models of the type mmrl_auto choose their features for each task.
+        Patch(CLASSIFICATION, "evaluate", choosing_by_arguments),
+        Patch(RETRIEVAL, "evaluate", choosing_features),
+        Patch(SELECTION, "evaluate", choosing_features),
+        Patch(PROBE, "evaluate", choosing_by_data_set),
     )
 
 
@@ -106,7 +118,7 @@ def _instead(ours: Any) -> Callable[[Any], Any]:
 
 
 def _add_model_types() -> None:
-    """In place: argparse and `load_clip` hold these very objects."""
+    """Add them in place: argparse and `load_clip` hold these very objects."""
     from . import model_types
 
     functions, names = _find(MODELS, "TYPE2FUNC"), _find(MODELS, "MODEL_TYPES")
@@ -134,8 +146,8 @@ def _find(module: str, name: str) -> Any:
             raise  # something that clip_benchmark needs
         version = importlib.metadata.version("clip-benchmark")
         raise ValueError(
-            f"clip_benchmark {version} has no {module}.{name}, where benchmark_adapters "
-            f"joins it: install clip-benchmark {VERSION}, or a later version that has it."
+            f"clip_benchmark {version} has no {module}.{name}, which benchmark_adapters "
+            f"replaces: install clip-benchmark {VERSION}, or a later version that has it."
         ) from error
 
 

@@ -1,10 +1,11 @@
-"""Any data set of `open_clip_mmrl.data` as the shards that clip_benchmark reads.
+"""`export`: any data set of `open_clip_mmrl.data` as the shards that clip_benchmark reads.
 
     python -m benchmark_adapters export --data coop:dtd --data-root ROOT --output DIR
 
 The layout is clip_benchmark's (`clip_benchmark.webdataset_builder`): train, val and test with
-`nshards.txt` and `0.tar` onwards, `classnames.txt`, `zeroshot_classification_templates.txt`. Labels
-and order are kept; the same data set gives the same bytes.
+`nshards.txt` and `0.tar`, `1.tar`, ..., then `classnames.txt` and
+`zeroshot_classification_templates.txt`. Labels and order are kept, and the same data set gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from open_clip_mmrl.utils.files import write_atomically
 from open_clip_mmrl.utils.progress import Progress
 from open_clip_mmrl.utils.text import listing
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 MAX_COUNT = 10_000
 MAX_BYTES = 1e9
 """Per shard, as in clip_benchmark's own converter."""
 
 _SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
-"""Pillow's formats that clip_benchmark reads, and what it calls them."""
+"""Pillow's formats that clip_benchmark reads, and its suffixes of them."""
 _SAVE: dict[str, dict[str, Any]] = {
     "webp": {"format": "webp", "lossless": True},
     "png": {"format": "png"},
@@ -47,7 +48,7 @@ FORMATS = ("keep", *_SAVE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+    """Add the options of the command."""
     add = parser.add_argument
     add("--data", required=True, help="a data set, as open-clip-mmrl's --data takes it")
     add("--data-root", help="folder of the coop: and clip_benchmark: data sets")
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-format",
         default="keep",
         help="keep (default): jpg, png and webp files byte for byte, anything else as png; or all "
-        "as webp (lossless), png, or jpg (with loss)",
+        "as webp (lossless), png, or jpg (lossy)",
     )
     add("--max-count", type=int, default=MAX_COUNT, help=f"images per shard ({MAX_COUNT:,})")
     add("--template", help='the prompt, {} for the class name: "a photo of a {}."')
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the command; errors are `open_clip_mmrl`'s own."""
+    """Run the command; return the exit code."""
     refuse_existing(Path(args.output))
     data = load_data(args.data, data_root=args.data_root, template=args.template)
     shards = export(
@@ -74,9 +75,9 @@ def main(args: argparse.Namespace) -> int:
         max_count=args.max_count,
         quiet=args.quiet,
     )
-    for part, count in shards.items():
-        images = len(getattr(data, part))
-        print(f"{part}: {images:,} images in {count} shard{'' if count == 1 else 's'}")
+    for split, count in shards.items():
+        images = len(getattr(data, split))
+        print(f"{split}: {images:,} images in {count} shard{'' if count == 1 else 's'}")
     print(f"{data.num_classes} classes, prompt {data.template!r}: {args.output}")
     return 0
 
@@ -89,20 +90,21 @@ def export(
     max_count: int = MAX_COUNT,
     quiet: bool = False,
 ) -> dict[str, int]:
-    """Write a data set whole or not at all; returns the number of shards of every part written.
+    """Write a data set whole or not at all; return the number of shards of every split.
 
     Args:
-        data: parts that are empty are left out.
+        data: splits that are empty are left out.
         output: a folder that does not exist yet.
         image_format: "keep" copies files that clip_benchmark can read byte for byte, and writes
-            others as PNG; "webp" and "png" are without loss, "jpg" is not. Images that are in the
-            format asked for are always copied.
+            others as PNG; "webp" and "png" are lossless, "jpg" is not. Images that are in the
+            given format are always copied.
         max_count: images per shard.
+        quiet: show no progress bar.
 
     Raises:
         UsageError: the folder exists, or an option has no such value.
-        ValueError: images that cannot be read (named), no images at all, or a class name that
-            a line of `classnames.txt` cannot hold.
+        ValueError: images that cannot be read (with their names), no images at all, or a class
+            name that does not fit into a line of `classnames.txt`.
     """
     output = Path(output)
     refuse_existing(output)
@@ -110,8 +112,8 @@ def export(
         raise UsageError(f"image format is {image_format!r}; it has to be one of {FORMATS}.")
     if max_count < 1:
         raise UsageError(f"max count is {max_count}; a shard holds 1 image or more.")
-    parts = {part: getattr(data, part) for part in PARTS if getattr(data, part)}
-    if not parts:
+    splits = {split: getattr(data, split) for split in SPLITS if getattr(data, split)}
+    if not splits:
         raise ValueError(f"{data.spec} has no images to export.")
     texts = {
         "classnames.txt": [readable(name) for name in data.class_names],
@@ -119,12 +121,15 @@ def export(
     }
     for lines in texts.values():
         _require_lines(data.spec, lines)
-    shards, total = {}, sum(map(len, parts.values()))
-    with _appearing(output) as folder, Progress("exporting", total, quiet=quiet) as progress:
+    shards, total = {}, sum(map(len, splits.values()))
+    with (
+        _renamed_at_the_end(output) as folder,
+        Progress("exporting", total, quiet=quiet) as progress,
+    ):
         unreadable: list[str] = []
-        for part, examples in parts.items():
+        for split, examples in splits.items():
             encoded = _encoded(examples, image_format, unreadable, progress)
-            shards[part] = _write_shards(folder / part, encoded, max_count)
+            shards[split] = _write_shards(folder / split, encoded, max_count)
         if unreadable:
             raise ValueError(
                 f"{len(unreadable)} of {total} images cannot be exported; nothing was written: "
@@ -137,7 +142,7 @@ def export(
 
 
 def refuse_existing(output: Path) -> None:
-    """UsageError where there is something already: an export never mixes with another."""
+    """Raise UsageError if the folder exists: an export never mixes with another."""
     if output.exists():
         raise UsageError(f"output {output} exists already; give a folder that does not, or move it")
 
@@ -145,25 +150,25 @@ def refuse_existing(output: Path) -> None:
 def _encoded(
     examples: tuple[Example, ...], image_format: str, unreadable: list[str], progress: Progress
 ) -> Iterator[tuple[str, bytes, int]]:
-    """(suffix, bytes, label) of every image; what is wrong with the others is collected."""
+    """Yield (suffix, bytes, label) of every image; collect what is wrong with the others."""
     for example in examples:
         try:
             suffix, content = encode(example, image_format)
         except ValueError as error:
             unreadable.append(str(error))
         else:
-            if not unreadable:  # nothing will appear any more: only look for the others
+            if not unreadable:  # else nothing is written, only more unreadable ones are found
                 yield suffix, content, int(example.label)
         progress.advance(1, images=1)
 
 
 def encode(example: Example, image_format: str = "keep") -> tuple[str, bytes]:
-    """The suffix and the content of one image in a shard.
+    """Return the suffix and the content of one image in a shard.
 
     Every image is decoded once, so that a damaged one is found here and not in a long run.
 
     Raises:
-        ValueError: it cannot be read, or not be written in this format; the message names it.
+        ValueError: it cannot be read, or not be written in this format.
     """
     decoded = read_image(example)
     content = _file_content(example)
@@ -173,30 +178,30 @@ def encode(example: Example, image_format: str = "keep") -> tuple[str, bytes]:
         if suffix and image_format in ("keep", suffix):
             return suffix, content
     if isinstance(example.image, np.ndarray) and example.image.ndim == 2:
-        decoded = Image.fromarray(example.image)  # grey in one channel: the same pixels, smaller
+        decoded = Image.fromarray(example.image)  # gray in one channel: the same pixels, smaller
     suffix = "png" if image_format == "keep" else image_format
     stream = io.BytesIO()
     try:
         decoded.save(stream, **_SAVE[suffix])
-    except (ValueError, OSError) as error:  # WebP ends at 16,383 pixels a side
+    except (ValueError, OSError) as error:  # WebP has at most 16,383 pixels a side
         raise ValueError(f"{example.image} cannot be written as {suffix} ({error})") from error
     return suffix, stream.getvalue()
 
 
 def _file_content(example: Example) -> bytes | None:
-    """The image's file as it lies on the disk or in a shard; None where there are pixels only."""
+    """Return the image's file as it is on disk or in a shard; None where there are only pixels."""
     image = example.image
     if isinstance(image, Path):
         return image.read_bytes()
     if isinstance(image, ShardImage):
-        with open(image.shard, "rb") as shard:
+        with Path(image.shard).open("rb") as shard:
             shard.seek(image.offset)
             return shard.read(image.size)
     return None
 
 
 def _write_shards(folder: Path, encoded: Iterator[tuple[str, bytes, int]], max_count: int) -> int:
-    """The shards of one part and `nshards.txt`; returns how many there are."""
+    """Write the shards of one split and `nshards.txt`; return the number of shards."""
     folder.mkdir()
     with webdataset.ShardWriter(
         str(folder / "%d.tar"), maxcount=max_count, maxsize=MAX_BYTES, verbose=0, mtime=0
@@ -209,8 +214,8 @@ def _write_shards(folder: Path, encoded: Iterator[tuple[str, bytes, int]], max_c
 
 
 @contextmanager
-def _appearing(output: Path) -> Iterator[Path]:
-    """A hidden folder beside `output` that takes its name at the end, or goes away."""
+def _renamed_at_the_end(output: Path) -> Iterator[Path]:
+    """Yield a hidden folder next to `output`; at the end rename it, after an error remove it."""
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
     try:
@@ -226,7 +231,7 @@ def _appearing(output: Path) -> Iterator[Path]:
 
 
 def _require_lines(spec: str, lines: list[str]) -> None:
-    """clip_benchmark reads one name per line and strips it: nothing may be lost by that."""
+    """Check that nothing is lost when clip_benchmark reads one name per line and strips it."""
     broken = [line for line in lines if line.splitlines() != [line] or line.strip() != line]
     if broken:
         raise ValueError(

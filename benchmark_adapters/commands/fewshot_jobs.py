@@ -29,9 +29,9 @@ from open_clip_mmrl.models.mmrl_clip import MMRLCLIP
 from open_clip_mmrl.utils.devices import pick_device
 from open_clip_mmrl.utils.files import json_bytes
 
-from ..cli import as_command_line
-from ..repairs.result_files import strict
-from ..repairs.zero_shot import metrics
+from ..cli import _command_line as as_command_line
+from ..repairs.accuracy import metrics
+from ..repairs.result_json import strict
 from .comparison import Comparison, Job
 
 RUNS = "runs"

@@ -1,4 +1,10 @@
-"""`build`: result files of many runs into one CSV table."""
+"""`build`: one result without metrics ends it, and the columns change from call to call.
+
+clip_benchmark 1.6.2 reads every JSON file as a result: one with `"metrics": null`, which its linear
+probe writes, or any other JSON file in the folder ends `build` with a TypeError or KeyError. Its
+columns are a set, ordered by the hash seed of the process. To see the first: its `main_build` on a
+file with `"metrics": null`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import argparse
 import csv
 import io
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +21,10 @@ from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.utils.files import write_atomically
 from open_clip_mmrl.utils.text import listing
 
-from ..notices import warn
+logger = logging.getLogger(__name__)
 
 FIRST = ("model_fullname", "model", "pretrained", "dataset", "task", "method", "shots", "seed")
-"""Columns in front, where any result has them; behind them the metrics, then all else, sorted."""
+"""The first columns, where any result has them; then the metrics, then the others, sorted."""
 
 
 def main_build(args: argparse.Namespace) -> None:
@@ -32,7 +39,7 @@ def main_build(args: argparse.Namespace) -> None:
         try:
             results.append(read_result(path))
         except ValueError as error:
-            warn(f"{path} is left out: {error}")
+            logger.warning("%s is left out: %s", path, error)
     if not results:
         raise ValueError(
             f"there are no results in {listing(args.files)}: {args.output} not written."
@@ -41,7 +48,7 @@ def main_build(args: argparse.Namespace) -> None:
 
 
 def result_files(paths: Iterable[str]) -> Iterator[Path]:
-    """Files as given, and the *.json of folders, by name."""
+    """Yield files as given, and the *.json of folders, by name."""
     for path in map(Path, paths):
         if not path.exists():
             raise UsageError(f"there is no result file or folder {path}.")
@@ -49,7 +56,7 @@ def result_files(paths: Iterable[str]) -> Iterator[Path]:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """The content of a result file; ValueError where it is none."""
+    """Return the content of a result file; raise ValueError where it is none."""
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -62,7 +69,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def table(results: Iterable[dict[str, Any]]) -> str:
-    """One line per result, as CSV; a cell that holds a list or a dict has its JSON."""
+    """Return one line per result, as CSV; a list or a dict in a cell is written as JSON."""
     rows, metrics, rest = [], set(), set()
     for result in results:
         top = {key: value for key, value in result.items() if key != "metrics"}

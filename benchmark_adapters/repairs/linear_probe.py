@@ -1,7 +1,12 @@
-"""clip_benchmark's linear probe on any device: the same method and the same random draws.
+"""The linear probe: on CUDA only, and no metrics where a class has too few images.
 
-`evaluate` takes the place of the function of that name in clip_benchmark.metrics.linear_probe
-(1.6.2), which runs on CUDA only. Method: AdamW on one linear layer with cross-entropy and a cosine
+clip_benchmark 1.6.2 asserts `device == "cuda"`, which also excludes "cuda:1", and returns None
+after "insufficient data for this eval". To see them: call its `linear_probe.evaluate` with
+`device="cpu"`, or with a `fewshot_k` that is larger than the smallest class. It also trains again
+for weight decays that it has tried, and its shots depend on how many random numbers the features
+took; here both depend on the seed alone. Its features are repaired by `feature_cache`.
+
+The same method and the same draws: AdamW on one linear layer with cross-entropy and a cosine
 schedule; with validation images a search for the weight decay, coarse to fine (after appendix A.3
 of the CLIP paper).
 
@@ -24,13 +29,13 @@ import torch
 from sklearn.metrics import classification_report
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
 from open_clip_mmrl.errors import UsageError
 
+from .accuracy import accuracy, metrics
 from .feature_cache import Features, FeatureStore
-from .zero_shot import accuracy, metrics
 
 WEIGHT_DECAYS = tuple(np.logspace(-6, 2, 97).tolist())
 _COARSE, _SPANS = 16, (8, 4, 2, 1)  # steps between the first candidates, and of each refinement
@@ -50,10 +55,10 @@ class Recipe:
 
 
 def check_val_proportion(dataset: str, proportion: float | None) -> None:
-    """Whether clip_benchmark can split validation images off this data set's training images.
+    """Check that clip_benchmark can split validation images off this data set's training images.
 
     Raises:
-        UsageError: the data set is a stream, which cannot be split, or there is no such share.
+        UsageError: the data set is a stream, which cannot be split, or the share is not in 0..1.
     """
     if proportion is None:
         return
@@ -84,16 +89,26 @@ def evaluate(
     amp: bool = True,
     verbose: bool = False,
 ) -> dict[str, Any]:
-    """Accuracies of a linear classifier of the model's image features.
+    """Return accuracies of a linear classifier of the model's image features.
 
     Args:
-        train_dataloader, dataloader, val_dataloader: of (images, class labels); `dataloader` is
-            the one that is scored. Data sets may be streams.
+        model: with `encode_image`.
+        train_dataloader: batches of images and class labels to train on. May be a stream, as the
+            other two.
+        dataloader: batches to score.
         fewshot_k: training images per class, drawn by `seed` alone; below 0 for all.
         batch_size: of the probe's training.
-        num_workers: not looked at: features fit into memory.
-        model_id: with the kind of features, the folder below `feature_root` they are kept in.
+        num_workers: not used, since features fit into memory.
+        lr: initial learning rate of the probe.
+        epochs: of the probe's training.
+        model_id: with the kind of features, the name of their folder below `feature_root`.
+        seed: of the drawn images, the initial layer and the order of images.
+        feature_root: folder in which features are kept.
+        device: of the model.
+        val_dataloader: batches on which the weight decay is chosen; without, it is 0.
+        normalize: scale features to unit length.
         amp: for the model; the probe itself is trained in float32.
+        verbose: show progress, and print a report.
 
     Returns:
         clip_benchmark's: lp_acc1, lp_acc5 (NaN with fewer than five classes) and
@@ -103,6 +118,7 @@ def evaluate(
         ValueError: a class with fewer than `fewshot_k` images, no images, targets that are no
             class labels, or a number that makes no sense.
     """
+    del num_workers
     for name, value in {"fewshot_epochs": epochs, "batch_size": batch_size}.items():
         if value < 1:
             raise UsageError(f"--{name} is {value}; give 1 or more.")
@@ -128,7 +144,7 @@ def evaluate(
     if val is not None:
         weight_decay = search(train, val, recipe, verbose)
         if fewshot_k < 0:
-            # With a few shots it would be training on more images than were asked for.
+            # With a few shots this would be training on more images than `fewshot_k`.
             train = Features(*(torch.cat(pair) for pair in zip(train, val, strict=True)))
     logits = _logits(fit(train, weight_decay, recipe), test)
     if verbose:
@@ -145,7 +161,7 @@ def evaluate(
 
 
 def _folder(model_id: str, kind: str | None) -> str:
-    """A name of its own for every kind of features; long ones (of paths) are cut to a hash."""
+    """Return a name for every kind of features; long ones (of paths) end in a hash."""
     name = model_id if kind is None else f"{model_id}-{kind}"
     if len(name) <= 200:
         return name
@@ -153,7 +169,7 @@ def _folder(model_id: str, kind: str | None) -> str:
 
 
 def draw(labels: Tensor, shots: int, seed: int, *, tested: Tensor) -> Tensor:
-    """Rows of `shots` images of every class, or of all (below 0), in a random order.
+    """Draw the rows of `shots` images of every class, or of all (below 0), in a random order.
 
     Raises:
         ValueError: a class of `labels` or `tested` has fewer.
@@ -177,7 +193,7 @@ def draw(labels: Tensor, shots: int, seed: int, *, tested: Tensor) -> Tensor:
 
 
 def search(train: Features, val: Features, recipe: Recipe, verbose: bool = False) -> float:
-    """The weight decay, one of `WEIGHT_DECAYS`, that is best on the validation images."""
+    """Return the one of `WEIGHT_DECAYS` that is best on the validation images."""
     most = len(WEIGHT_DECAYS[::_COARSE]) + 2 * len(_SPANS)
     with tqdm(total=most, desc="weight decay", leave=False, disable=not verbose) as bar:
 
@@ -190,10 +206,9 @@ def search(train: Features, val: Features, recipe: Recipe, verbose: bool = False
 
 
 def peak(value: Callable[[int], float], count: int) -> int:
-    """The best of every 16th index, then of its neighbours at ever smaller distances.
+    """Return the best of every 16th index, then of its neighbors at smaller and smaller distances.
 
-    Of equal ones it is the first. Each index is tried once: what clip_benchmark trains again in
-    every round gives the same again.
+    The first of equal ones. Each index is tried once: training it again would give the same.
     """
     found: dict[int, float] = {}
 
@@ -210,15 +225,16 @@ def peak(value: Callable[[int], float], count: int) -> int:
 
 
 def fit(train: Features, weight_decay: float, recipe: Recipe) -> nn.Linear:
-    """A linear layer from E to C, trained; the same every time."""
+    """Train a linear layer from E to C; the same every time."""
     torch.manual_seed(recipe.seed)  # the layer's start and the order of the images
     classifier = nn.Linear(train.values.shape[1], recipe.classes).to(recipe.device)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=recipe.lr, weight_decay=weight_decay)
     values, labels = train.values.to(recipe.device), train.labels.to(recipe.device)
-    # Of row numbers: the features themselves stay where they are.
-    batches = DataLoader(range(len(labels)), batch_size=recipe.batch_size, shuffle=True)
+    # Of row numbers: the features themselves stay on the device.
+    row_numbers = TensorDataset(torch.arange(len(labels)))
+    batches = DataLoader(row_numbers, batch_size=recipe.batch_size, shuffle=True)
     steps = recipe.epochs * len(batches)
-    for step, rows in enumerate(chain.from_iterable(repeat(batches, recipe.epochs))):
+    for step, (rows,) in enumerate(chain.from_iterable(repeat(batches, recipe.epochs))):
         optimizer.param_groups[0]["lr"] = 0.5 * (1 + math.cos(math.pi * step / steps)) * recipe.lr
         rows = rows.to(recipe.device)
         optimizer.zero_grad()

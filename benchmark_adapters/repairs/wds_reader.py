@@ -1,17 +1,28 @@
-"""clip_benchmark's webdataset reader (`wds/NAME`) anew: the same images, and errors one can read.
+"""Shards (`wds/NAME`): fewer than workers are an error, and damaged ones pass for whole.
 
-`build_wds_dataset` takes the place of the function of that name in
-clip_benchmark.datasets.builder (1.6.2, with webdataset 1.0.2). What it cures is marked "Cure",
-here and in `samples`.
+clip_benchmark 1.6.2 with webdataset 1.0.2, item by item:
+
+- Fewer shards than workers (4 by default) are an error.
+- The pipeline has lambdas, which workers started by spawn or forkserver cannot receive (the default
+  of Python 3.14).
+- A tar that ends, or has a damaged header, between two files is read as a whole one.
+- With too small a number in nshards.txt images are dropped; a missing shard is found late, in a
+  worker, by an error that does not name it.
+- In `--wds_cache_dir`, which has to exist, the first shard of every split and data set has the name
+  "0.tar": the one that was read first is read for all.
+- A path is cut at "#" and "?", as a URL would be; and there is a warning about `shardshuffle`.
+
+To see the first: its `build_wds_dataset` in a DataLoader with more workers than shards. Samples are
+repaired by `wds_samples`. The images and their order are the same.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -34,41 +45,38 @@ def build_wds_dataset(
     data_dir: str = "root",
     cache_dir: str | None = None,
 ) -> Shards:
-    """The images of one split below `data_dir`, a folder or a URL, in the order of the shards.
+    """Return the images of one split, in the order of the shards.
 
     Each is (transform(RGB image), target): the label of a classification set, zeros and ones [C]
     of a multi-label set, a list of captions of a retrieval set.
 
     Args:
-        dataset_name: not looked at; it has its place in clip_benchmark's call.
+        dataset_name: not used; clip_benchmark passes it.
+        transform: applied to the RGB image; None leaves it as it is.
+        split: folder of the shards below `data_dir`.
+        data_dir: a folder or a URL.
         cache_dir: a folder in which shards from a URL are kept; without, they are not.
 
     Raises:
         ValueError: what `read_layout` and `shard_urls` find wrong, or a `cache_dir` that cannot
-            be made. While images are read: a shard that is not whole or holds nothing, a sample
-            without its members, a broken image, a target that does not fit the class names.
+            be created. While images are read: a shard that is cut off or empty, a sample without
+            its members, a broken image, a target that does not fit the class names.
     """
+    del dataset_name
     layout = read_layout(data_dir)
-    # Cure: a missing shard was found late, deep inside a worker, and with too small a number in
-    # nshards.txt images were dropped silently. This compares them before anything is read.
     urls = shard_urls(layout, split)
     if cache_dir:
         try:
-            os.makedirs(cache_dir, exist_ok=True)  # Cure: a cache folder had to exist
+            Path(cache_dir).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot make cache folder {cache_dir}: {error.strerror}") from error
     read = ReadSample(transform, layout.kind, layout.class_names)
     return Shards(urls, cache_dir or None, read, layout.templates)
 
 
+# pyrefly: ignore[inconsistent-inheritance]  (webdataset's own WebDataset inherits the same two)
 class Shards(DataPipeline, FluidInterface):
-    """A webdataset pipeline with the `classes` and `templates` that clip_benchmark looks for.
-
-    Its stages are put together here instead of by `webdataset.WebDataset`:
-    Cure: its check for emptiness in every worker made fewer shards than workers an error.
-    Cure: its warning about `shardshuffle`; shards are never shuffled.
-    Cure: lambdas, which do not reach workers started by spawn or forkserver.
-    """
+    """A webdataset pipeline with the `classes` and `templates` that clip_benchmark uses."""
 
     def __init__(
         self,
@@ -85,7 +93,7 @@ class Shards(DataPipeline, FluidInterface):
 
     @property
     def classes(self) -> list[str] | None:
-        """Names by label; clip_benchmark replaces them by those of --custom_classname_file."""
+        """Return names by label; clip_benchmark sets those of --custom_classname_file."""
         return self.read.classes
 
     @classes.setter
@@ -94,7 +102,7 @@ class Shards(DataPipeline, FluidInterface):
 
 
 def _samples(cache_dir: str | None, sources: Iterable[dict]) -> Iterator[dict]:
-    """Shards, each {"url": ...}, to samples as `ReadSample` takes them."""
+    """Yield the samples of shards, each {"url": ...}, as `ReadSample` takes them."""
     for source in sources:
         url, count = source["url"], 0
         stream = _open(url, cache_dir)
@@ -103,7 +111,7 @@ def _samples(cache_dir: str | None, sources: Iterable[dict]) -> Iterator[dict]:
                 for sample in group_by_keys(_members(url, stream)):
                     count += 1
                     yield sample
-        except Exception as error:  # Cure: what tarfile, network or disk say names no shard
+        except Exception as error:  # of tarfile, network or disk, without the name of the shard
             if not isinstance(error, OSError):
                 error.args = error.args[:1]  # webdataset adds its stream to them
             reason = plain_message(error)
@@ -114,35 +122,31 @@ def _samples(cache_dir: str | None, sources: Iterable[dict]) -> Iterator[dict]:
 
 def _open(url: str, cache_dir: str | None) -> BinaryIO:
     if not is_url(url):
-        return open(url, "rb")  # Cure: a path was cut at "#" and "?", as a URL would be
+        return Path(url).open("rb")
     if cache_dir is None:
         return open_shard(url)
-    # Cure: the name in the cache was "0.tar" for the first shard of every split and data set, so
-    # whichever came first was read for all.
-    return open(fetch_shard(url, folder=cache_dir, quiet=True), "rb")
-
-
-class _Header(tarfile.TarInfo):
-    """Tells its tar when the closing mark is met."""
-
-    @classmethod
-    def fromtarfile(cls, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        try:
-            return super().fromtarfile(tar)
-        except tarfile.EOFHeaderError:
-            tar.complete = True
-            raise
+    return Path(fetch_shard(url, folder=cache_dir, quiet=True)).open("rb")
 
 
 def _members(url: str, stream: BinaryIO) -> Iterator[dict]:
-    """The files in a tar, as webdataset's `group_by_keys` takes them."""
-    with tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Header) as tar:
+    """Yield the files in a tar, as webdataset's `group_by_keys` takes them."""
+    complete = False
+
+    class Header(tarfile.TarInfo):
+        """Notices the closing mark, a block of zeros, which `tarfile` does not require."""
+
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
+            nonlocal complete
+            complete = complete or buf == bytes(512)
+            return super().frombuf(buf, encoding, errors)
+
+    reader: Any = tarfile.open(fileobj=stream, mode="r|*", tarinfo=Header)  # noqa: SIM115
+    with reader as tar:
         while (member := tar.next()) is not None:
             if member.isreg() and not re.match(r"__[^/]*__($|/)", member.name):
                 data = tar.extractfile(member).read()
                 yield {"fname": member.name, "data": data, "__url__": url}
-            tar.members.clear()  # nobody goes back to it
-        # Cure: a tar that breaks off between two files, or has a damaged header there, was taken
-        # for a whole one.
-        if not getattr(tar, "complete", False):
-            raise tarfile.ReadError("it breaks off, or is damaged, before its end")
+            tar.members.clear()  # or they would add up in memory
+        if not complete:
+            raise tarfile.ReadError("it ends, or is damaged, before its closing mark")

@@ -1,4 +1,9 @@
-"""One sample of a shard, from bytes to (image, target); part of what `shards` repairs.
+"""Samples of shards: broken images are not named, labels not checked, pickles loaded.
+
+clip_benchmark 1.6.2 with webdataset 1.0.2: a broken image ends the evaluation in an error of Pillow
+without its file; a label beyond the class names counts as wrong; and
+every member of a sample is decoded, so that a `.pyd` or `.pickle` in it is unpickled. To see the
+second: its `build_wds_dataset` yields a label of 77 from a folder with 10 class names.
 
 A sample is a dict: bytes by extension, with "__key__" and "__url__", the name and the shard.
 """
@@ -17,18 +22,18 @@ from open_clip_mmrl.data.shards.index import IMAGES
 from open_clip_mmrl.utils.text import listing
 
 _broken = None
-"""Counter of the broken images left out, shared with workers; None: they are errors."""
+"""Counter of skipped broken images, shared with workers; None where these are errors."""
 
 
 def set_skip_broken(skip: bool) -> None:
-    """Whether the sets built from here on leave broken images out; they are counted from 0."""
+    """Set whether data sets built from now on skip broken images, counted from 0."""
     global _broken
-    # A lock of the spawn context also works in forked workers, one of fork not in spawned ones.
+    # A lock of the spawn context also works in forked workers, but not the other way round.
     _broken = multiprocessing.get_context("spawn").Value("q", 0) if skip else None
 
 
 def skipped() -> int:
-    """How many broken images all workers have left out since `set_skip_broken(True)`.
+    """Return how many broken images all workers skipped since `set_skip_broken(True)`.
 
     An image counts each time it is read.
     """
@@ -36,10 +41,7 @@ def skipped() -> int:
 
 
 class ReadSample:
-    """The last stage of the pipeline.
-
-    Cure: webdataset decodes every member of a sample, and unpickles those called .pyd or .pickle;
-    this reads the two it needs.
+    """The last stage of the pipeline; decodes the two members that it needs.
 
     Args:
         transform: applied to the RGB image; None leaves it as it is.
@@ -59,7 +61,7 @@ class ReadSample:
         self.broken = _broken  # with the pipeline into its workers
 
     def stream(self, samples: Iterable[dict]) -> Iterator[tuple[Any, Any]]:
-        """Every sample, less broken images where they are left out."""
+        """Yield (image, target) of every sample, without broken images if these are skipped."""
         for sample in samples:
             target, image = self._target(sample), self._image(sample)
             if image is not None:
@@ -67,7 +69,7 @@ class ReadSample:
 
     def _target(self, sample: dict) -> int | np.ndarray | list[str]:
         data = sample[_first(sample, [self.extension])]
-        try:  # Cure: a label beyond the class names was counted as an image not recognised
+        try:
             return self.decode(data, None if self.classes is None else len(self.classes))
         except ValueError as error:
             raise ValueError(
@@ -79,7 +81,7 @@ class ReadSample:
         try:
             with Image.open(io.BytesIO(sample[extension])) as image:
                 return image.convert("RGB")
-        except Exception as error:  # Cure: what Pillow raises is of many types, and names no image
+        except Exception as error:  # Pillow raises errors of many types
             if self.broken is not None:
                 with self.broken.get_lock():
                     self.broken.value += 1
@@ -131,7 +133,7 @@ _TARGETS = {
 
 
 def _first(sample: dict, extensions: Sequence[str]) -> str:
-    """The first of `extensions` that the sample has."""
+    """Return the first of `extensions` that the sample has."""
     for extension in extensions:
         if extension in sample:
             return extension
@@ -145,9 +147,9 @@ def _place(sample: dict) -> str:
 
 
 def plain_message(error: BaseException) -> str:
-    """What an error says, in one line; of one in a DataLoader's worker only what was raised there.
+    """Return an error's message in one line.
 
-    The DataLoader puts the worker's whole traceback into its message; the last line is the error.
+    A DataLoader puts the worker's whole traceback into its message; the last line is the error.
     """
     message = str(error).strip()
     if " in DataLoader worker process " in message:

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import open_clip
 import pytest
 
 import benchmark_adapters
-from helpers.shard_sets import DIGITS, single_label, write_adapter
+from helpers.shard_sets import DIGITS, OURS, single_label, write_adapter
+from open_clip_mmrl.assets import MODEL_NAME, TAG
 
 
 @pytest.fixture
@@ -30,3 +32,23 @@ def adapter(tmp_path_factory) -> Path:
 def half_adapter(tmp_path_factory) -> Path:
     """An adapter that has seen zero to four."""
     return write_adapter(tmp_path_factory.mktemp("half") / "adapter.safetensors", DIGITS[:5])
+
+
+@pytest.fixture(scope="session")
+def clip_tokenizer():
+    return open_clip.get_tokenizer(MODEL_NAME)
+
+
+@pytest.fixture(scope="session")
+def stock_clip():
+    return open_clip.create_model(MODEL_NAME, TAG).eval()
+
+
+@pytest.fixture(scope="session", params=["stock", "class", "fused", "frozen"])
+def clip_model(request, stock_clip, adapter):
+    """The stock model, and ours with every kind of features."""
+    if request.param == "stock":
+        return stock_clip
+    model = open_clip.create_model(OURS, str(adapter)).eval()
+    model.features = request.param
+    return model

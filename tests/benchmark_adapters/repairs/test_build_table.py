@@ -5,7 +5,9 @@ import csv
 import json
 
 import pytest
+from helpers.upstream import still_broken
 
+from benchmark_adapters import seam
 from benchmark_adapters.repairs.build_table import main_build
 from open_clip_mmrl.errors import UsageError
 
@@ -64,7 +66,7 @@ def test_columns_that_no_result_has_are_left_out(build):
     assert columns[5:] == ["acc1", "acc5", "language"]
 
 
-def test_what_is_no_result_is_named_and_left_out(build, capsys):
+def test_what_is_no_result_is_named_and_left_out(build, caplog):
     bad = {
         "b.json": result(metrics=None),
         "c.json": "{",
@@ -72,9 +74,9 @@ def test_what_is_no_result_is_named_and_left_out(build, capsys):
         "e.json": {"model": "x", "metrics": {}},
     }
     _, rows = build({"a.json": result(), **bad})
-    said = capsys.readouterr().err.splitlines()
+    said = caplog.messages
     assert len(rows) == 1 and len(said) == 4
-    assert all(line.startswith("warning: ") and "is left out: " in line for line in said)
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
     assert "b.json is left out: it has no metrics but null" in said[0]
     assert "c.json is left out: no JSON (" in said[1]
     assert "d.json is left out: no result: it lacks model, pretrained or metrics" in said[2]
@@ -90,3 +92,11 @@ def test_nothing_left_is_an_error(build, tmp_path):
 def test_a_file_that_is_not_there(build):
     with pytest.raises(UsageError, match=r"no result file or folder .*gone\.json"):
         build({"a.json": result()}, "a.json", "gone.json")
+
+
+def test_clip_benchmark_fails_on_a_result_without_metrics(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(result(metrics=None)))
+    args = argparse.Namespace(files=[str(path)], output=str(tmp_path / "all.csv"))
+    with still_broken("build_table", TypeError, "'NoneType' object is not iterable"):
+        seam.original(seam.CLI, "main_build")(args)

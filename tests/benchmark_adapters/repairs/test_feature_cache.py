@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from helpers.benchmark_shards import sample, write_set
+from helpers.upstream import still_broken
 from safetensors import safe_open
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
+from benchmark_adapters import seam
 from benchmark_adapters.repairs import wds_reader
 from benchmark_adapters.repairs.feature_cache import FeatureStore, data_digest, model_digest
 
@@ -64,13 +66,13 @@ def test_half_precision(tmp_path):
     torch.testing.assert_close(half, exact, rtol=0, atol=0.02)
 
 
-def test_they_are_computed_once(tmp_path, capsys):
+def test_they_are_computed_once(tmp_path, caplog):
     model = Tower()
     first = store(tmp_path, model).features("train", loader())
     again = store(tmp_path, Tower()).features("train", loader())
     assert torch.equal(first.values, again.values) and torch.equal(first.labels, again.labels)
     assert model.seen == 20
-    assert capsys.readouterr() == ("", "")
+    assert not caplog.messages
     store(tmp_path, model).features("val", loader())  # another split
     assert model.seen == 40
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -119,19 +121,21 @@ def with_activation(act):
         ({"normalize": False, "amp": True}, "other normalize, precision"),
     ],
 )
-def test_they_are_made_anew_when_something_has_changed(tmp_path, capsys, change, words):
+def test_they_are_computed_again_after_a_change(tmp_path, caplog, change, words):
+    caplog.set_level("INFO", "benchmark_adapters")
     store(tmp_path, Tower()).features("train", loader())
     model, data = change.pop("model", Tower)(), change.pop("data", images)()
     found = store(tmp_path, model, **change).features("train", loader(data))
-    assert capsys.readouterr().err == f"{tmp_path}/train.safetensors is made anew: {words}\n"
+    assert caplog.messages == [f"{tmp_path}/train.safetensors is computed again: {words}"]
     assert model.seen == len(data)
     fresh = store(tmp_path / "new", model, **change).features("train", loader(data))
     assert torch.equal(found.values, fresh.values)
     store(tmp_path, model, **change).features("train", loader(data))
-    assert capsys.readouterr().err == ""
+    assert len(caplog.messages) == 1
 
 
-def test_a_damaged_file_is_made_anew(tmp_path, capsys):
+def test_a_damaged_file_is_replaced(tmp_path, caplog):
+    caplog.set_level("INFO", "benchmark_adapters")
     path = tmp_path / "train.safetensors"
     expected = store(tmp_path, Tower()).features("train", loader())
     content = path.read_bytes()
@@ -139,7 +143,7 @@ def test_a_damaged_file_is_made_anew(tmp_path, capsys):
         path.write_bytes(damaged)
         found = store(tmp_path, Tower()).features("train", loader())
         assert torch.equal(found.values, expected.values)
-        assert "is made anew: other content than features" in capsys.readouterr().err
+        assert caplog.messages.pop().endswith("is computed again: other content than features")
 
 
 # Data sets.
@@ -159,8 +163,9 @@ def read(root):
 
 
 @pytest.mark.parametrize("batched", [False, True])
-def test_shards(tmp_path, root, capsys, batched):
-    """As clip_benchmark reads training and test splits; a shard that changed is seen."""
+def test_shards(tmp_path, root, capsys, caplog, batched):
+    """As clip_benchmark reads training and test splits; a shard that changed is noticed."""
+    caplog.set_level("INFO", "benchmark_adapters")
 
     def load():
         dataset = read(root)
@@ -177,10 +182,10 @@ def test_shards(tmp_path, root, capsys, batched):
     write_set(root, [sample(i) for i in range(5)], [sample(6)])
     found = store(tmp_path, model).features("test", load())
     assert found.labels[-1] == 2 and model.seen == 12
-    assert "other data" in capsys.readouterr().err
+    assert "other data" in caplog.text
 
 
-def test_what_tells_data_sets_apart():
+def test_data_sets_have_different_hashes():
     class Files:
         def __init__(self, samples=(), targets=()):
             self.samples, self.targets = samples, targets
@@ -199,7 +204,7 @@ def test_what_tells_data_sets_apart():
         Files([("a.jpg", 1)]),
         Files(targets=[1, 2, 3]),
         Files(targets=torch.tensor([1, 2, 4])),
-        Files(samples=len),  # not a list: passed over
+        Files(samples=len),  # not a list: ignored
     ]
     assert len({data_digest(dataset) for dataset in sets}) == len(sets) - 1
     assert data_digest(Files(targets=[1, 2, 4])) == data_digest(sets[-2])
@@ -217,6 +222,29 @@ def test_a_model_is_known_by_weights_and_settings():
     with_function.act = torch.nn.Softmax(dim=1)
     digests = [model_digest(m) for m in (Tower(), other, changed, half, with_function)]
     assert len(set(digests)) == 5
+
+
+def test_clip_benchmark_uses_features_of_another_model(tmp_path, monkeypatch):
+    """Files of that name are there; the model that made them is not compared."""
+
+    class ReachedError(Exception):
+        pass
+
+    def train(batches, *args):
+        raise ReachedError(f"features of {batches.dataset.features[0].tolist()}")
+
+    monkeypatch.setattr(torch.nn.Module, "cuda", lambda self: self)
+    monkeypatch.setattr("clip_benchmark.metrics.linear_probe.train", train)
+    folder = tmp_path / "model-x"
+    folder.mkdir()
+    for split in ("train", "test"):
+        torch.save(torch.full((4, 2), 7.0), folder / f"features_{split}.pt")
+        torch.save(torch.arange(4), folder / f"targets_{split}.pt")
+    options = {"lr": 0.1, "epochs": 1, "seed": 0, "device": "cuda", "amp": False}
+    names = {"model_id": "model-x", "feature_root": str(tmp_path)}
+    evaluate = seam.original(seam.PROBE, "evaluate")
+    with still_broken("feature_cache", ReachedError, r"features of \[7.0, 7.0\]"):
+        evaluate(Tower(), loader(), loader(), -1, 8, 0, **options, **names)
 
 
 # Errors.

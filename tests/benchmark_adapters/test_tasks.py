@@ -19,9 +19,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from torch.nn import functional as F
 
 from benchmark_adapters.cli import main
-from benchmark_adapters.repairs import evaluate as tasks
 from open_clip_mmrl.assets import MODEL_NAME, TAG
-from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.evaluation.predict import build_classifier, predict
 
 KINDS = {"mmrl": "class", "mmrl_fused": "fused", "mmrl_frozen": "frozen", "open_clip": "class"}
@@ -99,7 +97,7 @@ def test_amp_is_close_to_float32(tmp_path, digits, adapter):
 def test_auto_with_seen_and_new_classes(tmp_path, digits, half_adapter, capsys):
     options = ["--pretrained", half_adapter, "--model_type", "mmrl_auto"]
     found = run(tmp_path, digits, "wds/digits", *options)
-    assert "mmrl_auto: 5 of 10 classes seen in training: both features" in capsys.readouterr().out
+    assert "mmrl_auto: 5 of 10 classes seen in training: both features" in capsys.readouterr().err
     model, _, transform = open_clip.create_model_and_transforms(OURS, str(half_adapter))
     tokenizer = open_clip.get_tokenizer(OURS)
     images, labels = digit_batch(transform)
@@ -221,88 +219,7 @@ def test_linear_probe_of_what_cannot_be_split(tmp_path, digits, adapter, capsys)
     assert "--val_proportion cannot split wds/digits" in capsys.readouterr().err
 
 
-# Saved classifiers.
-
-
-@pytest.fixture
-def saved(tmp_path, digits, adapter):
-    """A classifier of the class features, saved under amp."""
-    path = tmp_path / "saved" / "clf.pt"
-    command = eval_command(digits, "wds/digits", tmp_path / "first", "--save_clf", path)
-    assert main([*command, "--pretrained", str(adapter)]) == 0
-    return path
-
-
-def test_saved_under_amp_is_used_without(tmp_path, digits, adapter, saved):
-    assert torch.load(saved, weights_only=True).dtype == torch.float32
-    options = ["--pretrained", adapter, "--load_clfs", saved, saved]
-    found = run(tmp_path, digits, "wds/digits", *options)
-    assert found == pytest.approx(
-        run(tmp_path, digits, "wds/digits", "--pretrained", adapter), abs=0.1
-    )
-
-
-def test_saved_for_other_features(tmp_path, digits, adapter, saved, capsys):
-    options = ["--pretrained", adapter, "--model_type", "mmrl_fused", "--load_clfs", saved]
-    assert main(eval_command(digits, "wds/digits", tmp_path / "out", *options)) == 1
-    said = capsys.readouterr().err
-    assert "classifier is for features of width 64, this model's have 128" in said
-
-
-def test_classifiers_that_cannot_be_loaded(tmp_path, saved):
-    tasks.check_saved([str(saved)], 10)
-    with pytest.raises(ValueError, match=r"clf\.pt is for 10 classes, the data set has 9"):
-        tasks.check_saved([str(saved)], 9)
-    with pytest.raises(UsageError, match=r"--load_clfs: there is no file .*gone\.pt"):
-        tasks.check_saved(["gone.pt"], 10)
-    (tmp_path / "text.pt").write_text("no")
-    with pytest.raises(ValueError, match=r"text\.pt cannot be read \("):
-        tasks.check_saved([str(tmp_path / "text.pt")], 10)
-    torch.save({"a": 1}, tmp_path / "dict.pt")
-    with pytest.raises(ValueError, match=r"dict\.pt is no classifier"):
-        tasks.check_saved([str(tmp_path / "dict.pt")], 10)
-    torch.save(torch.zeros(3, 10), tmp_path / "narrow.pt")
-    with pytest.raises(ValueError, match=r"one shape can be averaged: .*\(3, 10\)"):
-        tasks.check_saved([str(saved), str(tmp_path / "narrow.pt")], 10)
-
-
 # Data that does not fit the task.
-
-
-@pytest.mark.parametrize(
-    ("k", "code", "words"),
-    [
-        (["5", "13"], 1, "--recall_k 13 asks for more than the 12 images there are"),
-        (["0"], 2, "--recall_k 0: give 1 or more"),
-    ],
-)
-def test_recall_beyond_the_data(tmp_path, adapter, capsys, k, code, words):
-    root = retrieval(tmp_path / "captions")
-    command = eval_command(root, "wds/captions", tmp_path / "out", "--pretrained", adapter)
-    assert main([*command, "--recall_k", *k]) == code
-    assert words in capsys.readouterr().err
-    assert not list((tmp_path / "out").iterdir())
-
-
-def test_captions_are_the_fewer_where_images_repeat():
-    data = [(torch.zeros(4, 3), [["a"], [], ["b"], []])]
-    with pytest.raises(ValueError, match="--recall_k 3 asks for more than the 2 captions"):
-        list(tasks._counted(data, [3]))
-    with pytest.raises(ValueError, match="no images to retrieve"):
-        list(tasks._counted([], [3]))
-
-
-def test_labels_where_captions_are_needed():
-    data = [(torch.zeros(2, 3), torch.tensor([0, 1]))]
-    for check in (lambda: tasks._counted(data, [1]), lambda: tasks._even(data)):
-        with pytest.raises(UsageError, match="needs captions, but the data set has labels"):
-            list(check())
-
-
-def test_selection_needs_even_numbers_of_captions():
-    data = [(torch.zeros(2, 3), [["a", "b"], ["c"]])]
-    with pytest.raises(ValueError, match=r"images with 1 and with 2\. --task zeroshot_retrieval"):
-        list(tasks._even(data))
 
 
 def test_labels_beyond_the_class_names(tmp_path, adapter, capsys, write_image):
@@ -328,14 +245,3 @@ def test_fewer_than_five_classes_have_no_acc5(tmp_path, adapter, write_image):
     options = ["--pretrained", adapter, "--custom_classname_file", names]
     found = run(tmp_path, tmp_path / "faces", "fer2013", *options)
     assert found["acc5"] is None and 0 <= found["acc1"] <= 1
-
-
-def test_devices_reach_the_tasks_by_their_type():
-    """Autocast of older versions of PyTorch takes no index."""
-
-    def evaluate(model, dataloader, tokenizer, device, amp=True, recall_k_list=(5,)):
-        return {"device": device, "images": len(list(dataloader)), "k": recall_k_list}
-
-    data = [(torch.zeros(7, 3), [["a"]] * 7)]
-    found = tasks.wrap_retrieval(evaluate)(None, data, None, device="cpu:0")
-    assert found == {"device": "cpu", "images": 1, "k": (5,)}

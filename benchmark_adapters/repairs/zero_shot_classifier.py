@@ -1,0 +1,106 @@
+"""The zero-shot classifier: slow, and in half precision when it is saved.
+
+clip_benchmark 1.6.2 calls the text tower once per class; here prompts of many classes go through it
+together, with the same arithmetic. Under amp its classifier is bfloat16 or float16, so that one
+stored by `--save_clf` fails with `--load_clfs --no_amp`. Templates that cannot be filled in fail
+with a bare IndexError or KeyError. To see the first two: count the calls of `model.encode_text`
+during its `zero_shot_classifier(..., amp=True)`, and look at the dtype of what it returns.
+
+Shapes: C classes, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from ..auto import is_auto, with_new_classes
+
+PROMPTS_AT_ONCE = 1024
+"""Bounds the memory of the text tower: about 1 GB under amp at a width of 1,024."""
+
+
+def zero_shot_classifier(
+    model: Any,
+    tokenizer: Callable[[list[str]], Tensor],
+    classnames: Sequence[str],
+    templates: Sequence[str] | Mapping[str, Sequence[str]],
+    device: str,
+    amp: bool = True,
+) -> Tensor:
+    """Return one unit vector per class, [E, C], float32 or better: the mean of its prompts.
+
+    Args:
+        model: with `encode_text`.
+        tokenizer: texts to token ids.
+        classnames: C names.
+        templates: prompts with {c} for the class name, or the prompts of each class by its name.
+        device: of the model.
+        amp: whether the text tower runs under autocast.
+
+    Raises:
+        ValueError: no classes or templates, or templates that cannot be filled in.
+    """
+    texts = [class_prompts(name, templates) for name in classnames]
+    if not texts:
+        raise ValueError("there are no class names: zero-shot classification needs them.")
+    columns = []
+    progress = tqdm(total=sum(map(len, texts)), unit=" prompts", desc="classifier")
+    with torch.no_grad(), torch.autocast(device, enabled=amp), progress:
+        for group in _groups(texts):
+            parts = []
+            for prompts in _chunks([text for class_texts in group for text in class_texts]):
+                parts.append(F.normalize(model.encode_text(tokenizer(prompts).to(device)), dim=-1))
+                progress.update(len(prompts))
+            for features in torch.cat(parts).split([len(class_texts) for class_texts in group]):
+                mean = features.mean(dim=0)
+                columns.append(mean / mean.norm())
+    classifier = at_least_float32(torch.stack(columns, dim=1))
+    if is_auto(model) and model.features == "fused":
+        classifier = with_new_classes(model, classifier, classnames)
+    return classifier
+
+
+def class_prompts(name: str, templates: Sequence[str] | Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the prompts of one class."""
+    if isinstance(templates, Mapping):
+        if not templates.get(name):
+            raise ValueError(f"the templates by class have none for {name!r}.")
+        return list(templates[name])
+    if isinstance(templates, str) or not templates:
+        raise ValueError(f"templates is {templates!r}; it has to be a list or a dict of prompts.")
+    try:
+        return [template.format(c=name) for template in templates]
+    except (IndexError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"the templates {list(templates)!r} cannot be filled in ({error}): write {{c}} where "
+            "the class name goes, and no other braces."
+        ) from error
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return half precision as float32, and everything else as it is."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+
+
+def _groups(texts: Sequence[list[str]]) -> Iterator[list[list[str]]]:
+    """Yield classes together as long as their prompts fit into one batch."""
+    group: list[list[str]] = []
+    count = 0
+    for class_texts in texts:
+        if group and count + len(class_texts) > PROMPTS_AT_ONCE:
+            yield group
+            group, count = [], 0
+        group.append(class_texts)
+        count += len(class_texts)
+    yield group
+
+
+def _chunks(prompts: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+        yield prompts[start : start + PROMPTS_AT_ONCE]
