@@ -36,7 +36,7 @@ TEMPLATES = (
     "the {} in print.",
     "a blurry photo of the {}.",
 )
-"""Captions used in training; the first one is used for zero-shot reading."""
+"""Captions used in training; the first one is the prompt for zero-shot classification."""
 
 HELD_OUT_FONTS = ("DejaVuSansMono", "DejaVuSerif-Bold", "STIXGeneralItalic", "cmss10")
 """Fonts that training never sees; Computer Modern Sans (cmss10) is a family of its own."""

@@ -1,8 +1,8 @@
 """Drawing printed characters: glyph masks, and random pictures made from them.
 
-The distortions are those of print: slight turns and slants, other sizes, places and stroke weights,
-soft focus and grain.  They are mild on purpose.  Strong ones teach the model to read a good deal of
-handwriting as well, and the handwriting is what the demo adapts it to.
+The distortions are those of print: small rotations and slants, other sizes, places and stroke
+weights, blur and noise.  They are mild on purpose: strong ones teach the model to recognize much
+handwriting as well, and handwriting is what the demo adapts it to.
 
 Every picture starts from a TrueType outline that ships with matplotlib (``mpl-data/fonts/ttf``:
 DejaVu, STIX and Computer Modern).  A large mask of each glyph in each font is drawn once; a batch
@@ -12,16 +12,14 @@ a training step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-if __package__:
-    from .characters import CLASSES, TRAIN_FONTS
-else:  # train_tiny_clip.py was run by its path
-    from characters import CLASSES, TRAIN_FONTS
+from .characters import CLASSES, TRAIN_FONTS
 
 IMAGE_SIZE = 32
 """Side of a finished picture, pixels."""
@@ -37,7 +35,7 @@ def font_path(name: str) -> Path:
     """Return the file of one of matplotlib's fonts.
 
     Raises:
-        ValueError: there is no such font; the message lists those there are.
+        ValueError: this version of matplotlib has no such font; the message lists those it has.
     """
     import matplotlib
 
@@ -45,12 +43,15 @@ def font_path(name: str) -> Path:
     path = folder / f"{name}.ttf"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.ttf")))
-        raise ValueError(f"unknown font {name!r}; matplotlib ships {known}; give one of these")
+        raise ValueError(
+            f"matplotlib {matplotlib.__version__} has no font {name!r}; give one that it has "
+            f"({known}), or install another version of matplotlib"
+        )
     return path
 
 
 def draw_mask(font: Path, character: str) -> np.ndarray:
-    """Draw one glyph, centred and scaled to :data:`GLYPH_SIZE` by its longer side.
+    """Draw one glyph, centered and scaled to :data:`GLYPH_SIZE` by its longer side.
 
     Returns:
         uint8 array of shape (MASK_SIZE, MASK_SIZE): ink coverage, 0 none to 255 full.
@@ -65,15 +66,22 @@ def draw_mask(font: Path, character: str) -> np.ndarray:
         raise ValueError(f"font {font.stem} draws nothing for {character!r}; use another font")
     glyph = canvas.crop(box)
     factor = GLYPH_SIZE / max(glyph.size)
-    size = tuple(max(1, round(side * factor)) for side in glyph.size)
+    width, height = (max(1, round(side * factor)) for side in glyph.size)
     mask = Image.new("L", (MASK_SIZE, MASK_SIZE), 0)
-    corner = tuple((MASK_SIZE - side) // 2 for side in size)
-    mask.paste(glyph.resize(size, Image.Resampling.LANCZOS), corner)
+    corner = ((MASK_SIZE - width) // 2, (MASK_SIZE - height) // 2)
+    mask.paste(glyph.resize((width, height), Image.Resampling.LANCZOS), corner)
     return np.asarray(mask)
 
 
 class GlyphBank:
     """Glyph masks of some fonts, and random pictures made from them.
+
+    Attributes:
+        masks: float32 (fonts, characters, 3, 64, 64) ink coverage 0..1; the three stroke weights
+            are one pixel thinner, as designed, one pixel thicker.
+        heaviest: float32 (fonts,) the largest index into the stroke weights that is drawn.
+        starts, sizes: int64 (classes,) class k has the characters from ``starts[k]`` on, as many
+            as ``sizes[k]``.
 
     Args:
         fonts: names out of ``TRAIN_FONTS`` and ``HELD_OUT_FONTS`` of :mod:`.characters`.
@@ -88,13 +96,11 @@ class GlyphBank:
         characters = "".join(groups)
         masks = np.stack([[draw_mask(path, c) for c in characters] for path in paths])
         base = torch.from_numpy(masks).to(device, torch.float32).flatten(0, 1)[:, None] / 255
-        # Three stroke weights: one pixel thinner, as drawn, one pixel thicker.
         weights = [-F.max_pool2d(-base, 3, 1, 1), base, F.max_pool2d(base, 3, 1, 1)]
         self.masks = torch.stack(weights, 1).view(len(fonts), len(characters), 3, *masks.shape[-2:])
         # Bold outlines close up when thickened far, so they stop earlier.
         bold = torch.tensor(["Bol" in name or name == "cmb10" for name in fonts])
         self.heaviest = torch.where(bold, 1.4, 1.7)
-        # starts[k] .. starts[k] + sizes[k]: the characters of class k.
         self.sizes = torch.tensor([len(group) for group in groups])
         self.starts = torch.cumsum(self.sizes, 0) - self.sizes
         self.device = device
@@ -127,7 +133,7 @@ class GlyphBank:
         fonts = index(len(self.heaviest))
         levels = self.masks[fonts, self.starts[labels] + within]  # (count, 3, 64, 64)
 
-        # Stroke weight: a point between two neighbouring levels, near the outline as designed.
+        # Stroke weight: a point between two adjacent levels, near the outline as designed.
         span = self.heaviest[fonts].to(self.device) - 0.7
         weight = (0.7 + span * uniform(0, 1)).clamp(max=1.99)
         lower, part = weight.long(), (weight - weight.floor())[:, None, None]
@@ -137,7 +143,7 @@ class GlyphBank:
         ink = F.grid_sample(ink[:, None], self._grid(uniform, ink.shape), align_corners=False)
         ink = blur(F.avg_pool2d(ink, 2), uniform(0.2, 0.8))
 
-        # Paper and ink: grey levels at least 0.35 apart, either one the lighter, then grain.
+        # Paper and ink: gray levels at least 0.35 apart, either one the lighter, then grain.
         gap = uniform(0.35, 1.0, 1, 1, 1)
         dark = uniform(0, 1, 1, 1, 1) * (1 - gap)
         ink = torch.where(uniform(0, 1, 1, 1, 1) < 0.5, ink, 1 - ink)
@@ -145,8 +151,8 @@ class GlyphBank:
         pictures = dark + gap * ink + grain * uniform(0, 0.08, 1, 1, 1)
         return pictures.clamp(0, 1).expand(-1, 3, -1, -1).contiguous(), labels.to(self.device)
 
-    def _grid(self, uniform, shape: torch.Size) -> torch.Tensor:
-        """Sampling grid for random size, aspect, slant, turn and place; lengths in half masks."""
+    def _grid(self, uniform: Callable[..., torch.Tensor], shape: torch.Size) -> torch.Tensor:
+        """Make the grid of random sizes, aspects, slants, turns and places; unit: half a mask."""
         angle, slant = uniform(-0.08, 0.08), uniform(-0.12, 0.12)  # radians; shift per height
         size, aspect = uniform(0.8, 1.2), uniform(-0.05, 0.05).exp()
         # The glyph fills GLYPH_SIZE / MASK_SIZE of the frame; what is left may be shifted away.

@@ -1,17 +1,15 @@
-"""The small CLIP's shape, and how well it reads: zero-shot accuracies on unseen pictures."""
+"""The small CLIP's architecture, and its zero-shot accuracies on unseen pictures."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import open_clip
 import torch
 
-if __package__:
-    from . import characters, glyphs
-else:  # train_tiny_clip.py was run by its path
-    import characters
-    import glyphs
+from . import characters, glyphs
 
-MODEL = {
+MODEL: dict[str, Any] = {
     "embed_dim": 64,
     "vision_cfg": {
         "image_size": glyphs.IMAGE_SIZE,
@@ -30,18 +28,18 @@ MODEL = {
 }
 """The open_clip model config."""
 
-PREPROCESS = {
+PREPROCESS: dict[str, Any] = {
     "mean": [0.5, 0.5, 0.5],
     "std": [0.5, 0.5, 0.5],
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
-"""What open_clip's image transform needs to know."""
+"""The settings of open_clip's image transform."""
 
 HELD_OUT_SEED = 2**31
 """Seed of the pictures kept for measuring; training's ``--seed`` must stay below it.
 
-PyTorch's CPU generator heeds the low 32 bits of a seed only, so a larger one would not be apart.
+PyTorch's CPU generator uses the low 32 bits of a seed only: a larger seed may repeat a lower one.
 """
 
 HELD_OUT_COUNT = 4700
@@ -49,19 +47,19 @@ HELD_OUT_COUNT = 4700
 
 
 def tokenize(captions: list[str]) -> torch.Tensor:
-    """Token ids of open_clip's tokenizer, int64 (captions, context_length)."""
+    """Return the token ids of open_clip's tokenizer, int64 (captions, context_length)."""
     return open_clip.SimpleTokenizer(context_length=MODEL["text_cfg"]["context_length"])(captions)
 
 
 def normalize(pictures: torch.Tensor) -> torch.Tensor:
-    """Map pictures in 0..1 to what the image tower expects; the shape (n, 3, h, w) stays."""
+    """Map pictures (n, 3, h, w) in 0..1 to the range that the image tower expects."""
     mean, std = (pictures.new_tensor(PREPROCESS[key])[:, None, None] for key in ("mean", "std"))
     return (pictures - mean) / std
 
 
 @torch.no_grad()
 def read(model: open_clip.CLIP, pictures: torch.Tensor, names: list[str]) -> torch.Tensor:
-    """Zero-shot classes of pictures.
+    """Return the zero-shot classes of pictures.
 
     Args:
         model: the CLIP in evaluation mode, on the CPU.
@@ -76,8 +74,8 @@ def read(model: open_clip.CLIP, pictures: torch.Tensor, names: list[str]) -> tor
     return torch.cat([(model.encode_image(b, True) @ text.T).argmax(1) for b in batches])
 
 
-def printed_accuracy(model: open_clip.CLIP, fonts: tuple[str, ...]) -> dict:
-    """Share of unseen renderings read right by prompts: among all classes, and digits alone.
+def printed_accuracy(model: open_clip.CLIP, fonts: tuple[str, ...]) -> dict[str, float]:
+    """Return the zero-shot accuracies on unseen renderings: all classes, and digits alone.
 
     Args:
         model: the CLIP in evaluation mode, on the CPU.
@@ -99,31 +97,33 @@ def printed_accuracy(model: open_clip.CLIP, fonts: tuple[str, ...]) -> dict:
     }
 
 
-def handwritten_accuracy(model: open_clip.CLIP) -> dict:
-    """Zero-shot accuracy on scikit-learn's 1,797 handwritten digits.
+def handwritten_accuracy(model: open_clip.CLIP) -> dict[str, float]:
+    """Return the zero-shot accuracies on scikit-learn's 1,797 handwritten digits.
 
     Training never sees handwriting.  The strength of the distortions in :mod:`.glyphs` was lowered
     after this score had been seen, to leave a gap for adaptation, so it is no blind measurement.
 
     Returns:
-        Shares (0 to 1) among all ten digits, and within each half among its own five.
+        Shares (0 to 1) among all ten digits, and among the first and the last five alone.
     """
     from PIL import Image
     from sklearn.datasets import load_digits
+    from torchvision.transforms import Compose
 
-    data = load_digits()
+    values, target = load_digits(return_X_y=True)
     transform = open_clip.transform.image_transform_v2(
         open_clip.transform.PreprocessCfg(size=glyphs.IMAGE_SIZE, **PREPROCESS), is_train=False
     )
-    arrays = (data.images * 255 / 16).astype("uint8")
+    assert isinstance(transform, Compose)
+    arrays = (values.reshape(-1, 8, 8) * 255 / 16).astype("uint8")
     pictures = torch.stack([transform(Image.fromarray(a).convert("RGB")) for a in arrays])
     mean, std = (torch.tensor(PREPROCESS[key])[:, None, None] for key in ("mean", "std"))
-    pictures, labels = pictures * std + mean, torch.from_numpy(data.target)
-    result = {}
+    pictures, labels = pictures * std + mean, torch.from_numpy(target)
+    result: dict[str, float] = {}
     ranges = {"ten_digits": (0, 10), "zero_to_four": (0, 5), "five_to_nine": (5, 10)}
     for title, (low, high) in ranges.items():
-        part = (labels >= low) & (labels < high)
+        kept = (labels >= low) & (labels < high)
         names = list(characters.CLASSES)[low:high]
-        right = read(model, pictures[part], names) + low == labels[part]
+        right = read(model, pictures[kept], names) + low == labels[kept]
         result[title] = round(right.float().mean().item(), 4)
     return result

@@ -2,7 +2,9 @@
 
 Run ``python -m open_clip_mmrl.assets.train_tiny_clip --output DIR``; it writes the weights and the
 config with a record of the training.  The model is open_clip's own ``CLIP`` class; its pictures
-and captions come from :mod:`.glyphs` and :mod:`.characters`, the loop stands in :mod:`.training`.
+and captions come from :mod:`.glyphs` and :mod:`.characters`, the loop is in :mod:`.training`.
+
+Needs a checkout of the repository: the wheel leaves this script out.
 """
 
 from __future__ import annotations
@@ -10,36 +12,18 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import platform
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import open_clip
 import torch
 
-if __package__:
-    from . import characters, reading, training
-else:  # run by its path
-    import characters
-    import reading
-    import training
+from ..utils.files import json_bytes, write_atomically
+from . import characters, reading, training
 
 WEIGHTS_FILE, CONFIG_FILE = "tiny_clip.safetensors", "tiny_clip.json"
-
-
-def write(path: Path, save) -> None:
-    """Call ``save(temporary)`` and move the file into place, so that no half file is left."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    os.close(handle)
-    try:
-        save(temporary)
-        os.chmod(temporary, 0o644)  # mkstemp's files are for the owner alone
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def save_weights(model: open_clip.CLIP, path: Path) -> None:
@@ -48,13 +32,13 @@ def save_weights(model: open_clip.CLIP, path: Path) -> None:
     Position embeddings stay fp32: open_clip resizes them to other image sizes as they are stored,
     and PyTorch does not resize half precision on the CPU.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {}
     for name, tensor in model.state_dict().items():
         dtype = torch.float32 if name.endswith("positional_embedding") else torch.float16
         state[name] = tensor.to(dtype).contiguous()
-    write(path, lambda temporary: save_file(state, temporary, {"format": "pt"}))
+    write_atomically(path, save(state, {"format": "pt"}))
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -130,8 +114,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.handwritten:
         record["accuracy"]["handwritten_zero_shot"] = reading.handwritten_accuracy(model)
     content = reading.MODEL | {"preprocess": reading.PREPROCESS, "record": record}
-    text = json.dumps(content, indent=2) + "\n"
-    write(args.output / CONFIG_FILE, lambda temporary: Path(temporary).write_text(text))
+    write_atomically(args.output / CONFIG_FILE, json_bytes(content))
     print(json.dumps(record, indent=2))
 
 

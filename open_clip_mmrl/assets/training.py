@@ -2,9 +2,8 @@
 
 In every step each picture is matched with one caption of every class (contrastive cross-entropy in
 both directions).  That loss alone stays on a plateau for thousands of steps when both towers start
-from noise, so a linear classifier on the image features, thrown away afterwards, is trained along.
-Only the few token rows that the captions use are trained; the others end as zeros, which a zip
-archive packs to nothing.
+from noise, so a linear classifier on the image features is trained too and discarded afterwards.
+Only the token rows that the captions use are trained; the others are zeros, which compress well.
 """
 
 from __future__ import annotations
@@ -16,14 +15,10 @@ import time
 import open_clip
 import torch
 import torch.nn.functional as F
+from rich import progress
 from torch import nn
 
-if __package__:
-    from . import characters, glyphs, reading
-else:  # train_tiny_clip.py was run by its path
-    import characters
-    import glyphs
-    import reading
+from . import characters, glyphs, reading
 
 
 def contrastive_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -45,7 +40,7 @@ def contrastive_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
 
 
 def learning_rate(step: int, warmup: int, steps: int) -> float:
-    """Share of the peak rate at a step (from 0): linear warm-up, then a cosine down to zero."""
+    """Return the share of the peak rate at a step (from 0): linear warm-up, then a cosine to 0."""
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
@@ -95,8 +90,8 @@ def train(args: argparse.Namespace) -> open_clip.CLIP:
             text = model.encode_text(tokens[template.to(args.device), classes], normalize=True)
             image = model.encode_image(reading.normalize(pictures))
             logits = model.logit_scale.exp() * F.normalize(image, dim=-1) @ text.T
-            aid = F.cross_entropy(head(image), labels, label_smoothing=0.1)
-            loss = contrastive_loss(logits, labels) + aid
+            auxiliary = F.cross_entropy(head(image), labels, label_smoothing=0.1)
+            loss = contrastive_loss(logits, labels) + auxiliary
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -109,20 +104,20 @@ def train(args: argparse.Namespace) -> open_clip.CLIP:
                 bar.update(task, completed=step, loss=loss.item(), speed=speed)
             if args.log_every and step % args.log_every == 0:
                 right = (logits.argmax(1) == labels).float().mean().item()
-                bar.console.print(f"step {step}: loss {loss.item():.3f}, batch read {right:.1%}")
+                bar.console.print(
+                    f"step {step}: loss {loss.item():.3f}, batch accuracy {right:.1%}"
+                )
 
     state = model.cpu().state_dict()
     full = open_clip.CLIP(**reading.MODEL)
-    table = torch.zeros_like(full.token_embedding.weight)
+    table = torch.zeros_like(full.get_parameter("token_embedding.weight"))
     table[used] = state["token_embedding.weight"]
     full.load_state_dict(state | {"token_embedding.weight": table})
     return full.eval()
 
 
-def progress_bar():
-    """Rich progress display: bar, steps, loss, pictures per second, time left."""
-    from rich import progress
-
+def progress_bar() -> progress.Progress:
+    """Make rich's progress display: bar, steps, loss, pictures per second, time left."""
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
