@@ -4,6 +4,7 @@ import functools
 import http.server
 import io
 import pickle
+import sys
 import tarfile
 import threading
 import traceback
@@ -382,9 +383,11 @@ def test_a_shard_that_is_no_tar(root, content):
 
 def test_a_shard_that_holds_nothing(root):
     write_tar(root / "test" / "1.tar", [])
-    assert (
-        error_of(root) == f"{root}/test/1.tar holds no samples; remove it and correct nshards.txt"
-    )
+    message = error_of(root)
+    assert message.startswith(f"{root}/test/1.tar ")
+    # Python 3.10's tarfile takes an empty archive in a stream for a damaged one.
+    old = sys.version_info < (3, 11)
+    assert message.endswith("fetch it anew" if old else "remove it and correct nshards.txt")
 
 
 def test_a_name_that_is_there_twice(root):
