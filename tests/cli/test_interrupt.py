@@ -18,6 +18,7 @@ class Interrupt:
         if name == sys.argv[0]:
             signal.raise_signal(signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 module, *sys.argv[1:] = sys.argv[1:]
 sys.argv[0] = module
 sys.meta_path.insert(0, Interrupt())
