@@ -13,7 +13,7 @@ from .common import RESUMES, DeviceOption, QuietOption, command, out, say
 
 if TYPE_CHECKING:
     from ..experiments.run_spec import Runtime
-    from ..report.figures.comparison import Row
+    from ..report.tables.methods import MethodRow
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,9 @@ def demo(
     say(f"runs and adapters: {output}   picture: {output / FIGURE}")
 
 
-def run_demo(output: str | Path, runtime: Runtime, seeds: tuple[int, ...] = SEEDS) -> list[Row]:
+def run_demo(
+    output: str | Path, runtime: Runtime, seeds: tuple[int, ...] = SEEDS
+) -> list[MethodRow]:
     """Train both methods with every seed, each in a folder of its own, and draw the figure.
 
     16 shots of "zero" .. "four" are the base classes, "five" .. "nine" the novel ones.
@@ -52,8 +54,10 @@ def run_demo(output: str | Path, runtime: Runtime, seeds: tuple[int, ...] = SEED
     from ..config import VARIANTS
     from ..experiments import recipes
     from ..experiments.execute import execute
+    from ..experiments.results import RunResult
     from ..experiments.run_spec import FewShotRun
-    from ..report.figures.comparison import base_to_novel_rows, comparison_figure
+    from ..report.figures.comparison import comparison_figure
+    from ..report.tables.methods import method_rows
 
     output, start = Path(output), time.perf_counter()
     torch.set_num_threads(1)  # tensors this small only make a second thread wait
@@ -77,7 +81,7 @@ def run_demo(output: str | Path, runtime: Runtime, seeds: tuple[int, ...] = SEED
                 "%-7s seed %d: base %.1f  novel %.1f  HM %.1f   (%.0f s so far)",
                 variant, seed, *scores.values(), time.perf_counter() - start,
             )  # fmt: skip
-    rows = base_to_novel_rows(results)
+    rows = method_rows([RunResult.from_json(result) for result in results])
     title = f"Handwritten digits, 16 images per base class, mean of {len(seeds)} seeds"
     comparison_figure(rows, title, output / FIGURE)
     return rows

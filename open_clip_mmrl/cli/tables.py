@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from ..report.figures.comparison import Row
+from ..report.tables.methods import MethodRow
+from ..utils.text import decimal
 
 
-def comparison_table(rows: Sequence[Row]) -> Table:
-    """Base, novel, harmonic mean and cost, a line per method."""
+def comparison_table(rows: Sequence[MethodRow]) -> Table:
+    """Return base, novel, harmonic mean and cost, a line per method."""
     table = Table(
-        title="Base-to-novel generalisation, accuracy in %",
+        title="Base-to-novel generalization, accuracy in %",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -25,9 +26,9 @@ def comparison_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         table.add_row(
             row.method,
-            _with_std(row.base, row.base_std, row.seeds),
-            _with_std(row.novel, row.novel_std, row.seeds),
-            f"{row.hm:.1f}",
+            decimal(row.base.mean, 1, row.base.std),
+            decimal(row.novel.mean, 1, row.novel.std),
+            decimal(row.hm.mean, 1),
             f"{row.parameters:,}",
             _milliseconds(row.train_ms),
             _milliseconds(row.eval_ms),
@@ -36,14 +37,14 @@ def comparison_table(rows: Sequence[Row]) -> Table:
 
 
 def scores_table(title: str, scores: dict[str, dict[str, float]]) -> Table:
-    """One line per model, one column per metric, in percent."""
+    """Return one line per model, one column per metric, in percent."""
     table = Table(title=title, title_justify="left", min_width=len(title), box=box.SIMPLE_HEAD)
     table.add_column("model")
     columns = list(next(iter(scores.values())))
     for name in columns:
         table.add_column("HM" if name == "hm" else name, justify="right")
     for model, metrics in scores.items():
-        table.add_row(model, *(f"{metrics[name]:.2f}" for name in columns))
+        table.add_row(model, *(decimal(metrics[name]) for name in columns))
     return table
 
 
@@ -106,9 +107,5 @@ def speed_table(result: dict) -> Table:
     return table
 
 
-def _with_std(value: float, std: float, seeds: int) -> str:
-    return f"{value:.1f} ±{std:.1f}" if seeds > 1 else f"{value:.1f}"
-
-
 def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else decimal(value)

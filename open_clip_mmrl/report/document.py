@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .tables.grid import Table
+from .tables.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its name, the name of its files, and what a reader has to know."""
+    """A figure with its title, the name of its files, and a caption."""
 
     name: str
     title: str
@@ -34,17 +34,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Document:
-    """Everything a report says."""
+    """A whole report."""
 
     title: str
     summary: tuple[str, ...]
-    """What stands at the top, a sentence each."""
+    """The sentences at the top."""
     notes: tuple[str, ...]
     """What was left out, and why."""
     parts: tuple[Part, ...]
 
     def tables(self) -> Iterator[Table]:
+        """Yield all tables, in order."""
         yield from (b for part in self.parts for b in part.blocks if isinstance(b, Table))
 
     def pictures(self) -> Iterator[Picture]:
+        """Yield all pictures, in order."""
         yield from (b for part in self.parts for b in part.blocks if isinstance(b, Picture))

@@ -1,7 +1,9 @@
-"""Wording that error messages share: near matches and short lists of names."""
+"""Wording that messages and tables share: near matches, short lists of names, numbers."""
 
 import difflib
 from collections.abc import Iterable
+
+MINUS = "\N{MINUS SIGN}"
 
 
 def listing(names: Iterable[object], limit: int = 8) -> str:
@@ -24,3 +26,9 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 def suggestion(*names: str) -> str:
     """Return ` Did you mean a or b?` for names that are known to be near; "" for none."""
     return f" Did you mean {' or '.join(names)}?" if names else ""
+
+
+def decimal(value: float, digits: int = 2, std: float | None = None, signed: bool = False) -> str:
+    """Return a number, and its standard deviation where there is one: "85.68 ±0.21", "+0.12"."""
+    text = f"{value:{'+' if signed else ''},.{digits}f}".replace("-", MINUS)
+    return text if std is None else f"{text} ±{std:.{digits}f}"

@@ -1,7 +1,6 @@
-"""results.json files as runs would leave them, made up around the published figures.
+"""results.json files as runs would leave them, made up around the published results.
 
-Random, but the same every time: a figure depends on what it stands for, not on the order in
-which figures are asked for.
+Random, but the same every time: a number depends on what it stands for, not on the order of calls.
 """
 
 import json
@@ -43,17 +42,17 @@ def near(value, spread, *what):
 
 
 def sizes(paper_split):
-    """Counts of a data set, as DTD has them; only `paper_split` is looked at."""
+    """Return counts of a data set, as DTD has them."""
     return {"classes": 47, "train": 2820, "val": 1128, "test": 1692, "paper_split": paper_split}
 
 
 def result(method="mmrl", dataset="dtd", seed=1, protocol="base-to-novel", /, **changes):
-    """What every file has; keyword arguments replace or add keys, None takes them away.
+    """Return what every file has; keyword arguments replace or add keys, None removes them.
 
-    `paper_split` is put where it belongs, into "sizes".
+    `paper_split` goes into "sizes".
     """
     trained = method in ("mmrl", "mmrl++")
-    split = changes.pop("paper_split", True if dataset in PAPER.datasets else None)
+    same_split = changes.pop("paper_split", True if dataset in PAPER.datasets else None)
     content = {
         "method": method,
         "model": f"{'mmrlpp' if method == 'mmrl++' else 'mmrl'}-ViT-B-16",
@@ -66,7 +65,7 @@ def result(method="mmrl", dataset="dtd", seed=1, protocol="base-to-novel", /, **
         "settings_source": "paper",
         "test_split": "test",
         "fusion": "logits",
-        "sizes": sizes(split),
+        "sizes": sizes(same_split),
         "trainable_parameters": {"mmrl": 4992256, "mmrl++": 813312}.get(method, 0),
         "train_images": 384,
         "train_seconds": near(95.0, 4, method, dataset, seed) if trained else None,
@@ -80,11 +79,11 @@ def result(method="mmrl", dataset="dtd", seed=1, protocol="base-to-novel", /, **
     return {key: value for key, value in content.items() if value is not None}
 
 
-def halves(method, dataset, seed, *more):
+def base_and_novel(method, dataset, seed, *more):
     """base, novel, hm near what is published for the method."""
     known = {"mmrl++": "mmrl", "linear_probe": "clip"}.get(method, method)
     base, novel = (
-        PAPER.value("base-to-novel", known, dataset, half) or 70.0 for half in ("base", "novel")
+        PAPER.value("base-to-novel", known, dataset, split) or 70.0 for split in ("base", "novel")
     )
     wide = 4.0 if dataset == "eurosat" else 0.5
     base = near(base, 0.3, method, dataset, seed, *more)
@@ -93,11 +92,11 @@ def halves(method, dataset, seed, *more):
 
 
 def frozen(dataset):
-    return halves("zeroshot", dataset, 0)
+    return base_and_novel("zeroshot", dataset, 0)
 
 
 def base_to_novel(method, dataset, seed, /, **changes):
-    metrics, zero = halves(method, dataset, seed), frozen(dataset)
+    metrics, zero = base_and_novel(method, dataset, seed), frozen(dataset)
     further = {}
     if method == "linear_probe":
         metrics = {"base": near(zero["base"] + 8, 1, dataset, seed), "novel": None, "hm": None}
@@ -111,11 +110,11 @@ def base_to_novel(method, dataset, seed, /, **changes):
             "calibration": {"base": near(4, 0.5, method, dataset, seed), "novel": 5.5},
             "calibration_zero_shot": {"base": 3.1, "novel": 3.6},
             "per_class": {
-                half: {
-                    f"{half} class {i}": near(metrics[half], 12, method, dataset, seed, i)
+                split: {
+                    f"{split} class {i}": near(metrics[split], 12, method, dataset, seed, i)
                     for i in range(12)
                 }
-                for half in ("base", "novel")
+                for split in ("base", "novel")
             },
             "alpha_curve": [
                 {
@@ -135,7 +134,7 @@ def few_shot(method, dataset, shots, seed, /, **changes):
     value = PAPER.value("few-shot", known, dataset, "accuracy", str(shots)) or 70.0
     value += 0.6 if method == "mmrl++" else 0
     metrics = {"accuracy": near(value, 0.6 + 2 / shots, method, dataset, shots, seed)}
-    zero = {"accuracy": near(halves("zeroshot", dataset, 0)["base"], 1, dataset)}
+    zero = {"accuracy": near(base_and_novel("zeroshot", dataset, 0)["base"], 1, dataset)}
     if method == "zeroshot":
         metrics = zero
     further = {}
@@ -176,12 +175,12 @@ def transfer(method, protocol, seed, /, **changes):
 
 
 def ablation(sweep, value, dataset, seed, /, method="mmrl", **changes):
-    metrics = halves("mmrl", dataset, seed, sweep, value)
+    metrics = base_and_novel("mmrl", dataset, seed, sweep, value)
     point = point_text(value)
-    for half in ("base", "novel"):  # as far from the whole method as the published average is
-        printed = PAPER.value(sweep, "mmrl", "average", half, point)
-        metrics[half] += (
-            printed - PAPER.value("base-to-novel", "mmrl", "average", half) if printed else 0
+    for split in ("base", "novel"):  # as far from the whole method as the published average is
+        printed = PAPER.value(sweep, "mmrl", "average", split, point)
+        metrics[split] += (
+            printed - PAPER.value("base-to-novel", "mmrl", "average", split) if printed else 0
         )
     metrics["hm"] = harmonic_mean(metrics["base"], metrics["novel"])
     changes = {

@@ -1,4 +1,4 @@
-"""What the figures show, and that nothing in them covers anything else."""
+"""What the pictures show, and that nothing in them covers anything else."""
 
 import io
 
@@ -19,14 +19,14 @@ from open_clip_mmrl.report.figures.bars import change_bars
 from open_clip_mmrl.report.figures.curves import few_shot_curves, sweep_curves, sweep_each
 from open_clip_mmrl.report.figures.dots import difference_dots
 from open_clip_mmrl.report.figures.drawing import (
-    COLOURS,
+    COLORS,
     disable_mathtext,
     image_bytes,
     style_context,
     style_of,
 )
 from open_clip_mmrl.report.figures.radar import radar
-from open_clip_mmrl.report.figures.tradeoff import LABELLED, alpha_paths
+from open_clip_mmrl.report.figures.tradeoff import LABELED, alpha_paths
 from open_clip_mmrl.report.load.arrange import arrange
 from open_clip_mmrl.report.load.collect import collect
 from open_clip_mmrl.report.load.published import published
@@ -99,7 +99,7 @@ def test_radar_needs_three_data_sets_and_leaves_gaps(section_of, tmp_path):
     assert [value == value for value in values] == [True, True, True, False, False, True]
 
 
-def test_differences_only_where_they_mean_something(section_of, tmp_path):
+def test_differences_only_where_runs_compare(section_of, tmp_path):
     contents = [base_to_novel("mmrl", name, seed) for name in ELEVEN[:3] for seed in SEEDS]
     section = section_of(contents)
     (axes,) = difference_dots(section, "b2n").figure.axes
@@ -120,7 +120,7 @@ def test_differences_of_transfer(section_of):
 SOURCES = ("fixed", "paper", "validation")
 
 
-def test_every_series_has_a_colour_of_its_own_and_none_is_left_out(section_of):
+def test_every_series_has_a_color_of_its_own_and_none_is_left_out(section_of):
     contents = [base_to_novel("linear_probe", "dtd", 1), base_to_novel("zeroshot", "dtd", 1)]
     contents += [
         base_to_novel(method, "dtd", 1, settings_source=source)
@@ -131,7 +131,7 @@ def test_every_series_has_a_colour_of_its_own_and_none_is_left_out(section_of):
     looks = [style_of(section, series) for series in section.series]
     assert len({(style_context["color"], style_context["marker"]) for style_context in looks}) == 8
     assert len({style_context["color"] for style_context in looks}) == 8
-    assert style_of(section, section.series[2])["color"] == COLOURS["mmrl"]
+    assert style_of(section, section.series[2])["color"] == COLORS["mmrl"]
     (axes,) = alpha_paths(section, "b2n").figure.axes
     assert len(lines(axes)) == 2 * len(SOURCES)
 
@@ -197,12 +197,12 @@ def test_one_number_of_shots_is_no_curve(section_of):
     assert few_shot_curves(section_of([few_shot("mmrl", "dtd", 4, 1)]), "few-shot") is None
 
 
-def test_methods_keep_their_colours(section_of):
+def test_methods_keep_their_colors(section_of):
     contents = [base_to_novel("mmrl++", "dtd", 1), base_to_novel("mmrl", "dtd", 1)]
     (axes,) = alpha_paths(section_of(contents), "b2n").figure.axes
     handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    assert handles["MMRL"].get_color() == COLOURS["mmrl"]
-    assert handles["MMRL++"].get_color() == COLOURS["mmrl++"]
+    assert handles["MMRL"].get_color() == COLORS["mmrl"]
+    assert handles["MMRL++"].get_color() == COLORS["mmrl++"]
 
 
 def test_alpha_runs_from_0_to_1(section_of):
@@ -211,10 +211,10 @@ def test_alpha_runs_from_0_to_1(section_of):
     x, y = lines(axes)["MMRL"]
     assert x == [point["base"] for point in content["alpha_curve"]]
     assert y == [point["novel"] for point in content["alpha_curve"]]
-    assert sorted(text.get_text() for text in axes.texts) == sorted(f"{a:g}" for a in LABELLED)
+    assert sorted(text.get_text() for text in axes.texts) == sorted(f"{a:g}" for a in LABELED)
 
 
-def test_no_alpha_curve_no_figure(section_of):
+def test_no_picture_without_alpha_curve(section_of):
     assert alpha_paths(section_of([base_to_novel("linear_probe", "dtd", 1)]), "b2n") is None
 
 
@@ -228,13 +228,13 @@ def test_sweeps_are_curves(section_of):
     assert [axes.get_title() for axes in averages.axes] == ["base", "novel", "HM"]
     expected = [section.average(series, ELEVEN[:3], "hm", p).mean for p in section.points]
     assert lines(averages.axes[2])["MMRL"][1] == pytest.approx(expected)
-    assert "MMRL, published" not in lines(averages.axes[2])  # print averages over eleven
+    assert "MMRL, published" not in lines(averages.axes[2])  # the published average is over eleven
     printed = [published().value("reg_weight", "mmrl", "imagenet", "hm", p) for p in section.points]
     assert lines(each.axes[0])["MMRL, published"][1] == printed
     assert overlapping(averages) == [] and overlapping(each) == []
 
 
-def test_a_sweep_over_the_eleven_has_the_printed_curve(section_of):
+def test_sweep_over_the_eleven_has_the_published_curve(section_of):
     contents = [ablation("rep_dim", v, n, 1) for v in SWEEPS["rep_dim"] for n in ELEVEN]
     section = section_of(contents)
     figure = sweep_curves(section, section.series[0], "a").figure

@@ -1,4 +1,4 @@
-"""From runs to tables: scores, averages, what stands beside what, and what is said about it."""
+"""From runs to tables: scores, averages, comparison with published results, footnotes."""
 
 from statistics import mean, median, stdev
 
@@ -17,18 +17,20 @@ from helpers.made_results import (
     write_runs,
 )
 
+from open_clip_mmrl.report.figures.tradeoff import alpha_curve
 from open_clip_mmrl.report.load.arrange import arrange
 from open_clip_mmrl.report.load.collect import collect
-from open_clip_mmrl.report.load.sections import FROZEN
+from open_clip_mmrl.report.load.run import FROZEN
 from open_clip_mmrl.report.tables.ablation import ablation_tables
 from open_clip_mmrl.report.tables.base_to_novel import base_to_novel_tables
+from open_clip_mmrl.report.tables.beyond_paper import beyond_paper_tables
 from open_clip_mmrl.report.tables.costs import cost_table, environment_table
 from open_clip_mmrl.report.tables.few_shot import few_shot_tables
-from open_clip_mmrl.report.tables.grid import MINUS, Number, cell_text, file_name
-from open_clip_mmrl.report.tables.quality import alpha_curve, quality_tables
+from open_clip_mmrl.report.tables.table import Number, cell_text, file_name
 from open_clip_mmrl.report.tables.transfer import transfer_tables
+from open_clip_mmrl.utils.text import MINUS
 
-MMRL = "MMRL beside the figures of others"
+MMRL = "MMRL compared with published results"
 
 
 @pytest.fixture
@@ -48,8 +50,8 @@ def read(table):
     }
 
 
-def halves_of(contents, half):
-    return [content["metrics"][half] for content in contents]
+def split_of(contents, split):
+    return [content["metrics"][split] for content in contents]
 
 
 def test_scores_are_means_over_seeds_and_hm_is_that_of_the_means(sections_of):
@@ -57,12 +59,12 @@ def test_scores_are_means_over_seeds_and_hm_is_that_of_the_means(sections_of):
     (section,) = sections_of(contents)
     frozen, mmrl = section.series
     assert frozen == FROZEN and section.label(mmrl) == "MMRL"
-    base, novel = (section.score(mmrl, "dtd", half) for half in ("base", "novel"))
-    assert base.mean == pytest.approx(mean(halves_of(contents, "base")))
-    assert base.std == pytest.approx(stdev(halves_of(contents, "base"))) and base.seeds == 3
+    base, novel = (section.score(mmrl, "dtd", split) for split in ("base", "novel"))
+    assert base.mean == pytest.approx(mean(split_of(contents, "base")))
+    assert base.std == pytest.approx(stdev(split_of(contents, "base"))) and base.seeds == 3
     hm = section.score(mmrl, "dtd", "hm")
     assert hm.mean == pytest.approx(2 * base.mean * novel.mean / (base.mean + novel.mean))
-    assert hm.std == pytest.approx(stdev(halves_of(contents, "hm")), abs=1e-3)
+    assert hm.std == pytest.approx(stdev(split_of(contents, "hm")), abs=1e-3)
     assert section.score(frozen, "dtd", "base").std is None
     assert section.score(mmrl, "eurosat", "base") is None
 
@@ -87,7 +89,7 @@ def test_averages_need_all_data_sets_and_scatter_as_seeds_do(sections_of):
     assert section.average(series, ["dtd", "eurosat"], "base") is None
 
 
-def test_eleven_data_sets_stand_beside_print(sections_of):
+def test_eleven_data_sets_compare_with_published_results(sections_of):
     contents = [base_to_novel("mmrl", name, seed) for name in ELEVEN for seed in SEEDS]
     (section,) = sections_of(contents)
     tables = by_title(base_to_novel_tables(section, "b2n"))
@@ -123,7 +125,7 @@ def test_fewer_data_sets_are_averaged_as_such(sections_of):
     assert row["ours base"] == cell_text(
         Number(section.average(section.series[1], names, "base").mean)
     )
-    (only,) = arrange([run for run in section.runs if run.dataset == "dtd"])
+    (only,) = arrange([run for run in section.runs if run.result.dataset == "dtd"])
     tables = by_title(base_to_novel_tables(only, "b2n"))
     assert list(read(tables[MMRL])) == ["DTD"] and "Averages of all methods" not in tables
 
@@ -176,7 +178,7 @@ def test_no_difference_where_one_of_several_data_sets_has_another_split(sections
     assert table["average over 11"][hm] == table["DTD"][hm] == "-" != table["EuroSAT"][hm]
 
 
-def test_no_difference_of_few_shot_figures_on_another_split(sections_of):
+def test_no_difference_of_few_shot_results_on_another_split(sections_of):
     contents = [few_shot("mmrl", name, 1, 1, paper_split=name != "dtd") for name in ELEVEN[:9]]
     (section,) = sections_of(contents)
     (table,) = [t for t in few_shot_tables(section, "few-shot") if t.title == "All data sets"]
@@ -193,7 +195,7 @@ def test_no_difference_of_few_shot_figures_on_another_split(sections_of):
         {"shots": 4},
     ],
 )
-def test_other_conditions_make_print_a_context(sections_of, changes):
+def test_other_conditions_make_published_results_context(sections_of, changes):
     (section,) = sections_of([base_to_novel("mmrl", "dtd", 1, **changes)])
     table = by_title(base_to_novel_tables(section, "b2n"))[MMRL]
     assert read(table)["DTD"]["published HM"] == "73.82"
@@ -209,7 +211,7 @@ def test_other_conditions_make_print_a_context(sections_of, changes):
         {"model": "mmrl-ViT-Ti-8-glyphs", "pretrained": "printed", "paper_split": False},
     ],
 )
-def test_other_data_stand_without_print(sections_of, changes):
+def test_data_sets_not_in_the_paper_have_no_published_results(sections_of, changes):
     (section,) = sections_of([base_to_novel("mmrl", "dtd", 1, **changes)])
     (table,) = base_to_novel_tables(section, "b2n")
     assert not any("published" in column.group for column in table.columns)
@@ -219,6 +221,24 @@ def test_a_quickgelu_name_is_the_same_model(sections_of):
     (section,) = sections_of([base_to_novel("mmrl", "dtd", 1, model="mmrl-ViT-B-16-quickgelu")])
     table = by_title(base_to_novel_tables(section, "b2n"))[MMRL]
     assert any(MINUS in column.group for column in table.columns)
+
+
+def test_precision_and_renamed_classes_are_noted_where_ours_is_compared(sections_of):
+    contents = [base_to_novel("mmrl", name, 1) for name in ("imagenet", "dtd")]
+    (section,) = sections_of(contents)
+    tables = by_title(base_to_novel_tables(section, "b2n"))
+    remarks = " ".join(tables[MMRL].remarks)
+    assert "scored in fp32" in remarks and "amp_fp16" in remarks and "0.4 points" in remarks
+    assert tables["All data sets, our results"].remarks == ()
+    (section,) = arrange([run for run in section.runs if run.result.dataset == "dtd"])
+    remarks = " ".join(by_title(base_to_novel_tables(section, "b2n"))[MMRL].remarks)
+    assert "scored in fp32" in remarks and "ImageNet" not in remarks
+
+
+def test_paper_settings_of_mmrlpp_are_an_inference(sections_of):
+    (section,) = sections_of([base_to_novel("mmrl++", "dtd", 1)])
+    notes = " ".join(base_to_novel_tables(section, "b2n")[0].notes)
+    assert "released configuration" in notes and "inferred" in notes
 
 
 def test_settings_of_two_sources_are_two_series(sections_of):
@@ -251,7 +271,7 @@ def test_few_shot_has_shots_from_left_to_right(sections_of):
     ]
     (section,) = sections_of([*contents, few_shot("zeroshot", "dtd", 16, 1)])
     (table,) = few_shot_tables(section, "few-shot")
-    assert [c.label for c in table.columns] == ["data set", "method", "figures", "1", "2", "16"]
+    assert [c.label for c in table.columns] == ["data set", "method", "results", "1", "2", "16"]
     lines = {row.cells[1:3]: list(map(cell_text, row.cells[3:])) for row in table.rows}
     assert lines["MMRL", "published"] == ["56.37", "61.37", "75.30"]
     assert lines["linear probe", "published"][1] == "40.76"
@@ -277,14 +297,14 @@ def test_transfer_leaves_the_source_out_of_the_average(sections_of):
         c.label: cell_text(v)
         for c, v in zip(all_methods.columns, all_methods.rows[-1].cells, strict=True)
     }
-    assert (row["method"], row["figures"]) == ("MMRL", "published")
+    assert (row["method"], row["results"]) == ("MMRL", "published")
     assert (row["ImageNet (source)"], row["average over 10"]) == ("72.03", "67.25")
     beside = read(tables[MMRL])
     assert beside["DTD"]["ours beta"] == "0.9" and beside["DTD"]["published accuracy"] == "45.90"
     tables = by_title(transfer_tables(shift, "domain-generalization"))
     assert list(read(tables[MMRL]))[1:3] == ["average over 4", "ImageNetV2"]
     assert list(shift.datasets) == SHIFTED
-    assert any("prints no average" in note for table in tables.values() for note in table.notes)
+    assert any("has no average" in note for table in tables.values() for note in table.notes)
 
 
 def test_a_missing_target_is_explained(sections_of):
@@ -320,10 +340,10 @@ def test_sources_that_differ_are_sections_of_their_own(sections_of):
         transfer("mmrl", "cross-dataset", 1, dataset=source, targets=targets)
         for source in ("digits", "imagenet")
     ]
-    assert [section.frame.source for section in sections_of(contents)] == ["digits", "imagenet"]
+    assert [section.setup.source for section in sections_of(contents)] == ["digits", "imagenet"]
 
 
-def test_a_sweep_over_all_data_sets_compares_with_print(sections_of):
+def test_sweep_over_all_data_sets_compares_with_published(sections_of):
     contents = [ablation("alpha", a, name, 1) for a in SWEEPS["alpha"] for name in ELEVEN]
     (section,) = sections_of(contents)
     tables = by_title(ablation_tables(section, "ablation-alpha"))
@@ -333,7 +353,7 @@ def test_a_sweep_over_all_data_sets_compares_with_print(sections_of):
     assert table["0.3"][f"ours {MINUS} published base"] != "-"
 
 
-def test_a_sweep_over_some_data_sets_is_not_subtracted_from_print(sections_of):
+def test_no_difference_of_a_sweep_over_some_data_sets(sections_of):
     contents = [ablation("variant", v, n, 1) for v in ("full", "w/o L") for n in ("dtd", "ucf101")]
     contents.append(ablation("variant", "full", "eurosat", 1))
     (section,) = sections_of(contents)
@@ -345,7 +365,7 @@ def test_a_sweep_over_some_data_sets_is_not_subtracted_from_print(sections_of):
     assert "averages over all 11" in notes and "some values have no run there: EuroSAT" in notes
 
 
-def test_lambda_has_print_for_imagenet_and_for_every_data_set(sections_of):
+def test_lambda_has_published_results_of_every_data_set(sections_of):
     contents = [ablation("reg_weight", v, n, 1) for v in (0.5, 7.0) for n in ("imagenet", "dtd")]
     (section,) = sections_of(contents)
     tables = by_title(ablation_tables(section, "a"))
@@ -357,7 +377,7 @@ def test_lambda_has_print_for_imagenet_and_for_every_data_set(sections_of):
     assert lines["7", "ours"][0] != "-"
 
 
-def test_sweeps_that_print_has_as_figures_only_stand_alone(sections_of):
+def test_sweeps_that_the_paper_only_draws_have_no_published_numbers(sections_of):
     contents = [ablation("num_rep_tokens", v, "dtd", 1) for v in (1, 5)]
     (section,) = sections_of(contents)
     (table,) = ablation_tables(section, "a")
@@ -365,10 +385,10 @@ def test_sweeps_that_print_has_as_figures_only_stand_alone(sections_of):
     assert [column.group for column in table.columns][1:] == ["ours"] * 4
 
 
-def test_quality_tables(sections_of):
+def test_beyond_paper_tables(sections_of):
     contents = [base_to_novel("mmrl", "dtd", seed) for seed in SEEDS]
     (section,) = sections_of(contents)
-    generalized, calibration, classes, folded = quality_tables(section, "b2n")
+    generalized, calibration, classes, folded = beyond_paper_tables(section, "b2n")
     seen = mean(content["generalized"]["seen"] for content in contents)
     assert read(generalized)["DTD"]["MMRL seen"].startswith(f"{seen:.2f} ±")
     assert read(generalized)["DTD"]["zero-shot CLIP HM"] != "-"
@@ -388,9 +408,9 @@ def test_quality_tables(sections_of):
     assert alpha_curve(section, section.series[1], ["dtd", "eurosat"]) == []
 
 
-def test_runs_without_further_figures_have_no_further_tables(sections_of):
+def test_runs_without_further_scores_have_no_further_tables(sections_of):
     (section,) = sections_of([few_shot("linear_probe", "dtd", 4, 1)])
-    assert quality_tables(section, "few-shot") == []
+    assert beyond_paper_tables(section, "few-shot") == []
 
 
 def test_cost_and_environment(sections_of):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...report.figures.drawing import COLOURS, image_bytes, new_figure
+from ...report.figures.drawing import COLORS, image_bytes, new_figure
 from ...utils.files import write_atomically
 
 
@@ -15,7 +15,7 @@ def speed_figure(results: Sequence[dict[str, Any]], path: str | Path) -> Path:
     settings = results[0]["settings"]
     measured = {"seconds": ("seconds per step", 1), "peak_bytes": ("peak memory, MB", 1e6)}
     measured = {k: v for k, v in measured.items() if results[0]["train_step"][k]}
-    compared = {"ours": ("", COLOURS["mmrl"]), "reference": ("reference_", COLOURS["zeroshot"])}
+    compared = {"ours": ("", COLORS["mmrl"]), "reference": ("reference_", COLORS["zeroshot"])}
     figure = new_figure(4.5 * len(measured), 4)
     panels = figure.subplots(1, len(measured), squeeze=False)[0]
     for axes, (key, (label, unit)) in zip(panels, measured.items(), strict=True):

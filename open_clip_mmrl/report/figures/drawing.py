@@ -1,4 +1,4 @@
-"""What all figures share: canvas, colours, small multiples, bytes of files."""
+"""What all pictures share: canvas, colors, small multiples, bytes of files."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import io
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..load.sections import Section, Series
+from ..load.run import Series
+from ..load.sections import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart by the colour-blind too. A method keeps its colour
-# everywhere; a second source of settings for it takes one of the spare ones.
-COLOURS = {"zeroshot": "#767676", "linear_probe": "#009e73", "mmrl": "#0072b2", "mmrl++": "#d55e00"}
+# Okabe and Ito's palette, which the color-blind can read too. A method keeps its color everywhere;
+# a second source of settings for it takes one of the spare ones.
+COLORS = {"zeroshot": "#767676", "linear_probe": "#009e73", "mmrl": "#0072b2", "mmrl++": "#d55e00"}
 _SPARE = ("#cc79a7", "#56b4e9", "#e69f00", "#882255", "#000000")
 _MARKERS = {"zeroshot": "", "linear_probe": "^", "mmrl": "o", "mmrl++": "s"}
-METRIC_COLOURS = {"base": "#56b4e9", "novel": "#e69f00", "hm": "#444444"}
+METRIC_COLORS = {"base": "#56b4e9", "novel": "#e69f00", "hm": "#444444"}
 INK, GRID = "#24292f", "#e3e6ea"
 _SETTINGS = {
     "font.size": 9,
@@ -28,19 +29,19 @@ _SETTINGS = {
     "legend.fontsize": 9,
     "xtick.color": INK,
     "ytick.color": INK,
-    "svg.hashsalt": "open_clip_mmrl",  # the same figures give the same bytes
+    "svg.hashsalt": "open_clip_mmrl",  # the same picture gives the same bytes
 }
 
 
 def style_context() -> AbstractContextManager:
-    """Within it, everything is drawn and saved in one style."""
+    """Return a context in which everything is drawn and saved in one style."""
     from matplotlib import rc_context
 
     return rc_context(_SETTINGS)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of this many inches, drawn without a screen and without pyplot's state."""
+    """Return a figure of this many inches, drawn without a screen and without pyplot's state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -50,7 +51,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def disable_mathtext(figure: Figure) -> Figure:
-    """A "$" in a name is a "$", not the start of a formula."""
+    """Draw a "$" in a name as a "$", not as the start of a formula."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
@@ -59,7 +60,7 @@ def disable_mathtext(figure: Figure) -> Figure:
 
 
 def image_bytes(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
-    """The file's content; the same for the same figure."""
+    """Return the file's content; the same for the same figure."""
     stream = io.BytesIO()
     with style_context():
         metadata = {"Date": None} if kind == "svg" else {}
@@ -71,7 +72,7 @@ def image_bytes(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
 def panels(
     count: int, columns: int = 4, width: float = 2.75, height: float = 2.3
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` axes in rows of `columns`."""
+    """Return a figure of `count` axes in rows of `columns`, and the axes."""
     columns = min(columns, count)
     rows = -(-count // columns)
     figure = new_figure(max(width * columns, 4.2), height * rows + 0.5)
@@ -83,8 +84,17 @@ def panels(
     return figure, axes[:count]
 
 
+def outer_labels(axes: list[Axes], x: str = "", y: str = "", columns: int = 4) -> None:
+    """Label the first axes of every row, and the last row, of `panels`."""
+    columns = min(columns, len(axes))
+    for one in axes[::columns] if y else []:
+        one.set_ylabel(y)
+    for one in axes[-columns:] if x else []:
+        one.set_xlabel(x)
+
+
 def plain(axes: Axes) -> None:
-    """Nothing that is not read: no box, a light grid behind the figures."""
+    """Leave out what is not read: no box, a light grid below the data."""
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -92,7 +102,7 @@ def plain(axes: Axes) -> None:
 
 
 def write_at(axes: Axes, text: str, place: tuple[float, float], **kwargs: Any) -> None:
-    """Text that stays readable where it crosses a line; offsets in points."""
+    """Write text that stays readable where it crosses a line; offsets in points."""
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=2.5, foreground="white")]
@@ -103,21 +113,21 @@ def write_at(axes: Axes, text: str, place: tuple[float, float], **kwargs: Any) -
 def style_of(section: Section, series: Series) -> dict[str, Any]:
     """Colour and marker of our figures."""
     methods = [one.method for one in section.series]
-    first = [methods.index(method) for method in dict.fromkeys(methods) if method in COLOURS]
+    first = [methods.index(method) for method in dict.fromkeys(methods) if method in COLORS]
     others = [one for i, one in enumerate(section.series) if i not in first]
     if series in others:
-        colour = _SPARE[others.index(series) % len(_SPARE)]
+        color = _SPARE[others.index(series) % len(_SPARE)]
     else:
-        colour = COLOURS[series.method]
-    return {"color": colour, "marker": _MARKERS.get(series.method, "D"), "markersize": 4.5}
+        color = COLORS[series.method]
+    return {"color": color, "marker": _MARKERS.get(series.method, "D"), "markersize": 4.5}
 
 
 def published_style(series: Series) -> dict[str, Any]:
-    """The method's colour, dashed and hollow."""
-    colour = COLOURS.get(series.method, INK)
+    """Return the style of published results: the method's color, dashed and hollow."""
+    color = COLORS.get(series.method, INK)
     marker = _MARKERS.get(series.method, "D")
     return {
-        "color": colour,
+        "color": color,
         "linestyle": (0, (4, 2)),
         "linewidth": 1.2,
         "marker": marker,
@@ -127,9 +137,9 @@ def published_style(series: Series) -> dict[str, Any]:
 
 
 def legend_below(figure: Figure, axes: list[Axes], columns: int = 6) -> None:
-    """One legend for all axes, every label once; what is not ours comes last.
+    """Draw one legend for all axes, every label once; what is not ours comes last.
 
-    At most `columns` side by side, and no more than the figure has room for.
+    At most `columns` in a row, and no more than the figure has room for.
     """
     found = {}
     for one in axes:

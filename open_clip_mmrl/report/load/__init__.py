@@ -1,0 +1,1 @@
+"""Reading: results.json files to runs, sections and scores; published results."""

@@ -1,116 +1,97 @@
-"""Sorting runs into the sections of a report."""
+"""Sort runs into the sections of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from ...config import PROTOCOLS, SWEEP_NAMES
 from .published import published
-from .run import PROTOCOLS, SWEEPS, TRANSFER, ZERO_SHOT, Run
-from .sections import FROZEN, METHODS, Frame, Section, Series, series_of
+from .run import FROZEN, METHODS, Run, Series, Setup
+from .sections import ScoreKey, Section
 
 
 def arrange(runs: Sequence[Run]) -> list[Section]:
-    """All sections, in the order of the paper's protocols."""
-    groups: dict[Frame, list[Run]] = {}
+    """Return all sections, in the order of the paper's protocols."""
+    groups: dict[Setup, list[Run]] = {}
     for run in runs:
-        if run.method != ZERO_SHOT:
-            groups.setdefault(_frame(run), []).append(run)
+        if run.series != FROZEN:
+            groups.setdefault(run.setup, []).append(run)
     for run in runs:  # frozen CLIP has no shots, so it belongs to each of several groups
-        if run.method == ZERO_SHOT:
-            homes = [frame for frame in groups if frame[:5] == _frame(run)[:5]]
-            for frame in homes or [_frame(run)]:
-                groups.setdefault(frame, []).append(run)
-    order = sorted(groups, key=lambda frame: (*_rank(frame), str(frame)))
-    return [_section(frame, groups[frame]) for frame in order]
+        if run.series == FROZEN:
+            for setup in [s for s in groups if s[:5] == run.setup[:5]] or [run.setup]:
+                groups.setdefault(setup, []).append(run)
+    order = sorted(groups, key=lambda setup: (*_rank(setup), str(setup)))
+    return [_section(setup, groups[setup]) for setup in order]
 
 
-def in_order(names: Iterable[str]) -> list[str]:
-    """Data sets in the paper's order, then others by name."""
-    known = list(published().datasets)
-    names = set(names)
-    return [n for n in known if n in names] + sorted(names - set(known))
+def point_rank(point: str, published_points: Sequence[str]) -> tuple[int, float, str]:
+    """Return a key to sort points by: numbers by size, words in the paper's order, then by name."""
+    try:
+        return 0, float(point), ""
+    except ValueError:
+        known = point in published_points
+        return 1, published_points.index(point) if known else len(published_points), point
 
 
-def _frame(run: Run) -> Frame:
-    return Frame(
-        run.protocol,
-        run.backbone,
-        run.pretrained,
-        run.test_split,
-        run.dataset if run.protocol in TRANSFER else None,
-        run.shots if run.protocol != "few-shot" else None,
-        run.sweep,
-    )
+def _rank(setup: Setup) -> tuple[int, int]:
+    sweeps = ("", *SWEEP_NAMES)
+    return PROTOCOLS.index(setup.protocol), sweeps.index(setup.sweep)
 
 
-def _rank(frame: Frame) -> tuple[int, int]:
-    sweep = SWEEPS.index(frame.sweep) if frame.sweep else -1
-    return PROTOCOLS.index(frame.protocol), sweep
-
-
-def _section(frame: Frame, runs: Sequence[Run]) -> Section:
-    values: dict[tuple, dict[int, float]] = {}
+def _section(setup: Setup, runs: Sequence[Run]) -> Section:
+    values: dict[ScoreKey, dict[int, float]] = {}
     series: dict[Series, None] = {}
-    # The frozen model's own runs first: what other runs say about it only fills gaps.
-    for run in sorted(runs, key=lambda run: run.method != ZERO_SHOT):
-        one = series_of(run)
-        series[one] = None
+    # The frozen model's own runs first: what other runs measured of it only fills gaps.
+    for run in sorted(runs, key=lambda run: run.series != FROZEN):
+        series[run.series] = None
+        seed = 0 if run.series == FROZEN else run.result.seed
         for dataset, metric, adapted, frozen in _entries(run):
             if adapted is not None:
-                seed = 0 if one == FROZEN else run.seed
-                values.setdefault((one, _point(run), dataset, metric), {})[seed] = adapted
-            if frozen is not None and frame.protocol != "ablation":
-                values.setdefault((FROZEN, None, dataset, metric), {0: frozen})
+                key = ScoreKey(run.series, run.point, dataset, metric)
+                values.setdefault(key, {})[seed] = adapted
+            if frozen is not None and setup.protocol != "ablation":
+                values.setdefault(ScoreKey(FROZEN, "", dataset, metric), {0: frozen})
                 series[FROZEN] = None
     known = list(METHODS)
-    ranked = sorted(series, key=lambda s: known.index(s.method) if s.method in known else 99)
-    names = {name for run in runs for name in (run.targets or [run.dataset])}
+    points = {run.point for run in runs if run.series != FROZEN}
+    published_points = published().points_of(setup.sweep or setup.protocol)
     return Section(
-        frame=frame,
+        setup=setup,
         runs=tuple(runs),
-        series=tuple(ranked),
-        datasets=tuple(in_order(names)),
-        points=_points(frame, runs),
+        series=tuple(
+            sorted(series, key=lambda s: known.index(s.method) if s.method in known else len(known))
+        ),
+        datasets=_in_order(
+            name for run in runs for name in run.result.targets or [run.result.dataset]
+        ),
+        points=tuple(sorted(points, key=lambda point: point_rank(point, published_points))),
         splits=_splits(runs),
         values=values,
     )
 
 
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return data sets in the paper's order, then others by name."""
+    known = list(published().datasets)
+    found = set(names)
+    return (*(n for n in known if n in found), *sorted(found - set(known)))
+
+
 def _splits(runs: Sequence[Run]) -> dict[str, bool | None]:
-    """Whether each data set is split as the paper's: only where every run says so."""
+    """Return whether each data set is split as the paper's, as the least certain run has it."""
     found: dict[str, set[bool | None]] = {}
     for run in runs:
-        found.setdefault(run.dataset, set()).add(run.paper_split)
-        for name, target in run.targets.items():
+        found.setdefault(run.result.dataset, set()).add(run.paper_split)
+        for name, target in run.result.targets.items():
             if not target.missing:
-                found.setdefault(name, set()).add(target.paper_split)
-    return {name: min(said, key=(False, None, True).index) for name, said in found.items()}
+                split = target.sizes.paper_split if target.sizes else None
+                found.setdefault(name, set()).add(split)
+    return {name: min(splits, key=(False, None, True).index) for name, splits in found.items()}
 
 
 def _entries(run: Run) -> Iterator[tuple[str, str, float | None, float | None]]:
-    """(data set, metric, ours, frozen) of everything a run measured."""
-    for metric in {**run.scores, **run.zero_shot}:
-        yield run.dataset, metric, run.scores.get(metric), run.zero_shot.get(metric)
-    for name, target in run.targets.items():
+    """Yield all scores: (data set, metric, the method's score, frozen CLIP's score)."""
+    for metric in {**run.scores, **run.frozen_scores}:
+        yield run.result.dataset, metric, run.scores.get(metric), run.frozen_scores.get(metric)
+    for name, target in run.result.targets.items():
         yield name, "accuracy", target.accuracy, target.zero_shot
-
-
-def _point(run: Run) -> str | None:
-    if run.method == ZERO_SHOT:
-        return None
-    return str(run.shots) if run.protocol == "few-shot" else run.value
-
-
-def _points(frame: Frame, runs: Sequence[Run]) -> tuple[str | None, ...]:
-    """Numbers by size, words in print's order and then by name."""
-    found = {_point(run) for run in runs if run.method != ZERO_SHOT}
-    printed = published().points_of(frame.sweep or frame.protocol)
-    return tuple(sorted(found, key=lambda point: point_rank(point, printed)))
-
-
-def point_rank(point: str | None, printed: Sequence[str | None]) -> tuple:
-    """A key to sort points by."""
-    try:
-        return 0, float(point), ""
-    except (TypeError, ValueError):
-        return 1, printed.index(point) if point in printed else len(printed), str(point)

@@ -1,4 +1,4 @@
-"""Finding results.json files: what counts, what is left out, and why."""
+"""Find results.json files: which count, which are left out, and why."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
-from .run import ZERO_SHOT, Run, read_run
-
-NAME = "results.json"
+from ...experiments.results import RESULTS
+from .run import FROZEN, Run, read_run
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,11 @@ class Collected:
 
 
 def collect(folders: Sequence[str | Path]) -> Collected:
-    """All runs at or below the folders, each once, in the order of folders and paths.
+    """Read all runs at or below the folders, each once, in the order of folders and paths.
 
-    Of several runs for one place in a table and one seed, one counts: those settings that most
-    seeds share, then the first path. The others are named in the notes unless they say the very
-    same, and so are files that cannot be read.
+    Of several runs with one place in the report and one seed, one counts: those settings that
+    most seeds share, then the first path. The notes name the others unless they have the very
+    same scores, and files that cannot be read.
 
     Raises:
         UsageError: no folders, or one that does not exist.
@@ -38,12 +37,11 @@ def collect(folders: Sequence[str | Path]) -> Collected:
         try:
             runs.append(read_run(path))
         except (ValueError, OSError) as error:
-            notes.append(f"{path} is left out: {error}.")
+            notes.append(f"Left out: {error}.")
     if not runs:
         where = ", ".join(str(folder) for folder in folders)
-        raise ValueError(
-            " ".join([f"There is no {NAME} that can be read at or below {where}.", *notes])
-        )
+        nothing = f"There is no {RESULTS} that can be read at or below {where}."
+        raise ValueError(" ".join([nothing, *notes]))
     kept, rivals = _one_for_each_seed(runs)
     return Collected(tuple(kept), (*notes, *rivals, *_mixed_data(kept), *_mixed_environments(kept)))
 
@@ -55,77 +53,80 @@ def _find(folders: Sequence[str | Path]) -> list[Path]:
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise UsageError(f"{folder} does not exist or is not a folder.")
-        for path in sorted(folder.glob(f"**/{NAME}")):
+        for path in sorted(folder.glob(f"**/{RESULTS}")):
             found.setdefault(path.resolve(), path)
     return list(found.values())
 
 
 def _one_for_each_seed(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
-    places: dict[tuple, list[Run]] = {}
+    groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        places.setdefault(_place(run), []).append(run)
+        groups.setdefault(_place(run), []).append(run)
     kept, notes = [], []
-    for rivals in places.values():
+    for rivals in groups.values():
         by_settings: dict[str, dict[int, Run]] = {}
         for run in rivals:
-            by_settings.setdefault(_settings(run), {}).setdefault(run.seed, run)
+            by_settings.setdefault(_settings(run), {}).setdefault(run.result.seed, run)
         chosen = list(max(by_settings.values(), key=len).values())
         kept += chosen
         for run in rivals:
-            if run not in chosen and not any(_twins(run, other) for other in chosen):
+            if run not in chosen and not any(_same(run, other) for other in chosen):
                 notes.append(_left_out(run, chosen[0]))
     return kept, notes
 
 
-def _place(run: Run) -> tuple:
-    """Runs that differ in the seed only belong together here."""
-    where = (run.method, run.backbone, run.pretrained, run.dataset, run.protocol, run.test_split)
-    if run.method == ZERO_SHOT:
-        return where
-    return (*where, run.shots, run.settings, run.fusion, run.sweep, run.value)
+def _place(run: Run) -> tuple[Any, ...]:
+    """Return what runs share that differ in the seed only."""
+    if run.series == FROZEN:
+        return run.series, run.setup[:4], run.result.dataset
+    return run.series, run.setup, run.result.dataset, run.point
 
 
 def _settings(run: Run) -> str:
-    return json.dumps(run.chosen, sort_keys=True)
+    return json.dumps(run.settings, sort_keys=True)
 
 
-def _twins(run: Run, other: Run) -> bool:
-    """Whether a run says nothing that the other does not say."""
-    same = (run.seed, run.scores, run.targets) == (other.seed, other.scores, other.targets)
-    return same and _settings(run) == _settings(other)
+def _same(run: Run, other: Run) -> bool:
+    """Return whether both runs have the same seed, settings and scores."""
+    first, second = (
+        (one.result.seed, one.scores, one.result.targets, _settings(one)) for one in (run, other)
+    )
+    return first == second
 
 
 def _left_out(run: Run, other: Run) -> str:
-    ours, theirs = run.chosen, other.chosen
+    ours, theirs = run.settings, other.settings
     changes = ", ".join(
         f"{name} is {ours.get(name)!r}, not {theirs.get(name)!r}"
         for name in {**theirs, **ours}
         if ours.get(name) != theirs.get(name)
     )
     why = f"other settings ({changes})" if changes else "the same settings and seed"
-    return f"{run.path} is left out in favour of {other.path}: {why}."
+    return f"{run.path} is left out in favor of {other.path}: {why}."
 
 
 def _mixed_data(runs: Sequence[Run]) -> list[str]:
-    """A sentence for every data set that runs found with different images."""
+    """Return a sentence for every data set that runs found with different images."""
     notes = []
-    for name in dict.fromkeys(run.dataset for run in runs):
-        mixed = _differing([run.sizes for run in runs if run.dataset == name])
+    for name in dict.fromkeys(run.result.dataset for run in runs):
+        same = [run.result.sizes for run in runs if run.result.dataset == name]
+        mixed = _differing([sizes.to_json() if sizes else {} for sizes in same])
         if mixed:
             notes.append(f"The runs on {name} had different images; they differ in {mixed}.")
     return notes
 
 
 def _mixed_environments(runs: Sequence[Run]) -> list[str]:
-    """A sentence where runs of different environments stand in one report."""
-    mixed = _differing([run.environment for run in runs])
+    """Return a sentence where runs of different environments are in one report."""
+    mixed = _differing([run.result.environment.to_json() for run in runs])
     return [f"The runs come from different environments; they differ in {mixed}."] if mixed else []
 
 
 def _differing(found: Sequence[Mapping[str, Any]]) -> str:
-    """What is not the same in all of them, with its values; empty where everything is."""
+    """Return what is not the same in all of them, with its values; empty where everything is."""
     values: dict[str, dict[str, None]] = {}
-    for name in {name: None for one in found for name in one}:
+    for name in dict.fromkeys(name for one in found for name in one):
         for one in found:
-            values.setdefault(name, {})[str(one.get(name, "not recorded"))] = None
+            value = one.get(name)
+            values.setdefault(name, {})["not recorded" if value is None else str(value)] = None
     return ", ".join(f"{name} ({', '.join(v)})" for name, v in values.items() if len(v) > 1)

@@ -1,8 +1,8 @@
-"""What stands in a report's sections: series, and their scores.
+"""A section of a report: runs that may be compared, and their scores.
 
-A section holds what may be compared: one protocol, backbone, weights, test part, number of shots
-(but for few-shot, which varies it), source and sweep. A series is one method with settings from
-one source. A point is the shots of few-shot, or the value that an ablation varies.
+The runs of a section share protocol, backbone, weights, test split, source and sweep, and the
+number of shots (but for few-shot, which varies it). A series is one method with settings from one
+source. A point is the number of shots of few-shot, or the value that an ablation varies.
 """
 
 from __future__ import annotations
@@ -13,41 +13,12 @@ from statistics import mean, stdev
 from typing import NamedTuple
 
 from ...evaluation.metrics import harmonic_mean
-from .run import ZERO_SHOT, Run
+from .run import FROZEN, METHODS, Run, Series, Setup
 
-METHODS = {
-    ZERO_SHOT: "zero-shot CLIP",
-    "linear_probe": "linear probe",
-    "mmrl": "MMRL",
-    "mmrl++": "MMRL++",
-}
-SETTINGS = {
-    "paper": "paper (per data set, chosen by its authors on test accuracy)",
-    "fixed": "fixed (one for all data sets)",
-    "validation": "validation (lambda, beta, alpha chosen on held-out training shots of each run)",
-    "custom": "custom (given by hand)",
-    "demo": "demo (chosen for the shipped demo)",
-    None: "not recorded",
-}
 HARMONIC = {
     "hm": ("base", "novel"),
     "generalized_hm": ("generalized_seen", "generalized_unseen"),
 }
-
-
-class Series(NamedTuple):
-    """One method with settings from one source."""
-
-    method: str
-    settings: str | None = None
-    fusion: str | None = None
-
-
-FROZEN = Series(ZERO_SHOT)
-
-
-def series_of(run: Run) -> Series:
-    return Series(run.method, run.settings, run.fusion)
 
 
 @dataclass(frozen=True)
@@ -59,94 +30,95 @@ class Score:
     seeds: int
 
 
-class Frame(NamedTuple):
-    """What all runs of a section share; `shots`, `source` and `sweep` only where they matter."""
+class ScoreKey(NamedTuple):
+    """What a score stands for."""
 
-    protocol: str
-    backbone: str
-    pretrained: str
-    test_split: str
-    source: str | None
-    shots: int | None
-    sweep: str | None
+    series: Series
+    point: str
+    dataset: str
+    metric: str
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section's runs, and their scores by (series, point, data set, metric) and seed."""
+    """Runs of one setup, and their scores in percent by seed."""
 
-    frame: Frame
+    setup: Setup
     runs: tuple[Run, ...]
     series: tuple[Series, ...]
     datasets: tuple[str, ...]
     """In the paper's order, then by name; the targets of transfer, not its source."""
-    points: tuple[str | None, ...]
+    points: tuple[str, ...]
+    """("",) where nothing is varied; empty where only frozen CLIP was run."""
     splits: Mapping[str, bool | None]
-    """Whether a data set is split as the paper's."""
-    values: Mapping[tuple, Mapping[int, float]]
+    """Whether a data set is split as the paper's; None where it is none of the paper's."""
+    values: Mapping[ScoreKey, Mapping[int, float]]
 
-    def score(
-        self, series: Series, dataset: str, metric: str, point: str | None = None
-    ) -> Score | None:
-        """Over the seeds there are. HM is that of the mean accuracies, as in print."""
+    def score(self, series: Series, dataset: str, metric: str, point: str = "") -> Score | None:
+        """Return the score on one data set, over the seeds there are."""
         return self.average(series, [dataset], metric, point)
 
     def average(
-        self, series: Series, datasets: Sequence[str], metric: str, point: str | None = None
+        self, series: Series, datasets: Sequence[str], metric: str, point: str = ""
     ) -> Score | None:
-        """Mean over data sets of their means over seeds; None unless all of them are there.
+        """Return the mean over data sets of their means over seeds; None unless all have one.
 
-        HM is that of the averages. The deviation is that of the seeds' own averages.
+        HM is that of the mean accuracies, as in the paper. The deviation is that of the seeds'
+        own averages, over the seeds that all data sets have.
         """
-        point = None if series == FROZEN else point
         found = [self._by_seed(series, dataset, metric, point) for dataset in datasets]
         if not found or not all(found):
             return None
-        everywhere = set.intersection(*map(set, found))
-        if metric in HARMONIC:
-            halves = [self.average(series, datasets, m, point) for m in HARMONIC[metric]]
-            value = harmonic_mean(*(half.mean for half in halves))
-            per_seed = [self._harmonic(series, datasets, metric, point, s) for s in everywhere]
-        else:
-            value = mean(mean(values.values()) for values in found)
-            per_seed = [mean(values[seed] for values in found) for seed in everywhere]
-        std = stdev(per_seed) if len(per_seed) > 1 else None
-        return Score(value, std, min(map(len, found)))
+        seeds = set.intersection(*map(set, found))
+        by_seed = [self._mean(series, datasets, metric, point, seed) for seed in seeds]
+        return Score(
+            mean=self._mean(series, datasets, metric, point),
+            std=stdev(by_seed) if len(by_seed) > 1 else None,
+            seeds=min(map(len, found)),
+        )
 
     def present(
-        self, series: Series, metric: str, point: str | None = None, among: Iterable[str] = ()
+        self, series: Series, metric: str, point: str = "", among: Iterable[str] = ()
     ) -> list[str]:
-        """The data sets that a series has this score of."""
+        """Return the data sets that a series has this score of."""
         names = list(among) or self.datasets
-        return [name for name in names if self.score(series, name, metric, point)]
+        return [name for name in names if self._by_seed(series, name, metric, point)]
 
     def seeds(self, series: Series) -> int:
-        """How many seeds the series has where it has most."""
-        return max((len(v) for key, v in self.values.items() if key[0] == series), default=0)
+        """Return how many seeds the series has where it has most."""
+        return max((len(v) for key, v in self.values.items() if key.series == series), default=0)
 
     def label(self, series: Series) -> str:
-        """The method's name, with what tells it from others of that name here."""
+        """Return the method's title, with what distinguishes it from others of that title here."""
         alike = [other for other in self.series if other.method == series.method]
-        name = METHODS.get(series.method, series.method)
-        told = []
-        if len({other.settings for other in alike}) > 1:
-            told.append(series.settings or "settings not recorded")
+        differences = []
+        if len({other.settings_source for other in alike}) > 1:
+            differences.append(series.settings_source or "settings not recorded")
         if len({other.fusion for other in alike}) > 1:
-            told.append(f"mixing {series.fusion}")
-        return f"{name} ({', '.join(told)})" if told else name
+            differences.append(f"mixing {series.fusion}")
+        name = METHODS.get(series.method, series.method)
+        return f"{name} ({', '.join(differences)})" if differences else name
 
     def _by_seed(
-        self, series: Series, dataset: str, metric: str, point: str | None
+        self, series: Series, dataset: str, metric: str, point: str
     ) -> Mapping[int, float]:
         if metric not in HARMONIC:
-            return self.values.get((series, point, dataset, metric), {})
-        halves = [self._by_seed(series, dataset, m, point) for m in HARMONIC[metric]]
-        return {s: harmonic_mean(halves[0][s], halves[1][s]) for s in halves[0] if s in halves[1]}
+            point = "" if series == FROZEN else point  # frozen CLIP has no shots or settings
+            return self.values.get(ScoreKey(series, point, dataset, metric), {})
+        first, second = (self._by_seed(series, dataset, m, point) for m in HARMONIC[metric])
+        return {s: harmonic_mean(first[s], second[s]) for s in first if s in second}
 
-    def _harmonic(self, series, datasets, metric, point, seed) -> float:
-        return harmonic_mean(
-            *(
-                mean(self._by_seed(series, name, half, point)[seed] for name in datasets)
-                for half in HARMONIC[metric]
-            )
-        )
+    def _mean(
+        self,
+        series: Series,
+        datasets: Sequence[str],
+        metric: str,
+        point: str,
+        seed: int | None = None,
+    ) -> float:
+        """Return the mean over data sets, of one seed or of their means over seeds."""
+        if metric in HARMONIC:
+            parts = [self._mean(series, datasets, m, point, seed) for m in HARMONIC[metric]]
+            return harmonic_mean(*parts)
+        found = (self._by_seed(series, dataset, metric, point) for dataset in datasets)
+        return mean(mean(v.values()) if seed is None else v[seed] for v in found)

@@ -1,0 +1,1 @@
+"""Files: Markdown, CSV, HTML. Imports everything of the report; only it writes."""

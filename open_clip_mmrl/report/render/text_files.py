@@ -7,14 +7,13 @@ import io
 from collections.abc import Sequence
 
 from ..document import Document, Picture
-from ..tables.grid import Cell, Number, Row, Table, cell_text
+from ..tables.table import Cell, Number, Row, Table, cell_text
 
 FIGURES, TABLES = "figures", "tables"
-_BOLD = ("average",)
 
 
 def markdown(document: Document) -> str:
-    """One page; pictures and long tables are linked."""
+    """Return one page; pictures and long tables are linked."""
     lines = [f"# {document.title}", "", *(f"- {line}" for line in document.summary), ""]
     if document.notes:
         lines += ["## What to know first", "", *(f"- {note}" for note in document.notes), ""]
@@ -26,10 +25,10 @@ def markdown(document: Document) -> str:
 
 
 def csv_text(table: Table) -> str:
-    """Tidy: the columns that tell rows apart, then one line per figure.
+    """Return tidy CSV: the columns of words, then one line per number.
 
-    `group` and `column` are the headings above the figure, `std` and `seeds` what is known of it.
-    A table of words only is written as it stands.
+    `group` and `column` are the headings above the number, `std` and `seeds` what is known of it.
+    A table of words only is written as it is.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -42,13 +41,13 @@ def csv_text(table: Table) -> str:
     for row in table.rows:
         head = [cell or "" for cell, c in zip(row.cells, table.columns, strict=True) if c.text]
         for cell, column in zip(row.cells, table.columns, strict=True):
-            # Every figure has its own number of seeds.
+            # Every number has its own number of seeds.
             if cell is not None and not column.text and column.label != "seeds":
-                writer.writerow([*head, column.group, column.label, *_figure(cell)])
+                writer.writerow([*head, column.group, column.label, *_number(cell)])
     return stream.getvalue()
 
 
-def _figure(cell: Cell) -> list[str]:
+def _number(cell: Cell) -> list[str]:
     if not isinstance(cell, Number):
         return [str(cell), "", "", ""]
     std = "" if cell.std is None else f"{cell.std:.4f}"
@@ -75,7 +74,7 @@ def _table(table: Table) -> list[str]:
 
 def _row(row: Row) -> str:
     cells = [cell_text(cell) for cell in row.cells]
-    if row.role in _BOLD:
+    if row.role == "average":
         cells = [f"**{cell}**" for cell in cells]
     return _line(cells)
 

@@ -1,4 +1,4 @@
-"""From folders of runs to a report's files."""
+"""Write a report's files from folders of runs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...utils.files import write_atomically
+from ..compose import compose
 from ..figures.drawing import image_bytes
 from ..load.collect import collect
-from .compose import compose
 from .page import html_page
 from .text_files import FIGURES, TABLES, csv_text, markdown
 
 
 @dataclass(frozen=True)
 class Written:
-    """Where a report lies, and its first sentences."""
+    """The files of a report, and its first sentences."""
 
     markdown: Path
     html: Path
@@ -30,6 +30,7 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
     """Read every results.json at or below the folders; write report.md, report.html and more.
 
     Args:
+        folders: where to look for results.
         output: folder of the report; by default `report` in the first folder.
 
     Raises:

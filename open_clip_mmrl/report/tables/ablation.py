@@ -6,24 +6,22 @@ from collections.abc import Sequence
 
 from ..load.arrange import point_rank
 from ..load.published import AVERAGE, published
-from ..load.sections import Section, Series
-from .compared import (
-    LABELS,
-    Place,
-    averaged,
+from ..load.run import Series
+from ..load.sections import Section
+from .base_to_novel import HEADS, METRICS
+from .builder import TableBuilder
+from .comparison import (
+    DatasetGroup,
+    average_text,
     comparable,
+    dataset_groups,
     dataset_name,
-    marked,
+    datasets_to_average,
+    has_published,
     ours_minus,
-    places,
-    reference_notes,
-    settings_notes,
-    shown,
-    subtracted,
 )
-from .grid import Cell, Column, Notes, Row, Table, file_name, grouped, percent
+from .table import Cell, Row, Table, file_name, grouped, percent, text_columns
 
-METRICS = ("base", "novel", "hm")
 NAMES = {
     "variant": "variant",
     "rep_dim": "d_r",
@@ -31,22 +29,22 @@ NAMES = {
     "num_rep_tokens": "K",
     "alpha": "alpha",
     "reg_weight": "lambda",
-    "regularizer": "regulariser",
+    "regularizer": "regularizer",
 }
 """What is varied, as the paper writes it."""
-
-_HEADS = tuple(LABELS[metric] for metric in METRICS)
+METHOD = "mmrl"
+"""The published ablations are all of MMRL."""
 ON_IMAGENET = "reg_weight-imagenet"
-"""The published sweep of lambda is printed for ImageNet, not as an average."""
+"""Published table of the sweep of lambda on ImageNet (Table 5, right)."""
 
 
 def ablation_tables(section: Section, slug: str) -> list[Table]:
-    """For every method: averages beside the published ones, then HM of every data set."""
+    """Return, for every method, averages next to published ones, then HM of every data set."""
     tables: list[Table] = []
     for series in section.series:
-        own = slug if len(section.series) == 1 else f"{slug}-{file_name(section.label(series))}"
+        own = series_slug(section, series, slug)
         tables.append(_averages(section, series, own))
-        if section.frame.sweep == "reg_weight" and section.present(
+        if section.setup.sweep == "reg_weight" and section.present(
             series, "base", section.points[0], ["imagenet"]
         ):
             tables.append(_on_imagenet(section, series, f"{own}-imagenet"))
@@ -55,135 +53,124 @@ def ablation_tables(section: Section, slug: str) -> list[Table]:
     return tables
 
 
-def points_beside(section: Section, table: str) -> list[str]:
-    """Our points and, for the paper's data sets, the published ones."""
-    ours = [point for point in section.points if point]
-    if not any(shown(section, name) for name in section.datasets):
-        return ours
-    printed = published().points_of(table)
-    return sorted({*ours, *printed}, key=lambda point: point_rank(point, printed))
+def series_slug(section: Section, series: Series, slug: str) -> str:
+    """Return a name for files on one method; the section's own where it has one method only."""
+    return slug if len(section.series) == 1 else f"{slug}-{file_name(section.label(series))}"
 
 
-def everywhere(section: Section, series: Series) -> list[str]:
-    """The data sets that every point of ours was run on, so that averages compare."""
+def complete_datasets(section: Section, series: Series) -> list[str]:
+    """Return the data sets that every point of ours was run on, so that averages compare."""
     points = [p for p in section.points if section.present(series, "base", p)]
     return [
         name
-        for name in averaged(section, section.datasets)
+        for name in datasets_to_average(section, section.datasets)
         if all(section.score(series, name, "base", point) for point in points)
     ]
 
 
 def _averages(section: Section, series: Series, name: str) -> Table:
-    over = everywhere(section, series) or list(section.datasets[:1])
-    table = section.frame.sweep
-    averages = Place("", tuple(over), "average")
-    notes = Notes()
-    # Published averages go over all eleven data sets; with fewer of ours nothing is subtracted.
+    complete = complete_datasets(section, series)
+    over = complete or list(section.datasets[:1])
+    sweep = section.setup.sweep
+    build = TableBuilder(section, sweep)
+    # Published averages are over all eleven data sets; with fewer of ours nothing is subtracted.
     full = over == published().eleven
-    rows = _rows(section, series, averages, table, AVERAGE, full, notes)
-    if table == "rep_dim" and len(rows[0].cells) > 5:
-        notes.add("published: EuroSAT keeps d_r = 2048 in every row.")
-    what = dataset_name(over[0]) if len(over) == 1 else f"average over {len(over)} data sets"
     if len(over) < len(section.datasets):
-        left = ", ".join(dataset_name(n) for n in section.datasets if n not in over)
-        notes.add(f"Not among those averaged, for some values have no run there: {left}.")
-    if not full and comparable(section) and AVERAGE in _printed(table):
-        notes.add("published: averages over all 11 data sets, so no differences are given.")
-    title = f"{section.label(series)}: {NAMES[table]}, {what}"
-    return _table(section, series, name, title, rows, table, notes)
+        missing = ", ".join(dataset_name(n) for n in section.datasets if n not in over)
+        build.notes.add(f"Not in the average, because some values have no run there: {missing}.")
+    if not full and comparable(section) and AVERAGE in published().datasets_of(sweep):
+        build.notes.add("published: averages over all 11 data sets, so no differences are given.")
+    return _rows_by_point(build, series, name, over, AVERAGE, full)
 
 
 def _on_imagenet(section: Section, series: Series, name: str) -> Table:
-    """The paper's Table 5, right."""
-    notes, place = Notes(), Place("", ("imagenet",))
-    rows = _rows(section, series, place, ON_IMAGENET, "imagenet", True, notes)
-    title = f"{section.label(series)}: lambda, ImageNet"
-    return _table(section, series, name, title, rows, ON_IMAGENET, notes)
+    build = TableBuilder(section, ON_IMAGENET)
+    return _rows_by_point(build, series, name, ["imagenet"], "imagenet", True)
 
 
-def _printed(table: str) -> set[str]:
-    return {key[3] for key in published().figures if key[0] == table}
-
-
-def _rows(
-    section: Section,
-    series: Series,
-    place: Place,
-    table: str,
-    printed_for: str,
-    subtract: bool,
-    notes: Notes,
-) -> list[Row]:
-    """A row per point: ours, and where print has this sweep, its figures and the difference."""
-    beside = (
-        series.method == "mmrl"
-        and printed_for in _printed(table)
-        and all(shown(section, n) for n in place.datasets)
-    )
-    rows = []
-    for point in points_beside(section, table) if beside else section.points:
-        cells: list[Cell] = [point]
-        cells += [marked(section, series, place, m, notes, point) for m in METRICS]
-        score = section.average(series, place.datasets, "base", point)
-        full = section.seeds(series)
-        partial = score and score.seeds < full
-        cells.append(score and (f"{score.seeds} of {full}" if partial else str(full)))
-        if beside:
-            theirs = [published().value(table, "mmrl", printed_for, m, point) for m in METRICS]
-            cells += map(percent, theirs)
-            if comparable(section) and subtract:
-                pairs = zip(METRICS, theirs, strict=True)
-                cells += [subtracted(section, series, place, m, t, point) for m, t in pairs]
-        rows.append(Row(tuple(cells)))
-    return rows
-
-
-def _table(
-    section: Section,
+def _rows_by_point(
+    build: TableBuilder,
     series: Series,
     name: str,
-    title: str,
-    rows: Sequence[Row],
-    table: str,
-    notes: Notes,
+    over: Sequence[str],
+    published_dataset: str,
+    subtract: bool,
 ) -> Table:
-    paper = published()
-    columns = [Column(NAMES[section.frame.sweep], text=True), *grouped("ours", (*_HEADS, "seeds"))]
-    groups = [paper.title, ours_minus([paper])]
-    for i in range((len(rows[0].cells) - len(columns)) // len(METRICS)):
-        columns += grouped(groups[i], _HEADS)
-    settings_notes(section, notes, [series])
-    reference_notes(section, notes, table, [paper] if len(columns) > 5 else [])
-    return Table(name, title, tuple(columns), tuple(rows), notes.all())
+    """Return a row per point: ours over data sets, and the paper's where it has this sweep.
+
+    `published_dataset` is `AVERAGE` or a data set; with `subtract` it is over the same as ours.
+    """
+    section, paper, table = build.section, published(), build.table
+    group = DatasetGroup("", tuple(over), "average")
+    refs = (
+        [paper]
+        if series.method == METHOD
+        and published_dataset in paper.datasets_of(table)
+        and has_published(section, over)
+        else []
+    )
+    groups = [("ours", (*HEADS, "seeds")), *((ref.title, HEADS) for ref in refs)]
+    if refs and subtract and comparable(section):
+        groups.append((ours_minus(paper), HEADS))
+    rows = []
+    for point in _all_points(section, table) if refs else section.points:
+        cells: list[Cell] = [
+            *build.scores(series, group, METRICS, point),
+            build.seeds(series, group, "base", point),
+        ]
+        if refs:
+            theirs = [
+                percent(paper.value(table, METHOD, published_dataset, m, point)) for m in METRICS
+            ]
+            cells += theirs
+            if len(groups) > 2:
+                pairs = zip(METRICS, theirs, strict=True)
+                cells += [build.difference(series, group, m, t, point) for m, t in pairs]
+        rows.append(Row((point, *cells)))
+    if refs and table == "rep_dim":
+        build.notes.add("published: EuroSAT keeps d_r = 2048 in every row.")
+    sweep = NAMES[section.setup.sweep]
+    columns = [*text_columns(sweep), *(c for group in groups for c in grouped(*group))]
+    title = f"{section.label(series)}: {sweep}, {average_text(over)}"
+    return build.build(name, title, columns, rows, [series], refs)
 
 
 def _each(section: Section, series: Series, name: str) -> Table:
-    """HM of every data set at every value; beside it print's where print has it (lambda)."""
-    table, paper, notes = section.frame.sweep, published(), Notes()
-    columns = places(section, section.datasets)
-    printed = _printed(table) if series.method == "mmrl" else set()
-    names = [n for n in section.datasets if shown(section, n) and n in printed]
+    """Return HM of every data set at every value, next to published ones (lambda has them)."""
+    table, paper = section.setup.sweep, published()
+    build = TableBuilder(section, table)
+    groups = dataset_groups(section, section.datasets)
+    known = paper.datasets_of(table) if series.method == METHOD else set()
+    with_published = {n for n in section.datasets if n in known and has_published(section, [n])}
     rows = []
-    for point in points_beside(section, table) if names else section.points:
-        ours = [marked(section, series, place, "hm", notes, point) for place in columns]
+    for point in _all_points(section, table) if with_published else section.points:
+        ours = [build.score(series, group, "hm", point) for group in groups]
         rows.append(Row((point, "ours", *ours), "group"))
-        if not names:
+        if not with_published:
             continue
         theirs = [
-            paper.average(table, "mmrl", place.datasets, "hm", point)
-            if set(place.datasets) <= set(names) and len(place.datasets) == 1
+            build.published(paper, METHOD, group, "hm", point)
+            if len(group.datasets) == 1 and with_published.issuperset(group.datasets)
             else None
-            for place in columns
+            for group in groups
         ]
-        rows.append(Row((point, paper.title, *map(percent, theirs)), "published"))
+        rows.append(Row((point, paper.title, *theirs), "published"))
         if comparable(section):
-            pairs = zip(columns, theirs, strict=True)
-            minus = (subtracted(section, series, place, "hm", t, point) for place, t in pairs)
-            rows.append(Row((point, ours_minus([paper]), *minus)))
-    settings_notes(section, notes, [series])
-    reference_notes(section, notes, table, [paper] if names else [])
-    heads = (Column(NAMES[table], text=True), Column("figures", text=True))
-    labels = grouped("", [place.label for place in columns])
+            pairs = zip(groups, theirs, strict=True)
+            minus = (build.difference(series, group, "hm", t, point) for group, t in pairs)
+            rows.append(Row((point, ours_minus(paper), *minus)))
+    columns = (
+        *text_columns(NAMES[table], "results"),
+        *grouped("", [group.label for group in groups]),
+    )
     title = f"{section.label(series)}: {NAMES[table]}, HM of every data set"
-    return Table(name, title, (*heads, *labels), tuple(rows), notes.all())
+    refs = [paper] if with_published else []
+    return build.build(name, title, columns, rows, [series], refs)
+
+
+def _all_points(section: Section, table: str) -> list[str]:
+    """Return our points and, where there are data sets of the paper, the published ones."""
+    if not any(has_published(section, [name]) for name in section.datasets):
+        return list(section.points)
+    found = published().points_of(table)
+    return sorted({*section.points, *found}, key=lambda point: point_rank(point, found))

@@ -1,117 +1,96 @@
-"""Tables of base-to-novel generalisation."""
+"""Tables of base-to-novel generalization."""
 
 from __future__ import annotations
 
 from ..load.published import published, rerun
-from ..load.sections import METHODS, Section, Series
-from .compared import (
-    LABELS,
-    Place,
-    averaged,
-    marked,
-    places,
-    reference_cells,
-    reference_columns,
-    reference_notes,
-    references,
-    seeds_text,
-    settings_notes,
-    shown,
+from ..load.run import METHODS, Series
+from ..load.sections import Section
+from .builder import LABELS, TableBuilder
+from .comparison import (
+    DatasetGroup,
+    dataset_groups,
+    datasets_to_average,
+    has_published,
+    references_for,
 )
-from .grid import Column, Notes, Number, Row, Table, file_name, grouped, percent
+from .table import Cell, Column, Number, Row, Table, file_name, grouped, percent, text_columns
 
 TABLE = "base-to-novel"
 METRICS = ("base", "novel", "hm")
-_HEADS = tuple(LABELS[metric] for metric in METRICS)
+HEADS = tuple(LABELS[metric] for metric in METRICS)
 
 
 def base_to_novel_tables(section: Section, slug: str) -> list[Table]:
-    """Averages of all methods; all data sets; every method beside the figures of others."""
-    beside = [_beside(section, series, slug) for series in section.series]
-    tables = [_averages(section, slug), _all(section, slug), *beside]
-    return [table for table in tables if table and table.rows]
+    """Return averages of all methods, all data sets, and each method next to published results."""
+    compared = [_compared(section, series, slug) for series in section.series]
+    tables = [_averages(section, slug), _ours(section, slug), *compared]
+    return [table for table in tables if table]
 
 
 def _averages(section: Section, slug: str) -> Table | None:
-    """The paper's Table 1 (a): a row per method, ours and others'."""
-    names = averaged(section, section.datasets)
+    """Return the paper's Table 1 (a): a row per method, ours and others'."""
+    names = datasets_to_average(section, section.datasets)
     if len(names) < 2:
         return None
-    notes, rows = Notes(), []
+    build = TableBuilder(section, TABLE)
+    rows, counts = [], set()
     for series in section.series:
-        over = tuple(section.present(series, "base", among=names))
-        if not over:
-            continue
-        place = Place("", over)
-        cells = [marked(section, series, place, metric, notes) for metric in METRICS]
-        count = Number(len(over), "count")
-        seeds = seeds_text(section, series, place, "base")
-        rows.append(Row((section.label(series), "ours", *cells, count, seeds)))
-    others = [published(), rerun()] if all(shown(section, name) for name in names) else []
-    for ref in others:
+        group = DatasetGroup("", tuple(section.present(series, "base", among=names)))
+        if group.datasets:
+            head = (section.label(series), "ours")
+            count = Number(len(group.datasets), "count")
+            seeds = build.seeds(series, group, "base")
+            rows.append(Row((*head, *build.scores(series, group, METRICS), count, seeds)))
+            counts.add(len(group.datasets))
+    refs = [published(), rerun()] if has_published(section, names) else []
+    for ref in refs:
         for method in ref.methods_of(TABLE):
             cells = [percent(ref.average(TABLE, method, names, m)) for m in METRICS]
-            name = ref.methods.get(method) or METHODS[method]
-            count = Number(len(names), "count")
-            rows.append(Row((name, ref.title, *cells, count, None), "published"))
-    counts = {row.cells[5].value for row in rows}
+            head = (ref.methods.get(method) or METHODS[method], ref.title)
+            rows.append(Row((*head, *cells, Number(len(names), "count"), None), "published"))
+            counts.add(len(names))
     if len(counts) > 1:
-        notes.add("Averages over different numbers of data sets do not compare.")
-    settings_notes(section, notes, section.series)
-    reference_notes(section, notes, TABLE, others)
-    notes.add("HM: harmonic mean of the average base and the average novel accuracy.")
-    columns = (
-        Column("method", text=True),
-        Column("figures", text=True),
-        *grouped("", (*_HEADS, "data sets", "seeds")),
-    )
-    return Table(f"{slug}-averages", "Averages of all methods", columns, tuple(rows), notes.all())
+        build.notes.add("Averages over different numbers of data sets do not compare.")
+    build.notes.add("HM: harmonic mean of the average base and the average novel accuracy.")
+    columns = (*text_columns("method", "results"), *grouped("", (*HEADS, "data sets", "seeds")))
+    title = "Averages of all methods"
+    return build.build(f"{slug}-averages", title, columns, rows, section.series, refs)
 
 
-def _all(section: Section, slug: str) -> Table:
-    """Ours alone: a row per data set, a group of columns per method."""
-    notes = Notes()
-    rows = tuple(
-        Row(
-            (
-                place.label,
-                *(
-                    marked(section, series, place, metric, notes)
-                    for series in section.series
-                    for metric in METRICS
-                ),
-            ),
-            place.role,
-        )
-        for place in places(section, section.datasets)
-    )
-    settings_notes(section, notes, section.series)
-    columns = [Column("data set", text=True)]
+def _ours(section: Section, slug: str) -> Table:
+    """Return ours alone: a row per data set, a group of columns per method."""
+    build = TableBuilder(section)
+    rows = []
+    for group in dataset_groups(section, section.datasets):
+        cells = [build.score(series, group, m) for series in section.series for m in METRICS]
+        rows.append(Row((group.label, *cells), group.role))
+    columns: list[Column] = [*text_columns("data set")]
     for series in section.series:
-        columns += grouped(section.label(series), _HEADS)
-    return Table(f"{slug}-ours", "All data sets, our figures", tuple(columns), rows, notes.all())
+        columns += grouped(section.label(series), HEADS)
+    title = "All data sets, our results"
+    return build.build(f"{slug}-ours", title, columns, rows, section.series)
 
 
-def _beside(section: Section, series: Series, slug: str) -> Table | None:
-    """One method of ours beside the published figures and the rerun's."""
-    refs = references(section, series, TABLE)
+def _compared(section: Section, series: Series, slug: str) -> Table | None:
+    """Return one method next to the published results and the rerun's."""
+    refs = references_for(section, series, TABLE)
     names = section.present(series, "base")
     if not refs or not names:
         return None
-    notes, rows = Notes(), []
-    for place in places(section, names):
-        ours = [marked(section, series, place, metric, notes) for metric in METRICS]
-        seeds = seeds_text(section, series, place, "base")
-        theirs = reference_cells(section, series, refs, TABLE, place, METRICS)
-        rows.append(Row((place.label, *ours, seeds, *theirs), place.role))
-    settings_notes(section, notes, [series])
-    reference_notes(section, notes, TABLE, refs)
+    build = TableBuilder(section, TABLE)
+    rows = []
+    for group in dataset_groups(section, names):
+        cells: list[Cell] = [
+            *build.scores(series, group, METRICS),
+            build.seeds(series, group, "base"),
+            *build.comparison(series, refs, group, METRICS),
+        ]
+        rows.append(Row((group.label, *cells), group.role))
     columns = (
-        Column("data set", text=True),
-        *grouped("ours", (*_HEADS, "seeds")),
-        *reference_columns(section, refs, METRICS),
+        *text_columns("data set"),
+        *grouped("ours", (*HEADS, "seeds")),
+        *build.comparison_columns(refs, METRICS),
     )
-    title = f"{section.label(series)} beside the figures of others"
-    return Table(
-        f"{slug}-{file_name(section.label(series))}", title, columns, tuple(rows), notes.all()
-    )
+    label = section.label(series)
+    title = f"{label} compared with published results"
+    return build.build(f"{slug}-{file_name(label)}", title, columns, rows, [series], refs)

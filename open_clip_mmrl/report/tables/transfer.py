@@ -2,122 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..load.published import published
-from ..load.sections import FROZEN, Section, Series, series_of
-from .compared import (
-    Place,
+from ..load.run import FROZEN, Series
+from ..load.sections import Section
+from .builder import TableBuilder
+from .comparison import (
+    DatasetGroup,
+    dataset_groups,
     dataset_name,
-    marked,
-    places,
-    reference_cells,
-    reference_columns,
-    reference_notes,
-    references,
-    seeds_text,
-    settings_notes,
-    shown,
+    has_published,
+    references_for,
 )
-from .grid import Cell, Column, Notes, Number, Row, Table, file_name, grouped, percent, scored
+from .table import Cell, Number, Row, Table, file_name, grouped, text_columns
 
 METRIC = "accuracy"
 
 
 def transfer_tables(section: Section, slug: str) -> list[Table]:
-    """All methods in the shape of print; then each beside its published figures."""
-    beside = [_beside(section, series, slug) for series in section.series if series != FROZEN]
-    return [_all(section, slug), *(table for table in beside if table)]
+    """Return all methods in the paper's layout; then each next to its published results."""
+    compared = [_compared(section, series, slug) for series in section.series if series != FROZEN]
+    return [_all(section, slug), *(table for table in compared if table)]
 
 
-def _rows(section: Section, names: list[str]) -> list[Place]:
-    """The source, the average over the targets that were tested, every target."""
-    source = section.frame.source
-    first = Place(f"{dataset_name(source)} (source)", (source,), "group")
+def _groups(section: Section, names: Sequence[str]) -> list[DatasetGroup]:
+    """Return the source, the average over the targets that were tested, every target."""
+    source = section.setup.source
+    first = DatasetGroup(f"{dataset_name(source)} (source)", (source,), "group")
     tested = [n for n in names if any(section.score(s, n, METRIC) for s in section.series)]
-    average = [place for place in places(section, tested) if place.role == "average"]
-    return [first, *average, *(Place(dataset_name(name), (name,)) for name in names)]
+    average = [group for group in dataset_groups(section, tested) if group.role == "average"]
+    return [first, *average, *(DatasetGroup(dataset_name(name), (name,)) for name in names)]
 
 
 def _all(section: Section, slug: str) -> Table:
-    """Data sets from left to right, a row per method, as in the paper's Tables 2 and 3."""
-    notes = Notes()
-    columns = _rows(section, list(section.datasets))
+    """Return data sets from left to right, a row per method, as the paper's Tables 2 and 3."""
+    table, paper = section.setup.protocol, published()
+    build = TableBuilder(section, table)
+    groups = _groups(section, section.datasets)
     rows = [
-        Row(
-            (
-                section.label(series),
-                "ours",
-                *(marked(section, series, place, METRIC, notes) for place in columns),
-            )
-        )
+        Row((section.label(series), "ours", *(build.score(series, g, METRIC) for g in groups)))
         for series in section.series
     ]
-    table, paper = section.frame.protocol, published()
-    known = any(shown(section, name) for name in section.datasets)
-    for method in paper.methods_of(table) if known else []:
-        cells = [
-            percent(paper.average(table, method, place.datasets, METRIC))
-            if all(shown(section, name) for name in place.datasets)
-            else None
-            for place in columns
-        ]
+    refs = [paper] if any(has_published(section, [name]) for name in section.datasets) else []
+    for method in paper.methods_of(table) if refs else []:
+        cells = [build.published(paper, method, group, METRIC) for group in groups]
         rows.append(Row((paper.methods[method], paper.title, *cells), "published"))
-    settings_notes(section, notes, section.series)
-    reference_notes(section, notes, table, [paper] if known else [])
-    if known and table == "domain-generalization":
-        notes.add("The paper prints no average here; its row's average is computed from its row.")
-    _missing_notes(section, notes)
-    heads = (Column("method", text=True), Column("figures", text=True))
-    labels = [place.label for place in columns]
+    if refs and table == "domain-generalization":
+        build.notes.add("The paper has no average here; it is computed from the paper's row.")
+    _missing_notes(build)
+    columns = (*text_columns("method", "results"), *grouped("", [g.label for g in groups]))
     title = "All methods; the source, then data sets not trained on"
-    return Table(slug, title, (*heads, *grouped("", labels)), tuple(rows), notes.all())
+    return build.build(slug, title, columns, rows, section.series, refs)
 
 
-def _beside(section: Section, series: Series, slug: str) -> Table | None:
-    table = section.frame.protocol
-    refs = references(section, series, table)
+def _compared(section: Section, series: Series, slug: str) -> Table | None:
+    table = section.setup.protocol
+    refs = references_for(section, series, table)
     if not refs:
         return None
-    notes, rows = Notes(), []
-    for place in _rows(section, section.present(series, METRIC)):
+    build = TableBuilder(section, table)
+    rows = []
+    for group in _groups(section, section.present(series, METRIC)):
+        frozen = section.average(FROZEN, group.datasets, METRIC)
         cells: list[Cell] = [
-            place.label,
-            marked(section, series, place, METRIC, notes),
-            seeds_text(section, series, place, METRIC),
-            scored(section.average(FROZEN, place.datasets, METRIC)),
-            _beta(section, series, place),
+            build.score(series, group, METRIC),
+            build.seeds(series, group, METRIC),
+            Number(frozen.mean, "percent", frozen.std, frozen.seeds) if frozen else None,
+            _beta(section, series, group),
+            *build.comparison(series, refs, group, [METRIC]),
         ]
-        cells += reference_cells(section, series, refs, table, place, [METRIC])
-        rows.append(Row(tuple(cells), place.role))
-    settings_notes(section, notes, [series])
-    reference_notes(section, notes, table, refs)
-    _missing_notes(section, notes)
+        rows.append(Row((group.label, *cells), group.role))
+    _missing_notes(build)
     columns = (
-        Column("data set", text=True),
+        *text_columns("data set"),
         *grouped("ours", ("accuracy", "seeds", "zero-shot", "beta")),
-        *reference_columns(section, refs, [METRIC]),
+        *build.comparison_columns(refs, [METRIC]),
     )
-    title = f"{section.label(series)} beside the figures of others"
-    return Table(
-        f"{slug}-{file_name(section.label(series))}", title, columns, tuple(rows), notes.all()
-    )
+    label = section.label(series)
+    title = f"{label} compared with published results"
+    return build.build(f"{slug}-{file_name(label)}", title, columns, rows, [series], refs)
 
 
-def _beta(section: Section, series: Series, place: Place) -> Number | None:
-    """The share of fresh tokens at this target, where all runs used one."""
-    if len(place.datasets) > 1:
+def _beta(section: Section, series: Series, group: DatasetGroup) -> Number | None:
+    """Return beta, the weight of this layer's tokens, at one target, where all runs have one."""
+    if len(group.datasets) > 1:
         return None
-    found = {
-        run.targets[name].beta
-        for run in section.runs
-        for name in place.datasets
-        if series_of(run) == series and name in run.targets
-    }
+    (name,) = group.datasets
+    targets = (run.result.targets.get(name) for run in section.runs if run.series == series)
+    found = {target.beta for target in targets if target}
     beta = found.pop() if len(found) == 1 else None
     return None if beta is None else Number(beta, "one")
 
 
-def _missing_notes(section: Section, notes: Notes) -> None:
-    for run in section.runs:
-        for name, target in run.targets.items():
+def _missing_notes(build: TableBuilder) -> None:
+    for run in build.section.runs:
+        for name, target in run.result.targets.items():
             if target.missing:
-                notes.add(f"{dataset_name(name)} is missing: {target.missing}.")
+                build.notes.add(f"{dataset_name(name)} is missing: {target.missing}.")

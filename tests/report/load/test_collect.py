@@ -29,43 +29,41 @@ def write(folder, content):
 
 def test_a_run_is_read_whole(tmp_path):
     run = read_run(write(tmp_path, base_to_novel("mmrl++", "dtd", 2)))
-    assert (run.method, run.backbone, run.pretrained) == ("mmrl++", "ViT-B-16", "openai")
-    assert (run.dataset, run.seed, run.shots, run.settings) == ("dtd", 2, 16, "paper")
+    assert run.series == ("mmrl++", "paper", "logits")
+    assert (run.setup.backbone, run.setup.pretrained, run.setup.shots) == ("ViT-B-16", "openai", 16)
+    assert (run.result.dataset, run.result.seed) == ("dtd", 2)
     assert {"base", "novel", "hm", "generalized_seen", "ece_base"} <= run.scores.keys()
-    assert {"base", "generalized_unseen", "ece_novel"} <= run.zero_shot.keys()
-    assert len(run.per_class["novel"]) == 12 and len(run.alpha_curve) == 11
-    assert run.cost["trainable_parameters"] == 813312 and "seed" not in run.chosen
-    assert run.chosen["reg_weight"] == 6.0 and run.environment == ENVIRONMENT
+    assert {"base", "generalized_unseen", "ece_novel"} <= run.frozen_scores.keys()
+    assert run.settings["reg_weight"] == 6.0 and "seed" not in run.settings
 
 
-def test_files_of_earlier_versions_have_a_spec_instead_of_a_name(tmp_path):
+def test_files_of_earlier_versions_are_read(tmp_path):
     old = base_to_novel("mmrl", "dtd", 1, dataset=None, settings_source=None, sizes=None)
     run = read_run(write(tmp_path, old))
-    assert (run.dataset, run.settings, run.paper_split) == ("dtd", None, None)
+    assert (run.result.dataset, run.series.settings_source, run.paper_split) == ("dtd", None, None)
     old["data"] = "folder:some/where/my-images"
-    assert read_run(write(tmp_path, old)).dataset == "my-images"
+    assert read_run(write(tmp_path, old)).result.dataset == "my-images"
 
 
 def test_a_few_shot_run_is_read_whole(tmp_path):
     run = read_run(write(tmp_path, few_shot("mmrl", "dtd", 4, 1)))
     assert {"accuracy", "ece_accuracy"} <= run.scores.keys() and run.paper_split is True
-    assert len(run.per_class["all"]) == 12
-    assert run.alpha_curve == ()  # a curve of one accuracy; the report draws base against novel
+    assert (run.point, run.setup.shots) == ("4", None)
 
 
 def test_methods_without_settings_have_no_source_of_settings(tmp_path):
     run = read_run(write(tmp_path, base_to_novel("linear_probe", "dtd", 1)))
-    assert (run.settings, run.fusion) == (None, None)
+    assert run.series == ("linear_probe", None, None)
     assert "novel" not in run.scores and "base" in run.scores
 
 
 def test_targets_and_points_are_read(tmp_path):
     run = read_run(write(tmp_path, transfer("mmrl", "domain-generalization", 1)))
-    assert run.targets["imagenet_a"].beta == 0.9 and run.targets["imagenet_a"].missing is None
+    assert run.setup.source == "imagenet" and run.result.targets["imagenet_a"].beta == 0.9
     run = read_run(write(tmp_path, ablation("reg_weight", 7.0, "dtd", 1)))
-    assert (run.sweep, run.value) == ("reg_weight", "7")
+    assert (run.setup.sweep, run.point) == ("reg_weight", "7")
     run = read_run(write(tmp_path, ablation("variant", "w/o L", "dtd", 1)))
-    assert run.value == "w/o L"
+    assert run.point == "w/o L"
 
 
 GOOD = base_to_novel("mmrl", "dtd", 1)
@@ -128,7 +126,7 @@ def test_of_two_settings_those_with_more_seeds_count(tmp_path):
     odd = base_to_novel("mmrl", "dtd", 1, config={"variant": "mmrl", "reg_weight": 3.0})
     contents = [odd, *(base_to_novel("mmrl", "dtd", seed) for seed in (1, 2))]
     collected = collect([write_runs(tmp_path, contents)])
-    assert {run.chosen["reg_weight"] for run in collected.runs} == {6.0}
+    assert {run.settings["reg_weight"] for run in collected.runs} == {6.0}
     (note,) = collected.notes
     assert "run0000" in note and "reg_weight is 3.0, not 6.0" in note
 
@@ -145,20 +143,20 @@ def test_seeds_that_chose_their_own_settings_belong_together(tmp_path):
         )  # fmt: skip
 
     collected = collect([write_runs(tmp_path, [run(1, 0.2), run(2, 6.0), run(3, 0.2, epochs=9)])])
-    assert {run.seed for run in collected.runs} == {1, 2}
+    assert {run.result.seed for run in collected.runs} == {1, 2}
     (note,) = collected.notes
     assert "epochs is 9, not 10" in note and "reg_weight" not in note
     assert hours_of(collected.runs[:1]) == pytest.approx(
-        1 + collected.runs[0].cost["train_seconds"] / 3600
+        1 + collected.runs[0].result.train_seconds / 3600
     )
 
 
 def test_training_that_was_shared_costs_nothing_again(tmp_path):
     run = read_run(write(tmp_path, ablation("variant", "w/o DS1", "dtd", 1, trained_in="../full")))
-    assert "train_seconds" not in run.cost and "trainable_parameters" in run.cost
+    assert (run.train_seconds, run.hours) == (None, 0) and run.result.trainable_parameters
 
 
-def test_the_same_seed_twice_is_named_unless_it_says_the_same(tmp_path):
+def test_the_same_seed_twice_is_named_unless_its_scores_are_the_same(tmp_path):
     other = {**GOOD, "metrics": {"base": 50.0, "novel": 50.0, "hm": 50.0}}
     collected = collect([write_runs(tmp_path / "a", [GOOD, other])])
     assert [run.scores["base"] for run in collected.runs] == [GOOD["metrics"]["base"]]
@@ -166,7 +164,7 @@ def test_the_same_seed_twice_is_named_unless_it_says_the_same(tmp_path):
     assert not collect([write_runs(tmp_path / "b", [GOOD, GOOD])]).notes
 
 
-def test_runs_on_other_images_of_a_data_set_are_said(tmp_path):
+def test_runs_on_other_images_of_a_data_set_are_noted(tmp_path):
     """As where its published split file came after the first seeds."""
     contents = [GOOD, base_to_novel("mmrl", "dtd", 2, paper_split=False)]
     contents += [base_to_novel("mmrl", "eurosat", seed) for seed in (1, 2)]
@@ -177,7 +175,7 @@ def test_runs_on_other_images_of_a_data_set_are_said(tmp_path):
     assert section.splits == {"dtd": False, "eurosat": True}
 
 
-def test_mixed_environments_are_said(tmp_path):
+def test_mixed_environments_are_noted(tmp_path):
     other = base_to_novel("mmrl", "dtd", 2, environment={**ENVIRONMENT, "torch": "2.6.0"})
     (note,) = collect([write_runs(tmp_path, [GOOD, other])]).notes
     assert "different environments" in note and "torch (2.15.0, 2.6.0)" in note

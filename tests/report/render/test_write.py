@@ -97,13 +97,19 @@ def test_the_page_is_whole_and_needs_nothing_else(made):
     assert "position: sticky" in words and {"details", "summary", "nav"} <= page.tags
 
 
-def test_page_and_text_say_what_was_left_out_and_mixed(made):
+def test_page_and_text_list_what_was_left_out_and_mixed(made):
     folder, written = made
     notes = " ".join(written.notes)
     assert str(folder / "damaged" / "results.json") in notes and "torch (2.15.0, 2.6.0)" in notes
     text = written.markdown.read_text(encoding="utf-8")
     assert all(note in text for note in written.notes)
     assert "What to know first" in written.html.read_text(encoding="utf-8")
+
+
+def test_remarks_are_given_once(made):
+    _, written = made
+    text = written.markdown.read_text(encoding="utf-8")
+    assert text.count("Published runs were trained in mixed precision") == 1
 
 
 def test_markdown_tables_are_straight(made):
@@ -146,16 +152,16 @@ def test_sections_of_other_backbones_have_files_of_their_own(made):
     assert any("ViT-L-14 (openai)" in line for line in written.summary)
 
 
-def test_other_shots_are_told_apart(tmp_path):
+def test_other_shots_have_sections_of_their_own(tmp_path):
     contents = [base_to_novel("mmrl", "dtd", 1, shots=shots) for shots in (16, 4)]
     written = write_report([write_runs(tmp_path, contents)])
     text = written.markdown.read_text(encoding="utf-8")
-    assert text.count("## Base-to-novel generalisation: ViT-B-16, openai weights\n") == 1
-    assert text.count("## Base-to-novel generalisation: ViT-B-16, openai weights, 4 shots\n") == 1
+    assert text.count("## Base-to-novel generalization: ViT-B-16, openai weights\n") == 1
+    assert text.count("## Base-to-novel generalization: ViT-B-16, openai weights, 4 shots\n") == 1
     assert sum("base-to-novel, 4 shots, ViT-B-16" in line for line in written.summary) == 2
 
 
-def test_the_summary_compares_with_print(made):
+def test_the_summary_compares_with_published_results(made):
     _, written = made
     assert "data sets, seeds 1, 2" in written.summary[0]
     line = next(s for s in written.summary if "ViT-B-16" in s and "HM" in s and "MMRL" in s)
@@ -174,7 +180,7 @@ def command():
     return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
 
 
-def test_the_command_takes_folders_and_says_where_the_report_is(tmp_path, command):
+def test_the_command_prints_where_the_report_is(tmp_path, command):
     write_runs(tmp_path / "a", [transfer("mmrl", "cross-dataset", 1, targets={})])
     write_runs(tmp_path / "b", [base_to_novel("zeroshot", "digits", 1, paper_split=None)])
     result = command(tmp_path / "a", tmp_path / "b", "--output", tmp_path / "out")
@@ -184,7 +190,7 @@ def test_the_command_takes_folders_and_says_where_the_report_is(tmp_path, comman
     assert not (tmp_path / "a" / "report").exists()
 
 
-def test_what_the_command_is_asked_wrongly_is_said(tmp_path, command):
+def test_wrong_arguments_of_the_command_are_named(tmp_path, command):
     result = command(tmp_path / "nowhere")
     assert result.exit_code == 2 and "does not exist or is not a folder" in result.output
     result = command(tmp_path)

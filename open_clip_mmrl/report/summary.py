@@ -1,0 +1,70 @@
+"""The sentences at the top of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from ..utils.text import decimal
+from .load.run import FROZEN, Run, Series, Setup
+from .load.sections import Section
+from .tables.builder import LABELS, TableBuilder
+from .tables.comparison import (
+    DatasetGroup,
+    dataset_name,
+    datasets_to_average,
+    references_for,
+)
+from .tables.costs import hours_of
+from .tables.table import cell_text, percent
+
+
+def summary(runs: Sequence[Run], sections: Sequence[Section]) -> Iterator[str]:
+    """Yield what was run, then every method's average; ablations have none."""
+    names = {run.result.dataset for run in runs} | {n for run in runs for n in run.result.targets}
+    seeds = sorted({run.result.seed for run in runs if run.series != FROZEN})
+    listed = f", seeds {', '.join(map(str, seeds))}" if seeds else ""
+    yield (
+        f"{len(runs):,} runs on {len(names)} data set{'s' if len(names) > 1 else ''}{listed}; "
+        f"{hours_of(runs):,.2f} hours of training. Made {datetime.now():%Y-%m-%d %H:%M}."
+    )
+    for section in sections:
+        if not section.setup.sweep:
+            lines = (_headline(section, series) for series in section.series)
+            yield from (line for line in lines if line)
+
+
+def shots_text(setup: Setup) -> str:
+    """Return the shots where they are not the usual 16."""
+    return f", {setup.shots} shots" if setup.shots not in (None, 16) else ""
+
+
+def _headline(section: Section, series: Series) -> str | None:
+    """Return a method's average, and the published one where they compare."""
+    setup = section.setup
+    metric = "hm" if setup.protocol == "base-to-novel" else "accuracy"
+    point = section.points[-1] if setup.protocol == "few-shot" and section.points else ""
+    names = datasets_to_average(section, section.present(series, metric, point))
+    score = section.average(series, names, metric, point)
+    if score is None:
+        return None
+    what = f"average over {len(names)}" if len(names) > 1 else dataset_name(names[0])
+    shots = f", {point} shots" if point and series != FROZEN else shots_text(setup)
+    text = (
+        f"{setup.protocol}{shots}, {setup.backbone} ({setup.pretrained}), "
+        f"{_with_settings(section, series)}: {LABELS[metric]} "
+        f"{decimal(score.mean, std=score.std)} ({what})"
+    )
+    for ref in references_for(section, series, setup.protocol)[:1]:
+        theirs = percent(ref.average(setup.protocol, series.method, names, metric, point))
+        group = DatasetGroup("", names)
+        minus = TableBuilder(section).difference(series, group, metric, theirs, point)
+        if minus:
+            text += f"; {ref.title} {cell_text(theirs)}, difference {cell_text(minus)}"
+    return f"{text}."
+
+
+def _with_settings(section: Section, series: Series) -> str:
+    """Return a method with the source of its settings, whether or not it is in the label."""
+    label, settings = section.label(series), series.settings_source
+    return label if settings is None or settings in label else f"{label} with {settings} settings"

@@ -1,0 +1,107 @@
+"""Footnotes of tables: what a reader has to know of a number, of settings and of sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ...config import VARIANTS
+from ..load.published import Reference, published
+from ..load.run import FROZEN, METHODS, Series
+from ..load.sections import Section
+from .comparison import DatasetGroup, comparable
+
+SCATTER = 2.0
+"""Standard deviation over seeds, in points, from which a novel accuracy is marked."""
+SETTINGS = {
+    "paper": "paper (per data set, chosen by its authors on test accuracy)",
+    "fixed": "fixed (one for all data sets)",
+    "validation": "validation (lambda, beta, alpha chosen on held-out training shots of each run)",
+    "custom": "custom (given by hand)",
+    "demo": "demo (chosen for the shipped demo)",
+    None: "not recorded",
+}
+_RELEASED = (
+    "paper (per data set, from the released configuration; that they were chosen on test images is "
+    "inferred from it, not known)"
+)
+LINEAR_PROBE = (
+    "linear probe: regularization chosen on up to 4 validation images per class where there are "
+    "any, else on folds of the training images."
+)
+RERUN = (
+    "rerun: an independent rerun of the authors' code, source not named; not the paper's results."
+)
+CONTEXT = (
+    "Backbone, weights, shots, source or test split are not those of the published results, which "
+    "are context here: no differences are given."
+)
+OTHER_SPLIT = "Not the paper's split: other images, or divided otherwise; no difference is given."
+IMAGENET_NAMES = (
+    "ImageNet: two classes whose names other classes have as well got names of their own here. "
+    "Both are novel ones, so ours can be up to 0.4 points higher in novel accuracy."
+)
+
+
+@dataclass
+class Notes:
+    """Footnotes of one table, each once, in order of first use."""
+
+    texts: dict[str, None] = field(default_factory=dict)
+
+    def add(self, text: str, mark: str = "") -> str:
+        """Keep a note; return its mark, to put after a number."""
+        self.texts[f"{mark} {text}".strip()] = None
+        return mark
+
+    def all(self) -> tuple[str, ...]:
+        """Return all notes."""
+        return tuple(self.texts)
+
+
+def settings_note(series: Series) -> str | None:
+    """Return where the settings of a method come from, and how both features are mixed."""
+    if series.method == "linear_probe":
+        return LINEAR_PROBE
+    if series.method not in VARIANTS:
+        return None
+    where = SETTINGS.get(series.settings_source, series.settings_source)
+    if (series.method, series.settings_source) == ("mmrl++", "paper"):
+        where = _RELEASED
+    mixed = f"; features mixed as {series.fusion}" if series.fusion else ""
+    return f"{METHODS[series.method]}: settings {where}{mixed}."
+
+
+def source_notes(section: Section, table: str, refs: Sequence[Reference]) -> list[str]:
+    """Return what the results of others are, and why they are not subtracted, if so."""
+    paper = published()
+    published_note = (
+        f"published: {paper.sources.get(table)} of the MMRL paper (CVPR 2025), {paper.backbone} "
+        f"with {paper.pretrained} weights."
+    )
+    notes = [published_note if ref is paper else RERUN for ref in refs]
+    return [*notes, CONTEXT] if refs and not comparable(section) else notes
+
+
+def precision_note(section: Section) -> str:
+    """Return in which precision the published runs were computed, and in which ours."""
+    ours = {
+        run.result.environment.precision or "not recorded"
+        for run in section.runs
+        if run.series != FROZEN
+    }
+    return (
+        "Published runs were trained in mixed precision and scored in fp32. Precision of ours: "
+        f"{', '.join(sorted(ours))}."
+    )
+
+
+def scatter_note(group: DatasetGroup) -> str:
+    """Return why a novel accuracy is marked."""
+    text = f"Seeds scatter: the novel accuracy's standard deviation is {SCATTER:g} points or more."
+    if group.datasets == ("eurosat",):
+        text += (
+            " Known for EuroSAT: between the paper and an independent rerun of its code lie "
+            "8 points of novel accuracy."
+        )
+    return text
