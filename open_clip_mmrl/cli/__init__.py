@@ -1,5 +1,6 @@
-"""The command line: one file per command, `app` puts them together.
+"""The command line: one file per command; `common` holds what they share, `app` joins them.
 
-Commands import what they need when they are called, so that `--help` is quick. May import every
-other room; nothing imports this one.
+A command imports what it needs when it is called, so that `--help` is quick: modules here import
+only config, errors, typer and rich at their top. May import every other room of the package;
+only `__main__` imports this one.
 """

@@ -46,7 +46,7 @@ def check(
             for place in dataset.absent:
                 say(f"    {place}")
     notes = dict.fromkeys(note for dataset in found for note in dataset.notes)
-    for note in notes:  # the five of ImageNet share theirs
+    for note in notes:  # the five of ImageNet share a note
         say(f"{', '.join(d.name for d in found if note in d.notes)}: {note}")
     if json_file is not None:
         content = {"data_root": str(data_root), "datasets": [d.to_dict() for d in found]}
@@ -60,7 +60,7 @@ def _table(found: list[DatasetCheck]) -> Table:
     from ..data.coop.catalog import CATALOG
 
     table = Table(
-        title="coop: data sets; found/the paper's count, where they differ",
+        title="coop: data sets; found/the paper's count where they differ",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -71,11 +71,9 @@ def _table(found: list[DatasetCheck]) -> Table:
     for name in ("classes", "train", "val", "test"):
         table.add_column(name, justify="right", no_wrap=True)
     for dataset in found:
-        paper = CATALOG[dataset.name].sizes
-        counts = [_count(dataset.sizes and dataset.sizes[key], paper[key]) for key in paper]
-        agrees = {True: "yes", False: "no", None: "-"}[
-            dataset.sizes and dataset.sizes["paper_split"]
-        ]
+        paper, sizes = CATALOG[dataset.name].sizes, dataset.sizes or {}
+        counts = [_count(sizes.get(key), paper[key]) for key in paper]
+        agrees = {True: "yes", False: "no", None: "-"}[sizes.get("paper_split")]
         table.add_row(dataset.name, dataset.state, agrees, *counts)
     return table
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
 
 
 @contextmanager
-def oom_hint(what: str, helps: str) -> Iterator[None]:
+def oom_hint(what: str, helps: str) -> Generator[None, None, None]:
     """Turn an out-of-memory error of a GPU into one line that says what helps.
 
     Args:

@@ -33,7 +33,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(root, tmp_path_factory):
-    """Every protocol, carried out: the folder, and what was said."""
+    """Every protocol, carried out: the folder, and what was printed."""
     folder, texts = tmp_path_factory.mktemp("done"), {}
     for protocol, options in COMMANDS.items():
         command = ["run", protocol, "--data-root", root, *shlex.split(options), *FAST]
@@ -138,7 +138,7 @@ def test_made_up_results_have_the_keys_of_real_ones(done, folder, made):
 
 
 def tables(folder):
-    """The report's figures, but for times."""
+    """The tables of the report, except those of times."""
     write_report([folder])
     found = {path.stem: path.read_text() for path in (folder / "report" / "tables").iterdir()}
     assert found.pop("cost") and found.pop("environment")
@@ -177,7 +177,7 @@ def test_a_dry_run_lists_and_computes_nothing(root, tmp_path):
     assert "base-to-novel/dtd/zeroshot: finished" in text and "2 finished" in text
 
 
-def test_missing_data_fail_alone_and_are_told_at_the_end(root, tmp_path):
+def test_missing_data_fail_alone_and_are_listed_at_the_end(root, tmp_path):
     command = ["run", "base-to-novel", "--datasets", "dtd", "digits", "--methods", "zeroshot"]
     code, text, _ = run(*command, *FAST, "--output", tmp_path)
     assert code == 1 and "1 of 2 runs failed" in text and "needs data_root" in text
