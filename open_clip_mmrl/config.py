@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .errors import UsageError
 from .utils.text import did_you_mean
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Variant = Literal["mmrl", "mmrl++"]
 Method = Literal["zeroshot", "linear_probe", "mmrl", "mmrl++"]
@@ -21,6 +24,9 @@ SettingsSource = Literal["paper", "fixed", "validation", "demo"]
 Sweep = Literal[
     "variant", "rep_dim", "start_layer", "num_rep_tokens", "alpha", "reg_weight", "regularizer"
 ]
+TokenSides = Literal["both", "image", "text"]
+Space = Literal["shared", "independent", "text_to_image"]
+Regularizer = Literal["cosine", "l1", "mse"]
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -30,9 +36,9 @@ FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 SOURCES: tuple[SettingsSource, ...] = get_args(SettingsSource)
 SWEEP_NAMES: tuple[Sweep, ...] = get_args(Sweep)
-TOKEN_SIDES = ("both", "image", "text")
-SPACES = ("shared", "independent", "text_to_image")
-REGULARIZERS = ("cosine", "l1", "mse")
+TOKEN_SIDES: tuple[TokenSides, ...] = get_args(TokenSides)
+SPACES: tuple[Space, ...] = get_args(Space)
+REGULARIZERS: tuple[Regularizer, ...] = get_args(Regularizer)
 CACHE_GB = 4.0
 """Default bound of the decoded training images kept in memory, in 10^9 bytes; an image of
 500 x 375 pixels takes 0.56 * 10^6."""
@@ -52,12 +58,17 @@ def _is_real(value: object, low: float = 0.0, high: float = float("inf")) -> boo
     return is_number and low <= value <= high and value != float("inf")
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Config:
-    """What both configs share: dict in, dict out, and names checked with near matches."""
+    """What both configs share: from a mapping, to a dict, unknown names with a suggestion."""
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]):
-        """Build from a mapping; unknown keys are a UsageError that names the nearest field."""
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from a mapping of fields.
+
+        Raises:
+            UsageError: an unknown field (the message names the nearest one) or a wrong value.
+        """
         known = [field.name for field in fields(cls)]
         for key in values:
             if key not in known:
@@ -68,7 +79,7 @@ class _Config:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Return plain values, ready for JSON."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
@@ -76,12 +87,23 @@ class _Config:
 class MMRLConfig(_Config):
     """The method's settings. Defaults are the paper's where it has one value for all data sets.
 
-    The two variants differ in their maps and in the default of `beta`, nowhere else. The last
-    three fields make the variants of the paper's ablation (tables 4 and 9); their defaults are
-    the method itself.
+    The two variants differ only in their maps and in the default of `beta`. The last three fields
+    make the variants of the paper's ablation (tables 4 and 9); their defaults are the method
+    itself.
+
+    Raises:
+        UsageError: a value that is not allowed; the message names it and what is allowed.
+
+    Example:
+        >>> MMRLConfig(variant="mmrl++", reg_weight=3.0).beta
+        0.9
+        >>> MMRLConfig.from_dict({"rep_dimm": 64})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        open_clip_mmrl.errors.UsageError: MMRLConfig has no field 'rep_dimm'. Did you mean ...
     """
 
-    variant: str = "mmrl"
+    variant: Variant = "mmrl"
     """"mmrl": a full map per layer; "mmrl++": one shared map per tower, low-rank residuals."""
     num_rep_tokens: int = 5
     """K, representation tokens per layer."""
@@ -93,25 +115,27 @@ class MMRLConfig(_Config):
     alpha: float = 0.7
     """Weight of the class feature against the representation feature, in loss and fusion."""
     beta: float | None = None
-    """Share of the fresh token against its own output one layer below; 1 replaces it.
-    None means 1 for "mmrl" and 0.9 (the released ImageNet setting) for "mmrl++"."""
+    """Share of a layer's tokens against the previous layer's output tokens; 1 replaces those.
+    None becomes 1 for "mmrl" and 0.9 (the released ImageNet setting) for "mmrl++"."""
     reg_weight: float = 0.5
-    """lambda, weight of the pull towards frozen CLIP. 0.5 has the best mean over the eleven
-    data sets in the paper's Table 8."""
+    """lambda, weight of the regularization towards frozen CLIP. 0.5 has the best mean over the
+    eleven data sets in the paper's Table 8. Published values are for a logit scale of 100, that of
+    OpenAI's weights. Here the scale is the model's own, and where it is not 100 the cross-entropies
+    differ, so the same lambda weighs more or less."""
     residual_rank: int = 4
     """r, rank of each layer's residual; used by "mmrl++"."""
     proj_rank: int = 64
     """Rank of the residual of the representation feature's projection; used by "mmrl++"."""
-    token_sides: str = "both"
+    token_sides: TokenSides = "both"
     """Which towers get tokens. "image" is the paper's `w/o L`: text features stay frozen CLIP's.
-    "text" is its `w/o V`: there is a class feature only, frozen CLIP's own, and `alpha` plays
-    no part."""
-    space: str = "shared"
-    """Where tokens come from. "shared": maps of one space. "independent" is `w/o RS`: parameters
-    of their own in every tower and layer. "text_to_image" is `MMRL-dagger`: free in the text
+    "text" is its `w/o V`: the only image feature is frozen CLIP's class feature, and `alpha` is
+    not used."""
+    space: Space = "shared"
+    """Where tokens come from. "shared": maps of one space. "independent" is `w/o RS`: separate
+    parameters in every tower and layer. "text_to_image" is `MMRL-dagger`: free in the text
     tower, and mapped from there to the image tower layer by layer."""
-    regularizer: str = "cosine"
-    """How the pull measures the distance to frozen CLIP: "cosine", "l1" or "mse"."""
+    regularizer: Regularizer = "cosine"
+    """Distance to frozen CLIP: "cosine", "l1" or "mse"."""
 
     def __post_init__(self) -> None:
         aliases = {"mmrlpp": "mmrl++"}
@@ -138,29 +162,40 @@ class MMRLConfig(_Config):
 
 
 def as_config(value: MMRLConfig | Mapping[str, Any]) -> MMRLConfig:
-    """A config from a config or a mapping of its fields."""
+    """Return a config, given one or a mapping of its fields."""
     return value if isinstance(value, MMRLConfig) else MMRLConfig.from_dict(value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(_Config):
-    """One few-shot training run: AdamW, a learning rate per epoch, the last model is kept."""
+    """One few-shot training run: AdamW, a learning rate per epoch, the last model is kept.
+
+    Raises:
+        UsageError: a value that is not allowed; the message names it and what is allowed.
+
+    Example:
+        >>> TrainConfig(epochs=30, precision="amp_bf16").to_dict()["betas"]
+        [0.9, 0.999]
+    """
 
     epochs: int = 10
     batch_size: int = 4
+    """Images per step. For few-shot runs the released configuration files say 32, the paper's
+    Appendix A says 4 except on ImageNet; recipes take the files' value."""
     lr: float = 1e-3
     warmup_lr: float = 1e-5
     """Learning rate of epoch 0, when there is more than one epoch."""
     weight_decay: float = 5e-4
     betas: tuple[float, float] = (0.9, 0.999)
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     """"fp32"; autocast with "amp_bf16" / "amp_fp16"; or the frozen base kept and run in "bf16" /
-    "fp16". What is trained is float32 in all of them."""
+    "fp16". What is trained is float32 in all of them. All released runs trained in mixed
+    precision; the default here is fp32."""
     text_chunk_size: int | None = None
-    """Prompts at a time, computed again in the backward pass; bounds memory, costs time."""
+    """Prompts at a time, computed again in the backward pass: less memory, more time."""
     flip: bool = True
-    """Random horizontal flips in training. Off for characters, whose mirror image is no sample."""
-    augment: str = "classic"
+    """Random horizontal flips in training. Off for characters: mirrored, they are others."""
+    augment: Augment = "classic"
     """Where random crops and flips are made: "classic", image by image while loading; "device",
     batch by batch on the device of the model, with the same draws."""
     seed: int = 1

@@ -208,7 +208,7 @@ def sweep_values(sweep: str, variant: str, model: str) -> list[Any]:
 
 def _possible(variant: str, sweep: str, value: Any) -> bool:
     try:
-        MMRLConfig(variant=variant, **ablated(sweep, value))
+        MMRLConfig.from_dict({"variant": variant, **ablated(sweep, value)})
     except UsageError:
         return False
     return True

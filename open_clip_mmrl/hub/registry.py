@@ -94,7 +94,8 @@ def default_config(base: Mapping[str, Any], variant: str) -> MMRLConfig:
     text_layers = base["text_cfg"].get("layers", 12)
     image_layers = base["vision_cfg"].get("layers", 12)
     lowest = max(1, text_layers - image_layers + 1)
-    return MMRLConfig(variant=variant, start_layer=max(lowest, text_layers // 2))
+    start_layer = max(lowest, text_layers // 2)
+    return MMRLConfig.from_dict({"variant": variant, "start_layer": start_layer})
 
 
 def _register_base(base: str) -> None:

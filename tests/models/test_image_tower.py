@@ -192,7 +192,7 @@ def test_images_are_converted_to_what_the_tower_is_kept_in(dtype):
 
 
 def test_whole_numbers_are_no_images():
-    """Pixels that nobody normalised are not taken for images."""
+    """Pixels that nobody normalized are not taken for images."""
     tower = ImageTower(tiny_clip().visual, 2)
     with pytest.raises(RuntimeError):
         tower.lower(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))

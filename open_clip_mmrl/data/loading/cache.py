@@ -21,7 +21,7 @@ _GPU_SHARE = 0.25  # of a GPU's free memory, at most; training needs the rest
 
 
 def check_cache_gb(value: float) -> float:
-    """The bound itself, if it is one.
+    """Return the bound, checked.
 
     Raises:
         UsageError: it is negative or not a finite number.
@@ -47,14 +47,14 @@ class _Decoded(Dataset):
 def decoded(
     examples: Sequence[Example], batches: Iterable[list[int]], workers: int = 0
 ) -> Iterator[list[Tensor]]:
-    """Pixels of the examples with these indices, uint8 [H, W, 3] each; a batch may be empty."""
+    """Yield the pixels of the examples in each batch of indices, uint8 [H, W, 3]; may be empty."""
     return iter(
         DataLoader(
             _Decoded(examples),
             batch_sampler=batches,
             collate_fn=list,
             num_workers=workers,
-            generator=torch.Generator(),  # so that nothing is drawn from the global one
+            generator=torch.Generator(),  # so that the global one is not drawn from
         )
     )
 
@@ -62,7 +62,7 @@ def decoded(
 class ImageCache:
     """The first examples of a sequence, decoded: as many as fit within a bound.
 
-    The parent process fills it, with the help of workers if there are any. The pixels lie in a few
+    The parent process fills it, with workers if there are any. The pixels are stored in a few
     large blocks: forked workers inherit them without copying, spawned ones get them through shared
     memory, a handle per block, so there is one copy whatever the number of workers.
 
@@ -83,16 +83,16 @@ class ImageCache:
         self._places: list[tuple[int, int, int, int]] = []  # block, first byte, H, W
 
     def __len__(self) -> int:
-        """How many images are kept: those with indices below this."""
+        """Return how many images are kept: those with indices below this."""
         return len(self._places)
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """Memory in use, in bytes."""
         return sum(map(len, self._blocks))
 
     def fill(self, workers: int = 0) -> None:
-        """Decode until the bound is reached; done once, so a second call does nothing.
+        """Decode until the bound is reached; a second call does nothing.
 
         Raises:
             ValueError: an image that cannot be read; the message names it.
@@ -117,19 +117,20 @@ class ImageCache:
             self._blocks.append(torch.empty(min(max(size, _BLOCK), room), dtype=torch.uint8))
             self._used = 0
         self._blocks[-1][self._used : self._used + size] = pixels.flatten()
-        self._places.append((len(self._blocks) - 1, self._used, *pixels.shape[:2]))
+        height, width = pixels.shape[:2]
+        self._places.append((len(self._blocks) - 1, self._used, height, width))
         self._used += size
         return True
 
     def settle(self, device: torch.device) -> None:
-        """Move everything to a GPU if it takes no more than a quarter of what is free there."""
+        """Move everything to a GPU if it takes at most a quarter of the GPU's free memory."""
         if device.type != "cuda" or not self._blocks or self._blocks[0].is_cuda:
             return
         if self.nbytes <= _GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
             self._blocks = [block.to(device) for block in self._blocks]
 
     def get(self, index: int) -> Tensor | None:
-        """Pixels of an example, uint8 [H, W, 3], wherever they lie; None if they are not kept."""
+        """Return an example's pixels, uint8 [H, W, 3], on any device; None if not kept."""
         if index >= len(self._places):
             return None
         block, first, height, width = self._places[index]

@@ -1,7 +1,7 @@
-"""Random resized crops, flips and normalisation of a whole batch at once, on the model's device.
+"""Random resized crops, flips and normalization of a whole batch at once, on the model's device.
 
-Meant for GPUs: on a CPU the classic pipeline is the faster one. The draws are `train_transform`'s,
-one by one; the arithmetic is PIL's bicubic resampling (Keys' kernel with a = -1/2, stretched where
+Meant for GPUs: on a CPU the classic pipeline is faster. The draws are `train_transform`'s, one by
+one; the arithmetic is PIL's bicubic resampling (Keys' kernel with a = -1/2, stretched where
 the crop is shrunk, cut off at the crop's borders) as two batched matrix products.
 
 Shapes: B crops, padded to H x W pixels, become h x w pixels, the model's input size.
@@ -17,16 +17,15 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from ...config import CACHE_GB, TrainConfig
-from ...utils.seeds import mix_seed
 from ..example import Example
 from .cache import decoded
-from .images import ImageSet, train_transform
+from .images import ImageSet, seeded, train_transform
 
 _MAX_PIXELS = 2**24  # of one canvas, padding and all: 200 MB as float32
 
 
 class Crop(NamedTuple):
-    """What is cut out of an image, in pixels, and whether it is turned left to right."""
+    """A crop of an image, in pixels, and whether it is flipped left to right."""
 
     top: int
     left: int
@@ -41,7 +40,13 @@ def training_images(
     config: TrainConfig,
     cache_gb: float = CACHE_GB,
 ) -> ImageSet:
-    """The images that a run trains on, augmented as its config says.
+    """Return the images that a run trains on, augmented as its config says.
+
+    Args:
+        model: whose preprocessing and device are used.
+        examples: the run's training examples.
+        config: `augment`, `flip` and `seed` of it.
+        cache_gb: bound on the decoded images kept in memory, in 10^9 bytes.
 
     Raises:
         UsageError: `cache_gb` is negative or not a finite number.
@@ -59,7 +64,8 @@ class DeviceImages(ImageSet):
     Decoded images that are kept move to a GPU when there is room; workers decode the others.
 
     Args:
-        transform: of `train_transform`, whose parameters are taken over.
+        examples, seed, cache_gb: as in `ImageSet`.
+        transform: from `train_transform`, whose parameters are used.
         device: where batches are made and returned, labels too.
     """
 
@@ -86,36 +92,39 @@ class DeviceImages(ImageSet):
         missing = [[i for i in batch if i >= len(self.cache)] for batch in order]
         helpers = workers if any(missing) else 0
         for batch, read in zip(order, decoded(self.examples, missing, helpers), strict=True):
-            left = iter(read)
-            images = [next(left) if i >= len(self.cache) else self.cache.get(i) for i in batch]
+            rest = iter(read)
+            kept = (self.cache.get(i) for i in batch)
+            images = [next(rest) if pixels is None else pixels for pixels in kept]
             labels = torch.tensor([self.examples[i].label for i in batch])
             yield self._augment(images, self.draw(batch, images, epoch)), _to(labels, self.device)
 
     def draw(self, indices: Sequence[int], images: Sequence[Tensor], epoch: int) -> list[Crop]:
         """Draw what `load` draws for each of these; images [height, width, 3] for their size."""
+        assert self.seed is not None
         crops = []
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
-            for index, image in zip(indices, images, strict=True):
-                torch.default_generator.manual_seed(mix_seed(self.seed, epoch, index))
-                shown = image.permute(2, 0, 1)
-                box = self._crop.get_params(shown, self._crop.scale, self._crop.ratio)
+        for index, image in zip(indices, images, strict=True):
+            pixels = image.permute(2, 0, 1)  # [3, height, width]
+            with seeded(self.seed, epoch, index):
+                box = self._crop.get_params(pixels, self._crop.scale, self._crop.ratio)
                 flipped = any(bool(torch.rand(1) < flip.p) for flip in self._flips)
-                crops.append(Crop(*box, flipped))
+            top, left, height, width = box
+            crops.append(Crop(top, left, height, width, flipped))
         return crops
 
     def _augment(self, images: list[Tensor], crops: list[Crop]) -> Tensor:
-        """Normalised images [B, 3, h, w]."""
+        """Crop, flip, resize and normalize -> [B, 3, h, w]."""
         parts = []
         for part in _groups(crops):
             canvas = _canvas(images[part], crops[part], self.device)
-            numbers = _to(torch.tensor(crops[part]), self.device)
-            parts.append(resized(canvas, *numbers[:, 2:].unbind(1), self._crop.size))
+            numbers = _to(torch.tensor(crops[part]), self.device)  # [B, 5]
+            heights, widths, flipped = numbers[:, 2:].unbind(1)
+            parts.append(resized(canvas, heights, widths, flipped, self._crop.size))
         pixels = torch.cat(parts) if len(parts) > 1 else parts[0]
         return pixels.div_(255).sub_(self._mean).div_(self._std)
 
 
 def _groups(crops: Sequence[Crop]) -> Iterator[slice]:
-    """Neighbours that share one canvas: one huge image must not pad a whole batch to its size."""
+    """Neighbors that share one canvas: one huge image must not pad a whole batch to its size."""
     first, height, width = 0, 0, 0
     for index, crop in enumerate(crops):
         height, width = max(height, crop.height), max(width, crop.width)
@@ -128,7 +137,7 @@ def _groups(crops: Sequence[Crop]) -> Iterator[slice]:
 def _canvas(images: Sequence[Tensor], crops: Sequence[Crop], device: torch.device) -> Tensor:
     """Crops side by side in uint8 [B, H, W, 3], each in its upper left corner.
 
-    What lies beyond a crop is left as it is: its weight is 0.
+    Pixels outside of a crop are not initialized: their weight is 0.
     """
     shape = (len(crops), max(c.height for c in crops), max(c.width for c in crops), 3)
     resident = any(image.is_cuda for image in images)
@@ -144,23 +153,28 @@ def _canvas(images: Sequence[Tensor], crops: Sequence[Crop], device: torch.devic
 
 
 def _to(tensor: Tensor, device: torch.device) -> Tensor:
-    """A small CPU tensor on a device, without waiting for it."""
+    """Move a small CPU tensor to a device, without waiting for it."""
     return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def resized(
     canvas: Tensor, heights: Tensor, widths: Tensor, flipped: Tensor, size: Sequence[int]
 ) -> Tensor:
-    """Crops in the upper left corners of uint8 [B, H, W, 3] as [B, 3, h, w], whole 0 .. 255.
+    """Resize crops as PIL does, first across, then down, each rounded and clipped to 0 .. 255.
 
-    As PIL does, first across, then down, each rounded and clipped to 0 .. 255. Pillow from 13 on
-    (python-pillow/Pillow#9549) begins with down where that cuts the height by more than twice what
-    the width loses; there the two differ by a rounding, and by more where values are clipped.
+    Pillow from 13 on (python-pillow/Pillow#9549) begins with down where that reduces the height by
+    more than twice what the width loses; there the two differ by a rounding, and by more where
+    values are clipped.
 
     Args:
-        heights, widths: of the crops, in pixels, [B].
-        flipped: [B], other than 0 where a crop is turned left to right.
+        canvas: crops in their upper left corners, uint8 [B, H, W, 3].
+        heights: of the crops, in pixels, [B].
+        widths: of the crops, in pixels, [B].
+        flipped: [B], not 0 where a crop is flipped left to right.
         size: (h, w).
+
+    Returns:
+        [B, 3, h, w], whole numbers 0 .. 255 as float32.
     """
     across = weights(widths, size[1], canvas.shape[2], flipped)
     down = weights(heights, size[0], canvas.shape[1], torch.zeros_like(flipped))
@@ -176,18 +190,20 @@ def _whole(values: Tensor) -> Tensor:
 
 
 def weights(lengths: Tensor, size: int, padded: int, flipped: Tensor) -> Tensor:
-    """How much of each of `padded` pixels goes into each of `size`, [B, size, padded].
+    """Return how much of each source pixel goes into each target pixel, [B, size, padded].
 
     Args:
-        lengths: how many of the pixels are the crop's, [B]; the others get 0.
-        flipped: [B], other than 0 to write the result backwards.
+        lengths: how many of the source pixels are the crop's, [B]; the others get 0.
+        size: target pixels.
+        padded: source pixels.
+        flipped: [B], not 0 to write the result backwards.
     """
     lengths, flipped = lengths.view(-1, 1, 1), flipped.view(-1, 1, 1)
     scale = lengths / size
     target = torch.arange(size, device=lengths.device).view(1, -1, 1)
-    centre = (torch.where(flipped != 0, size - 1 - target, target) + 0.5) * scale
+    center = (torch.where(flipped != 0, size - 1 - target, target) + 0.5) * scale
     source = torch.arange(padded, device=lengths.device)
-    found = _bicubic((source + 0.5 - centre) / scale.clamp(min=1)) * (source < lengths)
+    found = _bicubic((source + 0.5 - center) / scale.clamp(min=1)) * (source < lengths)
     return found / found.sum(dim=2, keepdim=True)
 
 

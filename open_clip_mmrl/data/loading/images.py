@@ -6,6 +6,8 @@ Shapes: B images, H x W the model's input size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
 
 import torch
 from open_clip.model import get_model_preprocess_cfg
@@ -20,9 +22,9 @@ from ...utils.seeds import mix_seed
 from ..example import Example, read_image
 from .cache import ImageCache
 
-Transform = Callable[[object], Tensor]
+Transform = Callable[[Image.Image], Tensor]
 EVAL_BATCH = 100
-"""Images at a time where nothing is trained; the paper measures its speed with as many."""
+"""Images at a time where nothing is trained; the paper measures its speed with this size."""
 
 
 def _preprocess(model: nn.Module) -> PreprocessCfg:
@@ -30,14 +32,16 @@ def _preprocess(model: nn.Module) -> PreprocessCfg:
 
 
 def eval_transform(model: nn.Module) -> Transform:
-    """Resize (bicubic), centre crop, normalise: open_clip's own for this model."""
-    return image_transform_v2(_preprocess(model), is_train=False)
+    """Return open_clip's own transform for this model: resize (bicubic), center crop, normalize."""
+    # open_clip's type allows for what it returns in training only.
+    return cast("Transform", image_transform_v2(_preprocess(model), is_train=False))
 
 
 def train_transform(model: nn.Module, flip: bool = True) -> transforms.Compose:
-    """Random resized crop (scale 0.5 to 1, bicubic), horizontal flip, normalise.
+    """Return the training transform: random resized crop, horizontal flip, normalize.
 
-    Source: the released code's configuration files; the paper follows CoOp.
+    The crop's scale is 0.5 to 1, its resampling bicubic. Source: the released code's
+    configuration files; the paper follows CoOp.
     """
     cfg = _preprocess(model)
     crop = transforms.RandomResizedCrop(
@@ -49,6 +53,14 @@ def train_transform(model: nn.Module, flip: bool = True) -> transforms.Compose:
     )
 
 
+@contextmanager
+def seeded(*numbers: int) -> Iterator[None]:
+    """Seed the global generator, from which torchvision draws, and restore it afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(mix_seed(*numbers))
+        yield
+
+
 class ImageSet:
     """Examples and their transform; in training each draw depends on (seed, epoch, index) alone.
 
@@ -56,6 +68,8 @@ class ImageSet:
     memory, and after a resume.
 
     Args:
+        examples: what is read.
+        transform: from a decoded image to a tensor [3, H, W].
         seed: of the draws; None where the transform draws nothing.
         cache_gb: bound on the decoded images kept from the first pass on, in 10^9 bytes; the
             others are read each time.
@@ -83,8 +97,7 @@ class ImageSet:
         image = read_image(example) if pixels is None else Image.fromarray(pixels.cpu().numpy())
         if self.seed is None:
             return self.transform(image), example.label
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
-            torch.default_generator.manual_seed(mix_seed(self.seed, epoch, index))
+        with seeded(self.seed, epoch, index):
             return self.transform(image), example.label
 
     def batches(
@@ -111,7 +124,7 @@ class _Epoch(Dataset):
 
 
 def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Shuffled batches of indices; the last incomplete one is dropped unless it is the only."""
+    """Return shuffled batches of indices; drop an incomplete last one unless it is the only."""
     generator = torch.Generator().manual_seed(mix_seed(seed, epoch))
     order = torch.randperm(count, generator=generator).tolist()
     batches = [order[i : i + batch_size] for i in range(0, count, batch_size)]
@@ -139,12 +152,12 @@ def loader(
     except ValueError as error:
         if not workers:
             raise
-        # A worker wraps the message into its traceback; the last line is what was said.
+        # A worker wraps the message into its traceback; the last line is the message.
         message = str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
         # Without its frames, which would keep the workers waiting for the garbage collector.
         raise ValueError(message) from error.with_traceback(None)
 
 
 def in_order(count: int, batch_size: int = EVAL_BATCH) -> list[list[int]]:
-    """All indices in order, in batches; the last may be smaller."""
+    """Return all indices in order, in batches; the last may be smaller."""
     return [list(range(i, min(i + batch_size, count))) for i in range(0, count, batch_size)]

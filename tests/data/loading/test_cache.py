@@ -17,7 +17,7 @@ SHAPES = [(20, 30), (7, 5), (40, 40), (1, 3), (31, 17)]
 
 @pytest.fixture
 def examples(tmp_path):
-    """JPEG files of several sizes, one of them grey, and an array."""
+    """JPEG files of several sizes, one of them gray, and an array."""
     random, found = np.random.default_rng(0), []
     for index, shape in enumerate(SHAPES):
         pixels = random.integers(0, 256, shape if index == 2 else (*shape, 3), dtype=np.uint8)

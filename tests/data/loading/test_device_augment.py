@@ -23,14 +23,14 @@ from open_clip_mmrl.errors import UsageError
 
 CPU = torch.device("cpu")
 SHAPES = [(8, 8), (9, 31), (70, 5), (90, 61), (33, 33), (120, 64), (40, 100), (1, 3)]
-"""Shrunk, enlarged, odd, and so narrow that the crop falls back to the centre."""
+"""Shrunk, enlarged, odd, and so narrow that the crop falls back to the center."""
 
 
-def noise(shapes=SHAPES, grey=False):
+def noise(shapes=SHAPES, gray=False):
     random = np.random.default_rng(0)
     return [
         Example(
-            image=random.integers(0, 256, shape if grey else (*shape, 3), dtype=np.uint8),
+            image=random.integers(0, 256, shape if gray else (*shape, 3), dtype=np.uint8),
             label=index,
         )
         for index, shape in enumerate(shapes)
@@ -59,7 +59,7 @@ def batch(images, indices=None, epoch=0, workers=0):
 
 
 def levels(pixels, images):
-    """Normalised images as values of 0 .. 255."""
+    """Normalized images as values of 0 .. 255."""
     return 255 * (pixels * images._std + images._mean)
 
 
@@ -96,7 +96,7 @@ def test_agrees_with_torchvision(size, flip):
 
 
 @pytest.mark.parametrize("size", [16, 40, (24, 17), (17, 64)])
-@pytest.mark.parametrize("examples", [noise(), noise(grey=True), smooth()])
+@pytest.mark.parametrize("examples", [noise(), noise(gray=True), smooth()])
 def test_agrees_with_pil_in_every_pixel(size, examples):
     """Noise from 0 to 255 overshoots everywhere, so rounding and clipping have to be PIL's too."""
     images = on_device(examples, size=size)

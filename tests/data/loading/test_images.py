@@ -47,7 +47,7 @@ def test_sizes(size, shape):
 
 
 @pytest.mark.parametrize("value", [0, 255])
-def test_normalisation_is_the_model_s(value):
+def test_normalization_is_the_model_s(value):
     plain = Image.new("RGB", (32, 32), (value,) * 3)
     expected = [(value / 255 - m) / s for m, s in zip(MEAN, STD, strict=True)]
     for transform in (eval_transform(model()), train_transform(model())):
@@ -226,7 +226,7 @@ def test_mixed_seeds_are_63_bits_and_all_different():
     assert len({mix_seed(1), mix_seed(1, 0), mix_seed(0, 1), mix_seed(1, 0, 0)}) == 4
 
 
-def test_neighbouring_seeds_share_no_pattern():
+def test_neighboring_seeds_share_no_pattern():
     """About half of the 63 bits change from one number to the next."""
     for position in range(3):
         changes = []
