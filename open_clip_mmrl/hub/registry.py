@@ -1,95 +1,143 @@
-"""The seam into open_clip: everything that touches its registry stands here.
+"""The seam into open_clip: every place of it that is patched, and why.
 
-`register()` does three things, all of which `unregister()` undoes:
+`register()` changes three things, and `unregister()` undoes them:
 
-1. a config `mmrl-<base>` and `mmrlpp-<base>` for every base that can carry tokens, with the
-   base's pretrained tags, and the tiny CLIP that this package ships;
-2. in `open_clip.factory`, the names CLIP and CustomTextCLIP build our class when a config has
-   the key `mmrl_cfg`, and open_clip's own otherwise;
-3. a thin wrapper around `create_model`, for what only it can see: the `pretrained` argument (an
-   adapter file? a tag that wants QuickGELU?) and names that cannot carry tokens.
+1. `factory._MODEL_CONFIGS` and `pretrained._PRETRAINED`, the registries of configs and tags, get
+   `mmrl-<base>` and `mmrlpp-<base>` for every base that supports representation tokens, with the
+   base's tags, and the tiny CLIP that this package ships: all functions of open_clip read there.
+2. `factory.CLIP` and `factory.CustomTextCLIP` build our class where a config has the key
+   `mmrl_cfg`, and open_clip's own otherwise: `create_model` takes its classes by these names.
+3. `create_model`, under both of its names, is wrapped for what only it can see: the argument
+   `pretrained` (an adapter file? a tag that needs QuickGELU?) and names that do not exist.
 
 Written against open_clip 3.3; a factory without these names is refused with a clear message.
+
+What imports torch or open_clip is imported inside functions: this module is loaded with the
+package, and `register()` runs at the end of open_clip's own import, where other imports could
+wait for a thread that waits for open_clip.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
-
-import open_clip
-from open_clip import factory
-from open_clip import pretrained as tags
+from typing import TYPE_CHECKING, Any
 
 from .. import assets
 from ..config import MMRLConfig
 from ..errors import UsageError
-from ..models.mmrl_clip import MMRLCLIP, MMRLCustomTextCLIP, MMRLPlainCLIP
-from ..models.support import unsupported_reason
+from ..models.base_config import unsupported_reason
 from ..utils.text import did_you_mean
-from .adapter_file import is_adapter, read_adapter
-from .create import create
 from .names import PREFIXES, ModelName
+from .on_import import AfterImport
 
-_OURS = {"CLIP": MMRLPlainCLIP, "CustomTextCLIP": MMRLCustomTextCLIP}
-_HOOKED = ("CLIP", "CustomTextCLIP", "create_model")
-_replaced: dict[str, tuple[Any, Any]] = {}
-"""What stands in open_clip.factory: name -> (open_clip's own, ours)."""
+if TYPE_CHECKING:
+    from torch import nn
+
+    Build = Callable[..., nn.Module]
+
+_CLASSES = ("CLIP", "CustomTextCLIP")
+_HOOKED = (*_CLASSES, "create_model")
+_replaced: dict[str, tuple[Build, Build]] = {}
+"""What is replaced in open_clip.factory: name -> (open_clip's own, ours)."""
+_lock = threading.Lock()
 
 
 def register() -> None:
-    """Make the models known to open_clip. Idempotent; bases added since are picked up."""
+    """Make the models known to open_clip, as importing this package does; imports open_clip.
+
+    Calling it again picks up the bases added to open_clip since.
+
+    Raises:
+        RuntimeError: this version of open_clip lacks a name that is patched.
+
+    Example:
+        >>> import open_clip, open_clip_mmrl
+        >>> open_clip_mmrl.register()
+        >>> "mmrl-ViT-B-16" in open_clip.list_models()
+        True
+    """
+    import open_clip
+    from open_clip import factory
+    from open_clip import pretrained as tags
+
     missing = [name for name in (*_HOOKED, "_MODEL_CONFIGS") if not hasattr(factory, name)]
     if missing:
         raise RuntimeError(
             f"open_clip {open_clip.__version__} has no open_clip.factory.{missing[0]}, where "
             "open_clip_mmrl joins it: install open_clip_torch 3.3 or a later version that has it."
         )
-    if assets.MODEL_NAME not in factory._MODEL_CONFIGS:
-        factory._MODEL_CONFIGS[assets.MODEL_NAME] = assets.model_config()
-        tags._PRETRAINED[assets.MODEL_NAME] = {assets.TAG: assets.pretrained_config()}
-    for base in list(factory._MODEL_CONFIGS):
-        if (
-            ModelName.parse(base).variant is None
-            and unsupported_reason(factory._MODEL_CONFIGS[base]) is None
-        ):
-            _register_base(base)
-    if not _replaced:
-        for name in _HOOKED:
-            original = getattr(factory, name)
-            ours = _dispatcher(original, _OURS[name]) if name in _OURS else _wrapper(original)
-            _replaced[name] = (original, ours)
-            setattr(factory, name, ours)
-        open_clip.create_model = factory.create_model
+    with _lock:
+        if assets.MODEL_NAME not in factory._MODEL_CONFIGS:
+            factory._MODEL_CONFIGS[assets.MODEL_NAME] = assets.model_config()
+            tags._PRETRAINED[assets.MODEL_NAME] = {assets.TAG: assets.pretrained_config()}
+        for base, config in list(factory._MODEL_CONFIGS.items()):
+            if not _variant(base) and unsupported_reason(config) is None:
+                _register_base(base)
+        if not _replaced:
+            for name in _HOOKED:
+                original = getattr(factory, name)
+                wrap = _dispatcher if name in _CLASSES else _wrapper
+                _replaced[name] = (original, wrap(original))
+                setattr(factory, name, _replaced[name][1])
+            open_clip.create_model = factory.create_model
+    on_open_clip.cancel()
 
 
 def unregister() -> None:
-    """Leave open_clip as it was before `register()`. Idempotent."""
-    for name, (original, ours) in _replaced.items():
-        for module in (factory, open_clip):
-            if getattr(module, name) is ours:  # not where somebody wrapped it again
-                setattr(module, name, original)
-    _replaced.clear()
-    for registry in (factory._MODEL_CONFIGS, tags._PRETRAINED):
-        for name in list(registry):
-            if _is_ours(name):
-                del registry[name]
+    """Leave open_clip as it was before `register()`; calling it again changes nothing.
+
+    Example:
+        >>> import open_clip, open_clip_mmrl
+        >>> open_clip_mmrl.unregister()
+        >>> [name for name in open_clip.list_models() if name.startswith("mmrl")]
+        []
+        >>> open_clip_mmrl.register()
+    """
+    on_open_clip.cancel()
+    if not _replaced:
+        return
+    import open_clip
+    from open_clip import factory
+    from open_clip import pretrained as tags
+
+    with _lock:
+        for name, (original, ours) in _replaced.items():
+            for module in (factory, open_clip):
+                if getattr(module, name) is ours:  # not where somebody wrapped it again
+                    setattr(module, name, original)
+        _replaced.clear()
+        for registry in (factory._MODEL_CONFIGS, tags._PRETRAINED):
+            for name in list(registry):
+                if _is_ours(name):
+                    del registry[name]
 
 
-def _is_ours(name: str) -> bool:
-    """Whether `register()` made this name, rather than a user's own config file."""
+on_open_clip = AfterImport("open_clip", register)
+
+
+def _variant(name: object) -> str | None:
+    """Return the variant in a registered name, which may be anything."""
+    return ModelName.parse(name).variant if isinstance(name, str) else None
+
+
+def _is_ours(name: object) -> bool:
+    """Return whether `register()` made this name, rather than a user's own config file."""
+    from open_clip import factory
+
     config = factory._MODEL_CONFIGS.get(name, {"mmrl_cfg": {}})
-    return name == assets.MODEL_NAME or (
-        ModelName.parse(name).variant is not None and "mmrl_cfg" in config
-    )
+    is_ours = isinstance(config, dict) and isinstance(config.get("mmrl_cfg"), dict)
+    return name == assets.MODEL_NAME or (_variant(name) is not None and is_ours)
 
 
 def default_config(base: Mapping[str, Any], variant: str) -> MMRLConfig:
-    """The paper's settings; J is 6 of 12 text layers, and half-way up for other depths, or as low
-    as a shallower image tower lets it be.
+    """Return the paper's config for a base with this open_clip config.
+
+    J is 6 of 12 text layers, as in the paper; for other depths half-way up, or as low as a
+    shallower image tower allows.
     """
     text_layers = base["text_cfg"].get("layers", 12)
     image_layers = base["vision_cfg"].get("layers", 12)
@@ -99,31 +147,48 @@ def default_config(base: Mapping[str, Any], variant: str) -> MMRLConfig:
 
 
 def _register_base(base: str) -> None:
+    """Add both of our names of a base, with its tags."""
+    from open_clip import factory
+    from open_clip import pretrained as tags
+
     config = factory._MODEL_CONFIGS[base]
-    for prefix, variant in PREFIXES.items():
-        ours = deepcopy(config)
-        ours["mmrl_cfg"] = default_config(config, variant).to_dict()
-        factory._MODEL_CONFIGS[prefix + base] = ours
+    for variant in PREFIXES.values():
+        name = str(ModelName(base, variant))
+        ours = {**deepcopy(config), "mmrl_cfg": default_config(config, variant).to_dict()}
+        factory._MODEL_CONFIGS[name] = ours
         if base in tags._PRETRAINED:
-            tags._PRETRAINED[prefix + base] = tags._PRETRAINED[base]
+            tags._PRETRAINED[name] = tags._PRETRAINED[base]
 
 
-def _dispatcher(original: type, ours: type[MMRLCLIP]):
+def _dispatcher(original: Build) -> Build:
+    """Return what stands in for one of open_clip's classes."""
+
     @functools.wraps(original, updated=())
-    def build(*args: Any, **kwargs: Any):
-        return (ours if "mmrl_cfg" in kwargs else original)(*args, **kwargs)
+    def build(*args: Any, **kwargs: Any) -> nn.Module:
+        if "mmrl_cfg" not in kwargs:
+            return original(*args, **kwargs)
+        from ..models.mmrl_clip import MMRLCustomTextCLIP, MMRLPlainCLIP
+
+        classes = {"CLIP": MMRLPlainCLIP, "CustomTextCLIP": MMRLCustomTextCLIP}
+        return classes[original.__name__](*args, **kwargs)
 
     return build
 
 
-def _wrapper(original):
+def _wrapper(original: Build) -> Build:
+    """Return what stands in for open_clip's `create_model`."""
     signature = inspect.signature(original)
 
     @functools.wraps(original)
-    def create_model(model_name: str, pretrained: str | None = None, *args: Any, **kwargs: Any):
+    def create_model(
+        model_name: str, pretrained: str | None = None, *args: Any, **kwargs: Any
+    ) -> nn.Module:
+        from .adapter_file import is_adapter, read_adapter
+        from .create import create
+
         name = ModelName.parse(model_name)
         if name.variant is None:
-            if is_adapter(pretrained):
+            if pretrained is not None and is_adapter(pretrained):
                 adapter = read_adapter(pretrained)
                 right = ModelName(adapter.base.model or name.base, adapter.config.variant)
                 raise ValueError(
@@ -140,32 +205,34 @@ def _wrapper(original):
 
 
 def registered_config(name: ModelName) -> dict[str, Any]:
-    """The method's settings registered under one of our names.
+    """Return the method's config registered under one of our names.
 
     A base added since `register()` is registered on the way.
 
     Raises:
-        UsageError: open_clip does not know the base, or it cannot carry tokens.
+        UsageError: open_clip has no such base, or it does not support representation tokens.
     """
-    base, full = name.base, str(name)
-    if ModelName.parse(base).variant:
+    from open_clip import factory
+
+    base, full, configs = name.base, str(name), factory._MODEL_CONFIGS
+    if _variant(base):
         raise UsageError(
-            f"{full!r} would put tokens on tokens: {base} carries them already: ask for {base!r}."
+            f"{full!r} would add representation tokens twice: create {base!r}, which has them."
         )
-    if full not in factory._MODEL_CONFIGS:
-        if base not in factory._MODEL_CONFIGS:
-            known = [n for n in factory._MODEL_CONFIGS if ModelName.parse(n).variant]
+    if full not in configs:
+        if base not in configs:
             raise UsageError(
-                f"open_clip knows no model {base!r}, so there is no {full!r}."
-                f"{did_you_mean(full, known)} open_clip.list_models() lists all."
+                f"open_clip has no model {base!r}, so there is no {full!r}."
+                f"{did_you_mean(full, filter(_variant, configs))} "
+                "open_clip.list_models() lists all."
             )
-        reason = unsupported_reason(factory._MODEL_CONFIGS[base])
+        reason = unsupported_reason(configs[base])
         if reason:
-            raise UsageError(f"{base} cannot carry representation tokens: {reason}.")
+            raise UsageError(f"{base} does not support representation tokens: {reason}.")
         _register_base(base)
-    if "mmrl_cfg" not in factory._MODEL_CONFIGS[full]:
+    if not _is_ours(full):
         raise UsageError(
-            f"the config registered with open_clip as {full!r} has no 'mmrl_cfg': give it that "
-            "key, or another name."
+            f"the config registered with open_clip as {full!r} has no 'mmrl_cfg' with the method's "
+            "config: add it, or give it another name."
         )
-    return factory._MODEL_CONFIGS[full]["mmrl_cfg"]
+    return configs[full]["mmrl_cfg"]

@@ -1,4 +1,4 @@
-"""Whether a base supports representation tokens, by its open_clip config or by the model.
+"""Whether a built model supports representation tokens.
 
 The functions that end in `_reason` return what stands in the way, as the end of a sentence that
 begins "... does not support representation tokens:", or None where nothing does.
@@ -6,40 +6,13 @@ begins "... does not support representation tokens:", or None where nothing does
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from ..errors import UsageError
+from .base_config import POOL_TYPES
 from .blocks import blocks_of
 from .text_tower import TextTower
-
-POOL_TYPES = ("argmax", "eos", "last")
-
-
-def unsupported_reason(config: Mapping[str, Any]) -> str | None:
-    """Return why a base with this open_clip config does not support tokens, or None."""
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    if "multimodal_cfg" in config:
-        return "it is a CoCa model, whose towers pool by other means than class token and EOT"
-    if "timm_model_name" in vision:
-        return (
-            f"its image tower is timm's {vision['timm_model_name']}, not open_clip's "
-            "VisionTransformer with a class token"
-        )
-    if isinstance(vision.get("layers", 12), list | tuple):
-        return "its image tower is a ResNet, which has no tokens"
-    if vision.get("attentional_pool") or vision.get("pool_type", "tok") != "tok":
-        return "its image tower does not pool by a class token"
-    if "hf_model_name" in text:
-        return f"its text tower is {text['hf_model_name']}, not open_clip's TextTransformer"
-    if text.get("no_causal_mask"):
-        return "its text tower is not causal"
-    if text.get("embed_cls") or text.get("pool_type", "argmax") not in POOL_TYPES:
-        return "its text tower does not pool at the end of the prompt"
-    return None
 
 
 def unsupported_model_reason(model: nn.Module) -> str | None:

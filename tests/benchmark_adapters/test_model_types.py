@@ -72,7 +72,7 @@ def test_the_tokenizer_fits_an_adapter_with_another_context(tmp_path):
         ),
         ("mmrl_frozen", "RN50", TAG, r"--model_type mmrl_frozen needs a model with tokens"),
         ("mmrl", OURS, "gone/adapter.safetensors", r"neither a tag of .* nor a file"),
-        ("mmrl", "mmrl-RN50", "openai", r"RN50 cannot carry representation tokens"),
+        ("mmrl", "mmrl-RN50", "openai", r"RN50 does not support representation tokens"),
         ("mmrl_auto", OURS, TAG, r"mmrl_auto goes by the classes.*'printed' is no adapter"),
     ],
 )

@@ -109,7 +109,7 @@ def test_predict_names_images(adapter, tmp_path):
     ("args", "code", "message"),
     [
         (["train", *TRAIN, "--model", "ViT-B-61"], 2, "no model 'ViT-B-61'"),
-        (["train", *TRAIN, "--model", "RN50"], 2, "RN50 cannot carry"),
+        (["train", *TRAIN, "--model", "RN50"], 2, "RN50 does not support"),
         (["train", *TRAIN, "--model", "ViT-B-16"], 2, "needs the weights"),
         (["train", *TRAIN, "--data", "digit"], 2, "Did you mean digits"),
         (["train", *TRAIN, "--data", "folder:/nowhere"], 2, "/nowhere"),

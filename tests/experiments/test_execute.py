@@ -146,7 +146,7 @@ def test_no_validation_images_is_said(tmp_path):
     ("changes", "message"),
     [
         ({"model": "ViT-B-61"}, "no model 'ViT-B-61'.*Did you mean"),
-        ({"model": "RN50"}, "RN50 cannot carry.*ResNet"),
+        ({"model": "RN50"}, "RN50 does not support.*ResNet"),
         ({"model": "ViT-B-16", "pretrained": None}, "needs the weights.*openai"),
         ({"model": "ViT-B-16", "pretrained": "opanai"}, "neither a tag.*Did you mean openai"),
         ({"data": "digit"}, "unknown data 'digit'.*digits"),

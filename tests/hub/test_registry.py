@@ -1,6 +1,7 @@
 """The seam into open_clip, on open_clip itself: names, tags, classes, weights, messages."""
 
 import copy
+import importlib
 import json
 import shutil
 import warnings
@@ -404,7 +405,7 @@ def test_mmrl_cfg_on_a_stock_name_is_open_clip_s_own_override(base):
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ({"rep_dims": 3}, r"no field 'rep_dims'.*mean 'rep_dim'"),
+        ({"rep_dims": 3}, r"no field 'rep_dims'.*mean rep_dim"),
         ({"start_layer": 4}, r"start_layer is 4.*3 text and 3 image layers.*1 to 3"),
         ({"alpha": 2}, r"alpha is 2.*from 0 to 1"),
     ],
@@ -429,7 +430,7 @@ def test_wrong_settings(base, override, words):
 def test_bases_that_cannot_carry_tokens_say_why(prefix, name, reason):
     with pytest.raises(UsageError) as error:
         open_clip.create_model(prefix + name)
-    assert f"{name} cannot carry representation tokens" in str(error.value)
+    assert f"{name} does not support representation tokens" in str(error.value)
     assert reason in str(error.value)
 
 
@@ -452,6 +453,105 @@ def test_text_towers_that_cannot_carry_tokens_say_why(registries, text, reason):
 
 
 @pytest.mark.parametrize(
+    ("tower", "change"),
+    [
+        ("text_cfg", {"scaled_cosine_attn": True}),
+        ("vision_cfg", {"scaled_cosine_attn": True}),
+        ("text_cfg", {"qk_norm": True}),
+        ("vision_cfg", {"scale_heads": True, "scale_attn": True, "scale_fc": True}),
+        ("text_cfg", {"proj_type": "none"}),
+        ("text_cfg", {"proj_bias": True}),
+        ("text_cfg", {"pool_type": "last"}),
+        ("text_cfg", {"pool_type": "eos", "eos_id": 39}),
+        ("vision_cfg", {"no_ln_pre": True, "ls_init_value": 0.1}),
+        ("vision_cfg", {"final_ln_after_pool": True}),
+        ("vision_cfg", {"pos_embed_type": "sin_cos_2d"}),
+        ("vision_cfg", {"output_tokens": True}),
+    ],
+    ids=str,
+)
+def test_a_base_is_offered_exactly_where_it_can_be_built(registries, tower, change):
+    config = tiny_model_config(custom_text=True)
+    config[tower].update(change)
+    factory._MODEL_CONFIGS[BASE] = config
+    open_clip_mmrl.register()
+    base_model = open_clip.create_model(BASE)
+    try:
+        MMRLCLIP.from_open_clip(base_model, MMRLConfig(start_layer=1))
+    except ValueError:
+        assert MMRL not in open_clip.list_models()
+    else:
+        model = open_clip.create_model(MMRL).eval()
+        assert model.encode_image(IMAGES, features="fused").isfinite().all()
+        assert model.encode_text(TOKENS, features="fused").isfinite().all()
+
+
+# Configs of others in open_clip's registry.
+
+UNRELEASED = {
+    # Built like those of open_clip's unreleased main (repository mlfoundations/open_clip).
+    "naflexgenlip": {
+        "embed_dim": 16,
+        "genlip_cfg": {"width": 16, "depth": 2, "num_heads": 2, "mrope_section": [1, 1, 2]},
+        "vision_cfg": {"image_size": 16, "patch_size": 8, "in_chans": 3},
+        "text_cfg": {"vocab_size": 40, "context_length": 12, "pad_id": 38, "bos_id": 39},
+    },
+    "naflexgenlap": {"embed_dim": 16, "genlap_cfg": {}, "audio_naflex_cfg": {}, "text_cfg": {}},
+    "clap": {"embed_dim": 16, "audio_cfg": {"model_type": "HTSAT"}, "text_cfg": {}},
+    "mammut": {"embed_dim": 16, "vision_cfg": {"layers": 2}, "multimodal_cfg": {"layers": 2}},
+    "moderntext": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 16, "layers": 2, "width": 16, "patch_size": 8},
+        "text_cfg": {"text_arch": "modern", "layers": 2, "pool_type": "eos", "mlp_type": "swiglu"},
+    },
+    "superclip": {**tiny_model_config(), "clstext_cfg": {"layers": 0}},
+}
+DAMAGED = [
+    None,
+    [],
+    ["embed_dim", "vision_cfg", "text_cfg"],
+    "ViT",
+    3,
+    {},
+    {"embed_dim": 8, "vision_cfg": None, "text_cfg": None},
+    {"embed_dim": 8, "vision_cfg": [12], "text_cfg": "layers"},
+    tiny_model_config(embed_dim=None),
+    tiny_model_config(vision_cfg={"layers": "twelve"}),
+    tiny_model_config(text_cfg={"layers": None}),
+    tiny_model_config(text_cfg={"layers": 0}),
+    tiny_model_config(text_cfg={"pool_type": ["argmax"]}),
+    tiny_model_config(vision_cfg={3: 4}),
+    tiny_model_config(mmrl_cfg="whatever"),
+]
+
+
+@pytest.mark.parametrize("config", [*UNRELEASED.values(), *DAMAGED], ids=str)
+def test_no_config_of_others_breaks_anything(registries, config):
+    before = copy.deepcopy(config)
+    for name in (BASE, "mmrl-other", None, 7):
+        factory._MODEL_CONFIGS[name] = config
+    open_clip_mmrl.register()
+    importlib.reload(open_clip_mmrl)
+    assert {MMRL, MMRLPP}.isdisjoint(open_clip.list_models())
+    assert "mmrl-ViT-B-16" in open_clip.list_models()
+    for name in (MMRL, MMRLPP, "mmrl-other"):
+        with pytest.raises(UsageError, match=r"does not support|mmrl_cfg"):
+            open_clip.create_model(name)
+    open_clip_mmrl.unregister()
+    assert factory._MODEL_CONFIGS[BASE] == before == config
+
+
+def test_what_open_clip_built_is_checked(base, monkeypatch):
+    """Its unreleased main builds other classes for some configs, and ignores our key."""
+    original = registry._replaced["CLIP"][0]
+    monkeypatch.setattr(
+        factory, "CLIP", lambda *args, mmrl_cfg=None, **kwargs: original(*args, **kwargs)
+    )
+    with pytest.raises(ValueError, match=rf"a CLIP of '{MMRL}', which has no representation tok"):
+        open_clip.create_model(MMRL, pretrained="tiny")
+
+
+@pytest.mark.parametrize(
     ("name", "near"),
     [
         ("mmrl-ViT-B16", "mmrl-ViT-B-16"),
@@ -470,13 +570,13 @@ def test_near_matches(name, near):
 @pytest.mark.parametrize("base_name", ["mmrl-ViT-B-16", "mmrlpp-ViT-B-16"])
 @pytest.mark.parametrize("prefix", ["mmrl-", "mmrlpp-"])
 def test_tokens_are_not_put_on_tokens(registries, prefix, base_name):
-    with pytest.raises(UsageError, match=f"{base_name} carries .* already: ask for '{base_name}'"):
+    with pytest.raises(UsageError, match=f"tokens twice: create '{base_name}'"):
         open_clip.create_model(prefix + base_name)
     assert prefix + base_name not in open_clip.list_models()
 
 
 def test_a_name_like_no_other_gets_no_hint():
-    with pytest.raises(UsageError, match=r"knows no model 'qqqqqqqqqqqqqqqqqqqq'") as error:
+    with pytest.raises(UsageError, match=r"has no model 'qqqqqqqqqqqqqqqqqqqq'") as error:
         open_clip.create_model("mmrl-qqqqqqqqqqqqqqqqqqqq")
     assert "Did you mean" not in str(error.value)
 
