@@ -35,7 +35,7 @@ TITLES = {
     "ablation": "Ablation",
 }
 _INTROS = {
-    "base-to-novel": "Trained on the first half of the classes (base); tested on both halves (base, novel).",
+    "base-to-novel": "Trained on the first half of the classes; tested on base and novel classes.",
     "few-shot": "Trained and tested on all classes.",
     "cross-dataset": "Trained on one data set, tested on others without further training.",
     "domain-generalization": "Trained on one data set, tested on others of the same classes.",

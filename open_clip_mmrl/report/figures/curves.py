@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..document import Picture
-from ..load.published import AVERAGE, published
+from ..load.published import AVERAGE, Reference, published
 from ..load.run import FROZEN, Series
 from ..load.sections import Score, Section
 from ..tables.ablation import METHOD, NAMES, complete_datasets
 from ..tables.base_to_novel import METRICS
 from ..tables.builder import LABELS
 from ..tables.comparison import (
-    DatasetGroup,
     average_text,
     comparable,
     dataset_groups,
@@ -30,6 +29,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+Published = Sequence[tuple[Reference, Sequence[float | None]]]
+"""Lines of published results."""
+
+
 def few_shot_curves(section: Section, slug: str) -> Picture | None:
     """Draw a panel for the average and every data set, with lines of all methods."""
     shots = shots_of(section)
@@ -39,7 +42,7 @@ def few_shot_curves(section: Section, slug: str) -> Picture | None:
     figure, axes = panels(len(groups))
     for one, group in zip(axes, groups, strict=True):
         for series in section.series:
-            _few_shot_lines(section, series, one, group, shots)
+            _few_shot_curve(one, section, series, group.datasets, shots)
         one.set_title(group.label, fontweight="bold" if group.role == "average" else "normal")
         _ticks(one, shots)
     outer_labels(axes, y="accuracy, %")
@@ -53,22 +56,19 @@ def few_shot_curves(section: Section, slug: str) -> Picture | None:
     )
 
 
-def _few_shot_lines(
-    section: Section, series: Series, axes: Axes, group: DatasetGroup, shots: Sequence[str]
+def _few_shot_curve(
+    axes: Axes, section: Section, series: Series, names: Sequence[str], shots: Sequence[str]
 ) -> None:
-    label, style = section.label(series), style_of(section, series)
-    if series == FROZEN:
-        score = section.average(series, group.datasets, METRIC)
-        if score:
-            color = style["color"]
-            axes.axhline(score.mean, color=color, linestyle=":", linewidth=1.6, label=label)
-        return
-    for ref in references_for(section, series, TABLE):
-        found = (section, ref, TABLE, series.method, group.datasets, METRIC)
-        theirs = [published_value(*found, point) for point in shots]
-        _published_line(axes, theirs, reference_label(series, ref), series)
-    scores = [section.average(series, group.datasets, METRIC, point) for point in shots]
-    _scores(axes, scores, label, style)
+    scores = [section.average(series, names, METRIC, point) for point in shots]
+    if series != FROZEN:
+        lines = []
+        for ref in references_for(section, series, TABLE):
+            found = (section, ref, TABLE, series.method, names, METRIC)
+            lines.append((ref, [published_value(*found, point) for point in shots]))
+        _curve(axes, section, series, scores, lines)
+    elif scores[0]:
+        style = {"color": style_of(section, series)["color"], "label": section.label(series)}
+        axes.axhline(scores[0].mean, linestyle=":", linewidth=1.6, **style)
 
 
 def sweep_curves(section: Section, series: Series, slug: str) -> Picture | None:
@@ -77,18 +77,15 @@ def sweep_curves(section: Section, series: Series, slug: str) -> Picture | None:
     points = [point for point in section.points if section.present(series, "base", point)]
     if not over or len(points) < 2:
         return None
-    sweep = section.setup.sweep
-    dataset = AVERAGE if len(over) > 1 else over[0]
-    table = sweep if dataset == AVERAGE else f"{sweep}-{dataset}"
+    sweep, paper = section.setup.sweep, published()
+    table, dataset = (sweep, AVERAGE) if len(over) > 1 else (f"{sweep}-{over[0]}", over[0])
     compared = series.method == METHOD and has_published(section, over)
-    compared = compared and (len(over) == 1 or over == published().eleven)
+    compared = compared and (len(over) == 1 or over == paper.eleven)
     figure, axes = panels(len(METRICS), columns=3, width=3.1, height=2.7)
     for one, metric in zip(axes, METRICS, strict=True):
-        theirs = [published().value(table, METHOD, dataset, metric, p) for p in points]
-        if compared:
-            _published_line(one, theirs, reference_label(series, published()), series)
+        theirs = [paper.value(table, METHOD, dataset, metric, p) for p in points]
         scores = [section.average(series, over, metric, point) for point in points]
-        _scores(one, scores, section.label(series), style_of(section, series))
+        _curve(one, section, series, scores, [(paper, theirs)] if compared else [])
         one.set_title(LABELS[metric])
         one.set_xlabel(NAMES[sweep])
         _ticks(one, points)
@@ -109,14 +106,13 @@ def sweep_each(section: Section, series: Series, slug: str) -> Picture | None:
     names = [n for n in section.datasets if any(section.score(series, n, "hm", p) for p in points)]
     if len(names) < 2 or len(points) < 2:
         return None
-    sweep = section.setup.sweep
+    sweep, paper = section.setup.sweep, published()
     figure, axes = panels(len(names))
     for one, name in zip(axes, names, strict=True):
-        if has_published(section, [name]) and series.method == METHOD:
-            theirs = [published().value(sweep, METHOD, name, "hm", point) for point in points]
-            _published_line(one, theirs, reference_label(series, published()), series)
+        compared = has_published(section, [name]) and series.method == METHOD
+        theirs = [paper.value(sweep, METHOD, name, "hm", point) for point in points]
         scores = [section.score(series, name, "hm", point) for point in points]
-        _scores(one, scores, section.label(series), style_of(section, series))
+        _curve(one, section, series, scores, [(paper, theirs)] if compared else [])
         one.set_title(dataset_name(name))
         _ticks(one, points)
     outer_labels(axes, y="HM, %")
@@ -131,25 +127,26 @@ def sweep_each(section: Section, series: Series, slug: str) -> Picture | None:
     )
 
 
-def _published_line(axes: Axes, values: Sequence[float | None], label: str, series: Series) -> None:
-    found = [(i, value) for i, value in enumerate(values) if value is not None]
-    if found:
-        style = published_style(series)
-        axes.plot([i for i, _ in found], [value for _, value in found], label=label, **style)
-
-
-def _scores(axes: Axes, scores: Sequence[Score | None], label: str, style: dict[str, Any]) -> None:
+def _curve(
+    axes: Axes, section: Section, series: Series, scores: Sequence[Score | None], lines: Published
+) -> None:
+    """Draw published results, then ours with error bars; points without a score are left out."""
+    for ref, values in lines:
+        there = [(i, value) for i, value in enumerate(values) if value is not None]
+        if there:
+            style, label = published_style(series), reference_label(series, ref)
+            axes.plot([i for i, _ in there], [value for _, value in there], label=label, **style)
     found = [(i, score) for i, score in enumerate(scores) if score]
     if found:
         axes.errorbar(
             [i for i, _ in found],
             [score.mean for _, score in found],
             [score.std or 0 for _, score in found],
-            label=label,
+            label=section.label(series),
             linewidth=1.8,
             elinewidth=1,
             capsize=2,
-            **style,
+            **style_of(section, series),
         )
 
 

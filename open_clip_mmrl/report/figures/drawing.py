@@ -111,7 +111,7 @@ def write_at(axes: Axes, text: str, place: tuple[float, float], **kwargs: Any) -
 
 
 def style_of(section: Section, series: Series) -> dict[str, Any]:
-    """Colour and marker of our figures."""
+    """Return color and marker of our results."""
     methods = [one.method for one in section.series]
     first = [methods.index(method) for method in dict.fromkeys(methods) if method in COLORS]
     others = [one for i, one in enumerate(section.series) if i not in first]

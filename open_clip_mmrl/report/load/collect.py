@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def collect(folders: Sequence[str | Path]) -> Collected:
         nothing = f"There is no {RESULTS} that can be read at or below {where}."
         raise ValueError(" ".join([nothing, *notes]))
     kept, rivals = _one_for_each_seed(runs)
-    return Collected(tuple(kept), (*notes, *rivals, *_mixed_data(kept), *_mixed_environments(kept)))
+    return Collected(tuple(kept), (*notes, *rivals, *_mixed(kept)))
 
 
 def _find(folders: Sequence[str | Path]) -> list[Path]:
@@ -105,21 +105,16 @@ def _left_out(run: Run, other: Run) -> str:
     return f"{run.path} is left out in favor of {other.path}: {why}."
 
 
-def _mixed_data(runs: Sequence[Run]) -> list[str]:
-    """Return a sentence for every data set that runs found with different images."""
-    notes = []
+def _mixed(runs: Sequence[Run]) -> Iterator[str]:
+    """Yield a sentence where runs differ in the images of a data set, or in their environment."""
     for name in dict.fromkeys(run.result.dataset for run in runs):
-        same = [run.result.sizes for run in runs if run.result.dataset == name]
-        mixed = _differing([sizes.to_json() if sizes else {} for sizes in same])
+        sizes = [run.result.sizes for run in runs if run.result.dataset == name]
+        mixed = _differing([one.to_json() if one else {} for one in sizes])
         if mixed:
-            notes.append(f"The runs on {name} had different images; they differ in {mixed}.")
-    return notes
-
-
-def _mixed_environments(runs: Sequence[Run]) -> list[str]:
-    """Return a sentence where runs of different environments are in one report."""
+            yield f"The runs on {name} had different images; they differ in {mixed}."
     mixed = _differing([run.result.environment.to_json() for run in runs])
-    return [f"The runs come from different environments; they differ in {mixed}."] if mixed else []
+    if mixed:
+        yield f"The runs come from different environments; they differ in {mixed}."
 
 
 def _differing(found: Sequence[Mapping[str, Any]]) -> str:

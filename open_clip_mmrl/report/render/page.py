@@ -28,8 +28,6 @@ def html_page(document: Document, svg: Mapping[str, bytes]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"anchor": _anchor, "spans": _spans, "value": _value}
-    environment.tests["picture"] = lambda block: isinstance(block, Picture)
-    environment.tests["number_cell"] = lambda cell: isinstance(cell, Number)
     images = {
         name: f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
         for name, content in svg.items()

@@ -77,9 +77,9 @@ def _averages(section: Section, series: Series, name: str) -> Table:
     full = over == published().eleven
     if len(over) < len(section.datasets):
         missing = ", ".join(dataset_name(n) for n in section.datasets if n not in over)
-        build.notes.add(f"Not in the average, because some values have no run there: {missing}.")
+        build.note(f"Not in the average, because some values have no run there: {missing}.")
     if not full and comparable(section) and AVERAGE in published().datasets_of(sweep):
-        build.notes.add("published: averages over all 11 data sets, so no differences are given.")
+        build.note("published: averages over all 11 data sets, so no differences are given.")
     return _rows_by_point(build, series, name, over, AVERAGE, full)
 
 
@@ -128,7 +128,7 @@ def _rows_by_point(
                 cells += [build.difference(series, group, m, t, point) for m, t in pairs]
         rows.append(Row((point, *cells)))
     if refs and table == "rep_dim":
-        build.notes.add("published: EuroSAT keeps d_r = 2048 in every row.")
+        build.note("published: EuroSAT keeps d_r = 2048 in every row.")
     sweep = NAMES[section.setup.sweep]
     columns = [*text_columns(sweep), *(c for group in groups for c in grouped(*group))]
     title = f"{section.label(series)}: {sweep}, {average_text(over)}"
@@ -137,35 +137,19 @@ def _rows_by_point(
 
 def _each(section: Section, series: Series, name: str) -> Table:
     """Return HM of every data set at every value, next to published ones (lambda has them)."""
-    table, paper = section.setup.sweep, published()
-    build = TableBuilder(section, table)
+    sweep, paper = section.setup.sweep, published()
+    build = TableBuilder(section, sweep)
     groups = dataset_groups(section, section.datasets)
-    known = paper.datasets_of(table) if series.method == METHOD else set()
-    with_published = {n for n in section.datasets if n in known and has_published(section, [n])}
-    rows = []
-    for point in _all_points(section, table) if with_published else section.points:
-        ours = [build.score(series, group, "hm", point) for group in groups]
-        rows.append(Row((point, "ours", *ours), "group"))
-        if not with_published:
-            continue
-        theirs = [
-            build.published(paper, METHOD, group, "hm", point)
-            if len(group.datasets) == 1 and with_published.issuperset(group.datasets)
-            else None
-            for group in groups
-        ]
-        rows.append(Row((point, paper.title, *theirs), "published"))
-        if comparable(section):
-            pairs = zip(groups, theirs, strict=True)
-            minus = (build.difference(series, group, "hm", t, point) for group, t in pairs)
-            rows.append(Row((point, ours_minus(paper), *minus)))
-    columns = (
-        *text_columns(NAMES[table], "results"),
-        *grouped("", [group.label for group in groups]),
-    )
-    title = f"{section.label(series)}: {NAMES[table]}, HM of every data set"
-    refs = [paper] if with_published else []
-    return build.build(name, title, columns, rows, [series], refs)
+    known = paper.datasets_of(sweep) if series.method == METHOD else set()
+    compared = any(n in known and has_published(section, [n]) for n in section.datasets)
+    refs = [paper] if compared else []
+    rows: list[Row] = []
+    for point in _all_points(section, sweep) if refs else section.points:
+        columns = [(group, point) for group in groups]
+        rows += build.compared_rows([point], series, columns, "hm", refs)
+    heads = (*text_columns(NAMES[sweep], "results"), *grouped("", [g.label for g in groups]))
+    title = f"{section.label(series)}: {NAMES[sweep]}, HM of every data set"
+    return build.build(name, title, heads, rows, [series], refs)
 
 
 def _all_points(section: Section, table: str) -> list[str]:

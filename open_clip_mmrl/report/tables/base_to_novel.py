@@ -11,9 +11,8 @@ from .comparison import (
     dataset_groups,
     datasets_to_average,
     has_published,
-    references_for,
 )
-from .table import Cell, Column, Number, Row, Table, file_name, grouped, percent, text_columns
+from .table import Column, Number, Row, Table, grouped, percent, text_columns
 
 TABLE = "base-to-novel"
 METRICS = ("base", "novel", "hm")
@@ -50,8 +49,8 @@ def _averages(section: Section, slug: str) -> Table | None:
             rows.append(Row((*head, *cells, Number(len(names), "count"), None), "published"))
             counts.add(len(names))
     if len(counts) > 1:
-        build.notes.add("Averages over different numbers of data sets do not compare.")
-    build.notes.add("HM: harmonic mean of the average base and the average novel accuracy.")
+        build.note("Averages over different numbers of data sets do not compare.")
+    build.note("HM: harmonic mean of the average base and the average novel accuracy.")
     columns = (*text_columns("method", "results"), *grouped("", (*HEADS, "data sets", "seeds")))
     title = "Averages of all methods"
     return build.build(f"{slug}-averages", title, columns, rows, section.series, refs)
@@ -73,24 +72,9 @@ def _ours(section: Section, slug: str) -> Table:
 
 def _compared(section: Section, series: Series, slug: str) -> Table | None:
     """Return one method next to the published results and the rerun's."""
-    refs = references_for(section, series, TABLE)
-    names = section.present(series, "base")
-    if not refs or not names:
-        return None
     build = TableBuilder(section, TABLE)
-    rows = []
-    for group in dataset_groups(section, names):
-        cells: list[Cell] = [
-            *build.scores(series, group, METRICS),
-            build.seeds(series, group, "base"),
-            *build.comparison(series, refs, group, METRICS),
-        ]
-        rows.append(Row((group.label, *cells), group.role))
-    columns = (
-        *text_columns("data set"),
-        *grouped("ours", (*HEADS, "seeds")),
-        *build.comparison_columns(refs, METRICS),
-    )
-    label = section.label(series)
-    title = f"{label} compared with published results"
-    return build.build(f"{slug}-{file_name(label)}", title, columns, rows, [series], refs)
+    rows = [
+        (group, [*build.scores(series, group, METRICS), build.seeds(series, group, "base")])
+        for group in dataset_groups(section, section.present(series, "base"))
+    ]
+    return build.compared(series, slug, rows, (*HEADS, "seeds"), METRICS) if rows else None

@@ -49,7 +49,7 @@ def _scores(
 ) -> Table | None:
     """Return a row per data set, a group of columns per method that has any of the metrics."""
     build = TableBuilder(section)
-    build.notes.add(explanation)
+    build.note(explanation)
     columns = [
         (series, metric, most_shots(section, series))
         for series in section.series
@@ -70,7 +70,7 @@ def _scores(
         for group in dataset_groups(section, names)
     ]
     if section.setup.protocol == "few-shot" and section.points:
-        build.notes.add(f"With {section.points[-1]} shots, the most there are.")
+        build.note(f"With {section.points[-1]} shots, the most there are.")
     heads: list[Column] = [*text_columns("data set")]
     for series, metric, _ in columns:
         heads += grouped(section.label(series), [metrics[metric]])

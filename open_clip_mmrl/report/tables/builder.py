@@ -7,18 +7,35 @@ from collections.abc import Iterable, Sequence
 from ..load.published import Reference
 from ..load.run import FROZEN, Series
 from ..load.sections import Section
-from .comparison import DatasetGroup, comparable, ours_minus, paper_split, published_value
+from .comparison import (
+    DatasetGroup,
+    comparable,
+    ours_minus,
+    paper_split,
+    published_value,
+    references_for,
+)
 from .footnotes import (
     IMAGENET_NAMES,
     OTHER_SPLIT,
     SCATTER,
-    Notes,
     precision_note,
     scatter_note,
     settings_note,
     source_notes,
 )
-from .table import Cell, Column, Number, Row, Table, difference, grouped, percent
+from .table import (
+    Cell,
+    Column,
+    Number,
+    Row,
+    Table,
+    difference,
+    file_name,
+    grouped,
+    percent,
+    text_columns,
+)
 
 LABELS = {"base": "base", "novel": "novel", "hm": "HM", "accuracy": "accuracy"}
 
@@ -34,8 +51,13 @@ class TableBuilder:
     def __init__(self, section: Section, table: str = "") -> None:
         self.section = section
         self.table = table
-        self.notes = Notes()
-        self.remarks = Notes()
+        self._notes: dict[str, None] = {}  # each once, in order of first use
+        self._remarks: dict[str, None] = {}
+
+    def note(self, text: str, mark: str = "") -> str:
+        """Add a footnote; return its mark, to put after a number."""
+        self._notes[f"{mark} {text}".strip()] = None
+        return mark
 
     def score(
         self, series: Series, group: DatasetGroup, metric: str, point: str = ""
@@ -46,9 +68,9 @@ class TableBuilder:
             return None
         marks = ""
         if metric == "novel" and score.std is not None and score.std >= SCATTER:
-            marks += self.notes.add(scatter_note(group), "†")
+            marks += self.note(scatter_note(group), "†")
         if any(self.section.splits.get(name) is False for name in group.datasets):
-            marks += self.notes.add(OTHER_SPLIT, "‡")
+            marks += self.note(OTHER_SPLIT, "‡")
         return Number(score.mean, "percent", score.std, score.seeds, marks)
 
     def scores(
@@ -86,33 +108,74 @@ class TableBuilder:
         section = self.section
         if theirs is None or not comparable(section) or not paper_split(section, group.datasets):
             return None
-        if "imagenet" in group.datasets and metric in ("novel", "hm"):
-            self.remarks.add(IMAGENET_NAMES)
+        if "imagenet" in group.datasets:
+            self._remarks[IMAGENET_NAMES] = None
         return difference(section.average(series, group.datasets, metric, point), theirs.value)
 
-    def comparison(
+    def compared_rows(
+        self,
+        head: Sequence[str],
+        series: Series,
+        columns: Sequence[tuple[DatasetGroup, str]],
+        metric: str,
+        refs: Sequence[Reference],
+        first: bool = True,
+    ) -> list[Row]:
+        """Return a row of ours at these groups and points, then two for each source.
+
+        `head` is what all rows begin with; a line is drawn above the `first` rows of a group.
+        """
+        ours = (self.score(series, group, metric, point) for group, point in columns)
+        rows = [Row((*head, "ours", *ours), "group" if first else "plain")]
+        for ref in refs:
+            theirs = [self.published(ref, series.method, g, metric, p) for g, p in columns]
+            rows.append(Row((*head, ref.title, *theirs), "published"))
+            if comparable(self.section):
+                found = zip(columns, theirs, strict=True)
+                minus = (self.difference(series, g, metric, value, p) for (g, p), value in found)
+                rows.append(Row((*head, ours_minus(ref), *minus)))
+        return rows
+
+    def _theirs(
         self,
         series: Series,
         refs: Sequence[Reference],
         group: DatasetGroup,
         metrics: Sequence[str],
     ) -> list[Cell]:
-        """Return the cells below `comparison_columns`."""
+        """Return the results of each source, and the differences to the first."""
         theirs = [[self.published(r, series.method, group, m) for m in metrics] for r in refs]
         cells: list[Cell] = [cell for row in theirs for cell in row]
-        if refs and comparable(self.section):
+        if comparable(self.section):
             pairs = zip(metrics, theirs[0], strict=True)
             cells += [self.difference(series, group, metric, first) for metric, first in pairs]
         return cells
 
-    def comparison_columns(
-        self, refs: Sequence[Reference], metrics: Sequence[str]
-    ) -> tuple[Column, ...]:
-        """Return a group of columns for each source, and one for the difference to the first."""
+    def compared(
+        self,
+        series: Series,
+        slug: str,
+        rows: Iterable[tuple[DatasetGroup, Sequence[Cell]]],
+        heads: Sequence[str],
+        metrics: Sequence[str],
+    ) -> Table | None:
+        """Return a method next to published results, after our cells; None where there are none."""
+        refs = references_for(self.section, series, self.table)
+        if not refs:
+            return None
         titles = [ref.title for ref in refs]
-        if refs and comparable(self.section):
+        if comparable(self.section):
             titles.append(ours_minus(refs[0]))
-        return tuple(c for title in titles for c in grouped(title, [LABELS[m] for m in metrics]))
+        columns = [*text_columns("data set"), *grouped("ours", heads)]
+        for title in titles:
+            columns += grouped(title, [LABELS[metric] for metric in metrics])
+        found = [
+            Row((g.label, *ours, *self._theirs(series, refs, g, metrics)), g.role)
+            for g, ours in rows
+        ]
+        label = self.section.label(series)
+        title = f"{label} compared with published results"
+        return self.build(f"{slug}-{file_name(label)}", title, columns, found, [series], refs)
 
     def build(
         self,
@@ -126,7 +189,9 @@ class TableBuilder:
         """Return the table, with notes on these methods' settings and on the sources."""
         for note in (*map(settings_note, series), *source_notes(self.section, self.table, refs)):
             if note:
-                self.notes.add(note)
+                self.note(note)
         if refs and comparable(self.section):
-            self.remarks.add(precision_note(self.section))
-        return Table(name, title, tuple(columns), tuple(rows), self.notes.all(), self.remarks.all())
+            self._remarks[precision_note(self.section)] = None
+        return Table(
+            name, title, tuple(columns), tuple(rows), tuple(self._notes), tuple(self._remarks)
+        )

@@ -9,7 +9,6 @@ from ..load.published import published
 from ..load.run import FROZEN, Run, Series
 from ..load.sections import Section
 from .comparison import comparable, datasets_text
-from .footnotes import Notes
 from .table import Cell, Kind, Number, Row, Table, grouped, percent, text_columns
 
 MILLION = 1e6
@@ -18,7 +17,7 @@ MILLION = 1e6
 def cost_table(sections: Sequence[Section]) -> Table | None:
     """Return the paper's Table 6, and our runs by protocol, method and data sets."""
     rows: list[Row] = []
-    notes = Notes()
+    notes = ["Times are means over runs; minutes are those of one run's training."]
     for section in sections:
         for series in section.series:
             if section.setup.protocol != "ablation" and series != FROZEN:
@@ -27,17 +26,16 @@ def cost_table(sections: Sequence[Section]) -> Table | None:
         return None
     if any(comparable(section) for section in sections):
         rows += _published_rows()
-        notes.add(
+        notes.append(
             "published: Table 6 of the MMRL paper, one RTX 4090, ImageNet, 16 shots, scoring in "
             "batches of 100; HM over 11 data sets. Times of other devices do not compare."
         )
-    notes.add("Times are means over runs; minutes are those of one run's training.")
     heads = ("parameters, M", "train ms/image", "train minutes", "test images/s", "HM", "runs")
     columns = (
         *text_columns("method", "results", "protocol", "data", "device"),
         *grouped("", heads),
     )
-    return Table("cost", "What training and scoring cost", columns, tuple(rows), notes.all())
+    return Table("cost", "What training and scoring cost", columns, tuple(rows), tuple(notes))
 
 
 def environment_table(runs: Sequence[Run]) -> Table:

@@ -10,14 +10,12 @@ from ..load.sections import Section
 from .builder import TableBuilder
 from .comparison import (
     DatasetGroup,
-    comparable,
     dataset_groups,
     datasets_to_average,
     has_published,
-    ours_minus,
     references_for,
 )
-from .table import Cell, Role, Row, Table, grouped, percent, text_columns
+from .table import Cell, Row, Table, grouped, percent, text_columns
 
 TABLE, METRIC = "few-shot", "accuracy"
 
@@ -59,23 +57,20 @@ def _all(section: Section, slug: str) -> Table:
     rows: list[Row] = []
     used: dict[str, Reference] = {}
     for group in dataset_groups(section, section.datasets):
-        for i, series in enumerate(section.series):
-            head = (group.label, section.label(series))
-            role: Role = "plain" if i else "group"
-            rows.append(Row((*head, "ours", *_ours(build, series, group, shots)), role))
-            if not has_published(section, group.datasets):
-                continue
-            for ref in references_for(section, series, TABLE):
-                used[ref.title] = ref
-                theirs = [build.published(ref, series.method, group, METRIC, p) for p in shots]
-                rows.append(Row((*head, ref.title, *theirs), "published"))
-                if comparable(section):
-                    pairs = zip(theirs, shots, strict=True)
-                    minus = [build.difference(series, group, METRIC, t, p) for t, p in pairs]
-                    rows.append(Row((*head, ours_minus(ref), *minus)))
+        known = has_published(section, group.datasets)
+        for series in section.series:
+            refs = references_for(section, series, TABLE) if known else []
+            used |= {ref.title: ref for ref in refs}
+            head, first = (group.label, section.label(series)), series == section.series[0]
+            if series == FROZEN:
+                cells = _ours(build, series, group, shots)
+                rows.append(Row((*head, "ours", *cells), "group" if first else "plain"))
+            else:
+                columns = [(group, point) for point in shots]
+                rows += build.compared_rows(head, series, columns, METRIC, refs, first)
     _seed_notes(build)
-    columns = (*text_columns("data set", "method", "results"), *grouped("shots per class", shots))
-    return build.build(slug, "All data sets", columns, rows, section.series, list(used.values()))
+    heads = (*text_columns("data set", "method", "results"), *grouped("shots per class", shots))
+    return build.build(slug, "All data sets", heads, rows, section.series, list(used.values()))
 
 
 def _ours(
@@ -83,7 +78,7 @@ def _ours(
 ) -> list[Cell]:
     """Return our scores; frozen CLIP has no shots, so its score is in the first column only."""
     if series == FROZEN:
-        build.notes.add("zero-shot CLIP uses no shots; its accuracy is in the first column.")
+        build.note("zero-shot CLIP uses no shots; its accuracy is in the first column.")
         return [build.score(series, group, METRIC), *[None] * (len(shots) - 1)]
     return [build.score(series, group, METRIC, point) for point in shots]
 
@@ -97,6 +92,6 @@ def _seed_notes(build: TableBuilder) -> None:
     for label, found in sorted(counts.items()):
         least, most = min(found), max(found)
         if least < most:
-            build.notes.add(f"{label}: some results are means of {least} of {most} seeds only.")
+            build.note(f"{label}: some results are means of {least} of {most} seeds only.")
         else:
-            build.notes.add(f"{label}: means of {most} seed{'s' if most > 1 else ''}.")
+            build.note(f"{label}: means of {most} seed{'s' if most > 1 else ''}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from ...config import VARIANTS
 from ..load.published import Reference, published
@@ -38,25 +37,10 @@ CONTEXT = (
 )
 OTHER_SPLIT = "Not the paper's split: other images, or divided otherwise; no difference is given."
 IMAGENET_NAMES = (
-    "ImageNet: two classes whose names other classes have as well got names of their own here. "
-    "Both are novel ones, so ours can be up to 0.4 points higher in novel accuracy."
+    "ImageNet: where two classes have one name, one is renamed here; with CLIP's names, the second "
+    '"missile" is "projectile" and the second "sunglasses" is "dark glasses". Both are novel '
+    "classes, so ours can be up to 0.4 points higher in novel accuracy."
 )
-
-
-@dataclass
-class Notes:
-    """Footnotes of one table, each once, in order of first use."""
-
-    texts: dict[str, None] = field(default_factory=dict)
-
-    def add(self, text: str, mark: str = "") -> str:
-        """Keep a note; return its mark, to put after a number."""
-        self.texts[f"{mark} {text}".strip()] = None
-        return mark
-
-    def all(self) -> tuple[str, ...]:
-        """Return all notes."""
-        return tuple(self.texts)
 
 
 def settings_note(series: Series) -> str | None:
@@ -91,8 +75,8 @@ def precision_note(section: Section) -> str:
         if run.series != FROZEN
     }
     return (
-        "Published runs were trained in mixed precision and scored in fp32. Precision of ours: "
-        f"{', '.join(sorted(ours))}."
+        "Published runs were trained in mixed precision and scored in fp32. Precision of ours, in "
+        f"training and scoring: {', '.join(sorted(ours))}."
     )
 
 

@@ -13,9 +13,8 @@ from .comparison import (
     dataset_groups,
     dataset_name,
     has_published,
-    references_for,
 )
-from .table import Cell, Number, Row, Table, file_name, grouped, text_columns
+from .table import Cell, Number, Row, Table, grouped, text_columns
 
 METRIC = "accuracy"
 
@@ -49,7 +48,7 @@ def _all(section: Section, slug: str) -> Table:
         cells = [build.published(paper, method, group, METRIC) for group in groups]
         rows.append(Row((paper.methods[method], paper.title, *cells), "published"))
     if refs and table == "domain-generalization":
-        build.notes.add("The paper has no average here; it is computed from the paper's row.")
+        build.note("The paper has no average here; it is computed from the paper's row.")
     _missing_notes(build)
     columns = (*text_columns("method", "results"), *grouped("", [g.label for g in groups]))
     title = "All methods; the source, then data sets not trained on"
@@ -57,12 +56,9 @@ def _all(section: Section, slug: str) -> Table:
 
 
 def _compared(section: Section, series: Series, slug: str) -> Table | None:
-    table = section.setup.protocol
-    refs = references_for(section, series, table)
-    if not refs:
-        return None
-    build = TableBuilder(section, table)
-    rows = []
+    """Return one method next to published results, with frozen CLIP and beta."""
+    build = TableBuilder(section, section.setup.protocol)
+    rows: list[tuple[DatasetGroup, list[Cell]]] = []
     for group in _groups(section, section.present(series, METRIC)):
         frozen = section.average(FROZEN, group.datasets, METRIC)
         cells: list[Cell] = [
@@ -70,18 +66,11 @@ def _compared(section: Section, series: Series, slug: str) -> Table | None:
             build.seeds(series, group, METRIC),
             Number(frozen.mean, "percent", frozen.std, frozen.seeds) if frozen else None,
             _beta(section, series, group),
-            *build.comparison(series, refs, group, [METRIC]),
         ]
-        rows.append(Row((group.label, *cells), group.role))
+        rows.append((group, cells))
     _missing_notes(build)
-    columns = (
-        *text_columns("data set"),
-        *grouped("ours", ("accuracy", "seeds", "zero-shot", "beta")),
-        *build.comparison_columns(refs, [METRIC]),
-    )
-    label = section.label(series)
-    title = f"{label} compared with published results"
-    return build.build(f"{slug}-{file_name(label)}", title, columns, rows, [series], refs)
+    heads = ("accuracy", "seeds", "zero-shot", "beta")
+    return build.compared(series, slug, rows, heads, [METRIC])
 
 
 def _beta(section: Section, series: Series, group: DatasetGroup) -> Number | None:
@@ -99,4 +88,4 @@ def _missing_notes(build: TableBuilder) -> None:
     for run in build.section.runs:
         for name, target in run.result.targets.items():
             if target.missing:
-                build.notes.add(f"{dataset_name(name)} is missing: {target.missing}.")
+                build.note(f"{dataset_name(name)} is missing: {target.missing}.")
