@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,14 @@ from .class_tokens import class_tokens
 from .names import ModelName
 from .registry import registered_config
 
-RANDOM = object()
+
+class Random(Enum):
+    """In place of weights."""
+
+    WEIGHTS = auto()
+
+
+RANDOM = Random.WEIGHTS
 """In place of weights: leave them as they were drawn."""
 
 
@@ -77,7 +85,7 @@ def resolve_pretrained(name: ModelName, pretrained: str | Path | None) -> str:
 
 def build_for_training(
     model: str,
-    pretrained: str | None,
+    pretrained: str | Random | None,
     *,
     method: str | None = None,
     settings: Mapping[str, Any] | MMRLConfig | None = None,
@@ -90,7 +98,7 @@ def build_for_training(
         UsageError: a name, tag or file that does not exist, or a base that cannot carry tokens.
     """
     name = resolve_name(model, method)
-    weights = None if pretrained is RANDOM else resolve_pretrained(name, pretrained)
+    weights = None if isinstance(pretrained, Random) else resolve_pretrained(name, pretrained)
     with loading_errors(weights), quiet_open_clip():
         loaded = open_clip.create_model(str(name), weights, mmrl_cfg=settings, device="cpu")
         tokenizer = open_clip.get_tokenizer(str(name))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from .step import Step
+from .step import Step, TrainingStep
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,11 @@ class GraphedStep:
         self._replay: Callable[[], Tensor] | None = None
         self._steps = 0
         self.notes: list[str] = []
+
+    @classmethod
+    def of(cls, step: TrainingStep) -> GraphedStep:
+        """Record a `TrainingStep`, together with what its task knows of the classes."""
+        return cls(step, lambda: getattr(step.task, "classes", None), step.device)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """Train on one batch; return the loss, [], which later steps do not overwrite."""

@@ -88,9 +88,7 @@ class Trainer:
         self.folder, self.workers, self.quiet = folder, workers, quiet
         self.task = MMRLTask(model, tokens, config.text_chunk_size)
         self.step = TrainingStep(self.task, config, device)
-        self.run_step: Step = self.step
-        if cuda_graph:
-            self.run_step = GraphedStep(self.step, lambda: self.task.classes, device)
+        self.run_step: Step = GraphedStep.of(self.step) if cuda_graph else self.step
         self.state: dict[str, Any] = {
             "epoch": 0, "seconds": 0.0, "images": 0, "steps": 0, "skipped_steps": 0, "loss": 0.0,
         }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,6 @@ from ..common import (
     WorkersOption,
     command,
     drop_none,
-    err,
     out,
     say,
 )
@@ -45,18 +44,18 @@ def speed(
     repeats: Annotated[int, typer.Option(min=1, help="Medians are taken over these.")] = 5,
     reference: Annotated[bool, typer.Option(help="Run the reference too.")] = True,
     memory: Annotated[bool, typer.Option(help="Measure memory, in child processes.")] = True,
-    sweep: Annotated[bool, typer.Option(help="10 to 1000 classes, and a figure.")] = False,
+    sweep: Annotated[bool, typer.Option(help="10 to 1000 classes, and a picture.")] = False,
     largest_reference: Annotated[
         int, typer.Option(min=0, help="Classes up to which a sweep runs the reference.")
     ] = 250,
-    output: Annotated[Path, typer.Option(help="Where a sweep's figure and figures go.")] = Path(
+    output: Annotated[Path, typer.Option(help="Where a sweep's picture and numbers go.")] = Path(
         "mmrl-speed"
     ),
     whole_run: Annotated[
         bool,
         typer.Option(
             "--whole-run",
-            help="Instead: a whole training on images made for it, data path included.",
+            help="Instead: a whole training on images made for it, reading included.",
         ),
     ] = False,
     shots: Annotated[int, typer.Option(min=1, help="--whole-run: images per class.")] = 16,
@@ -71,14 +70,15 @@ def speed(
     device: DeviceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
-    """Time ours, the paper-literal reference and plain open_clip, in one run."""
+    """Time ours, the literal reference and plain open_clip, in one run."""
     from ...utils.files import json_bytes, write_atomically
-    from ..tables import speed_table
-    from . import measure as bench
-    from . import whole_run as wholerun
-    from .figure import speed_figure
+    from . import render
+    from .measure import Measurement, measure
+    from .measure import sweep as measure_sweep
+    from .settings import SpeedSettings, WholeRun
+    from .whole_run import time_run
 
-    common = {
+    common: dict[str, Any] = {
         "model": model,
         "method": method,
         "precision": precision,
@@ -87,12 +87,8 @@ def speed(
         "cuda_graph": cuda_graph,
         **drop_none(classes=classes, batch_size=batch_size),
     }
-
-    def report(text: str) -> None:
-        err.print(text, highlight=False, markup=False)
-
     if whole_run:
-        settings = wholerun.WholeRun(
+        run = WholeRun(
             **common,
             shots=shots,
             epochs=epochs,
@@ -101,10 +97,10 @@ def speed(
             augment=augment,
             workers=workers,
         )
-        result = wholerun.time_run(settings, report)
-        say(json.dumps(result) if as_json else wholerun.in_words(result))
+        taken = time_run(run)
+        say(json.dumps(taken.to_json()) if as_json else render.whole_run_text(taken))
         return
-    settings = bench.SpeedSettings(
+    settings = SpeedSettings(
         **common,
         eval_batch_size=eval_batch_size,
         repeats=repeats,
@@ -112,20 +108,21 @@ def speed(
         memory=memory,
     )
 
-    def show(result: dict) -> None:
-        out.print(speed_table(result))
-        say(bench.in_words(result))
+    def show(found: Measurement) -> None:
+        out.print(render.speed_table(found))
+        say(render.speed_text(found))
 
     if not sweep:
-        result = bench.measure(settings, report)
-        say(json.dumps(result)) if as_json else show(result)
+        found = measure(settings)
+        say(json.dumps(found.to_json())) if as_json else show(found)
         return
-    results = bench.sweep(settings, largest_reference=largest_reference, say=report)
-    write_atomically(output / "speed.json", json_bytes(results))
-    speed_figure(results, output / "speed.png")
+    results = measure_sweep(settings, largest_reference)
+    rows = [found.to_json() for found in results]
+    write_atomically(output / "speed.json", json_bytes(rows))
+    render.speed_figure(results, output / "speed.png")
     if as_json:
-        say(json.dumps(results))
+        say(json.dumps(rows))
         return
-    for result in results:
-        show(result)
+    for found in results:
+        show(found)
     say(f"figure: {output / 'speed.png'}   numbers: {output / 'speed.json'}")

@@ -1,116 +1,151 @@
-"""Ours against the paper-literal reference and plain open_clip, in one run, on random weights.
+"""Ours, the literal reference and plain open_clip, measured in one run on random weights.
 
 Speeds are medians of interleaved repetitions, so that a machine that slows down slows all alike.
 Peak memory is that of a child process each, above what the bare model takes. Operations are
-counted by PyTorch while the step runs (multiplications and additions apart).
+counted by PyTorch while the step runs (multiplications and additions separately).
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from dataclasses import asdict, replace
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from ...errors import UsageError
 from ...experiments.time_estimate import matrix_product_rate
-from .bench import OPEN_CLIP, OURS, REFERENCE, Bench, SpeedSettings, check_device
+from .bench import OPEN_CLIP, OURS, REFERENCE, Bench
 from .peak_memory import peak_bytes
+from .settings import Machine, SpeedSettings
+
+logger = logging.getLogger(__name__)
+
+SWEEP = (10, 50, 100, 250, 500, 1000)
+"""Numbers of classes."""
 
 
-def measure(settings: SpeedSettings, say: Callable[[str], None] = lambda text: None) -> dict:
-    """All figures of one setting, as a JSON-ready dict."""
-    if settings.repeats < 1 or settings.classes < 1 or settings.batch_size < 1:
-        raise UsageError("repeats, classes and batch_size have to be 1 or more.")
-    check_device(settings)  # here, where it can be said, and not in a child process
-    memory = {}
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """All numbers of one setting; None for what was not run. Seconds are of one training step."""
+
+    settings: SpeedSettings
+    machine: Machine
+    seconds: float
+    reference_seconds: float | None
+    operations: int
+    reference_operations: int
+    peak_bytes: int | None
+    reference_peak_bytes: int | None
+    images_per_second: float
+    """Scoring, as the two below."""
+    reference_images_per_second: float | None
+    open_clip_images_per_second: float
+    matrix_product_rate: float
+    """Operations per second of the device, in products of the same precision."""
+    notes: tuple[str, ...]
+    """Warnings of the CUDA graph."""
+
+    @property
+    def floor_seconds(self) -> float:
+        """What our step would take if it were nothing but matrix products."""
+        return self.operations / self.matrix_product_rate
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        speed = self.operations / self.seconds
+        return {
+            "train_step": {
+                "seconds": self.seconds,
+                "reference_seconds": self.reference_seconds,
+                "operations": self.operations,
+                "reference_operations": self.reference_operations,
+                "peak_bytes": self.peak_bytes,
+                "reference_peak_bytes": self.reference_peak_bytes,
+                "floor_seconds": self.floor_seconds,
+                "operations_per_second": speed,
+                "share_of_matrix_product_rate": speed / self.matrix_product_rate,
+            },
+            "eval": {
+                "images_per_second": self.images_per_second,
+                "reference_images_per_second": self.reference_images_per_second,
+                "open_clip_images_per_second": self.open_clip_images_per_second,
+            },
+            "matrix_product_rate": self.matrix_product_rate,
+            "notes": list(self.notes),
+            "settings": {**asdict(self.settings), **asdict(self.machine)},
+        }
+
+
+def measure(settings: SpeedSettings) -> Measurement:
+    """Measure one setting.
+
+    Raises:
+        UsageError: the device is not there, or cannot do what the settings ask for.
+        RuntimeError: a child process ended early, or its memory cannot be read.
+    """
+    settings.check_device()  # before a child process would fail
     compared = [OURS, REFERENCE] if settings.reference else [OURS]
-    if settings.memory:
-        for which in compared:
-            say(f"peak memory of one step, {which}, in a process of its own ...")
-            memory[which] = step_memory(settings, which)
+    memory = {}
+    for which in compared if settings.memory else ():
+        logger.info("peak memory of one step, %s, in a separate process ...", which)
+        memory[which] = step_memory(settings, which)
     bench = Bench(settings)
-    say("counting operations ...")
+    logger.info("counting operations ...")
     operations = {which: bench.operations(which) for which in (OURS, REFERENCE)}
     width = bench.model.visual.proj.shape[0]
     rate = matrix_product_rate(bench.device, settings.precision, width)
-    say(f"training steps, {settings.classes} classes, {settings.repeats + 1} rounds ...")
-    recorded = {which: settings.cuda_graph and which == OURS for which in compared}
-    steps = {which: bench.train_step(which, recorded=recorded[which]) for which in compared}
-    train = bench.seconds(steps)
-    del steps
+    rounds = settings.repeats + 1
+    logger.info("training steps, %d classes, %d rounds ...", settings.classes, rounds)
+    train, notes = bench.train_seconds(compared)
     gc.collect()
-    say("evaluation ...")
+    logger.info("scoring ...")
     scored = bench.seconds({which: bench.eval_step(which) for which in (*compared, OPEN_CLIP)})
     per_second = {which: settings.eval_batch_size / s for which, s in scored.items()}
-    name = torch.cuda.get_device_name(bench.device) if bench.device.type == "cuda" else "cpu"
-    return {
-        "train_step": {
-            "seconds": train[OURS],
-            "reference_seconds": train.get(REFERENCE),
-            "operations": operations[OURS],
-            "reference_operations": operations[REFERENCE],
-            "peak_bytes": memory.get(OURS),
-            "reference_peak_bytes": memory.get(REFERENCE),
-            "floor_seconds": operations[OURS] / rate,
-            "operations_per_second": operations[OURS] / train[OURS],
-            "share_of_matrix_product_rate": operations[OURS] / train[OURS] / rate,
-        },
-        "eval": {
-            "images_per_second": per_second[OURS],
-            "reference_images_per_second": per_second.get(REFERENCE),
-            "open_clip_images_per_second": per_second[OPEN_CLIP],
-        },
-        "matrix_product_rate": rate,
-        "notes": bench.notes,
-        "settings": {**asdict(settings), "device": str(bench.device), "device_name": name}
-        | {"threads": torch.get_num_threads(), "torch": torch.__version__},
-    }
+    return Measurement(
+        settings=settings,
+        machine=Machine.of(bench.device),
+        seconds=train[OURS],
+        reference_seconds=train.get(REFERENCE),
+        operations=operations[OURS],
+        reference_operations=operations[REFERENCE],
+        peak_bytes=memory.get(OURS),
+        reference_peak_bytes=memory.get(REFERENCE),
+        images_per_second=per_second[OURS],
+        reference_images_per_second=per_second.get(REFERENCE),
+        open_clip_images_per_second=per_second[OPEN_CLIP],
+        matrix_product_rate=rate,
+        notes=notes,
+    )
 
 
-def in_words(result: dict) -> str:
-    """What the table has no line for: how near the step comes to the device's own speed."""
-    train, settings = result["train_step"], result["settings"]
-    lines = [
-        f"training: {train['operations_per_second'] / 1e9:.1f} * 10^9 operations per second, "
-        f"{train['share_of_matrix_product_rate']:.0%} of {settings['device_name']}'s matrix "
-        f"products in the same precision{', as a CUDA graph' if settings['cuda_graph'] else ''}",
-        *result["notes"],
-    ]
-    return "\n".join(lines)
+def sweep(settings: SpeedSettings, largest_reference: int) -> list[Measurement]:
+    """Measure the numbers of classes of `SWEEP`; the reference only up to so many classes."""
+    results = []
+    for count in SWEEP:
+        logger.info("%d classes", count)
+        with_reference = settings.reference and count <= largest_reference
+        results.append(measure(replace(settings, classes=count, reference=with_reference)))
+    return results
 
 
 def step_memory(settings: SpeedSettings, which: str) -> int:
-    """Peak bytes of a training step above the bare model's."""
+    """Return the peak bytes of a training step above the bare model's."""
     return peak_bytes(partial(_prepare, settings, which), f"{which}, {settings.classes} classes")
 
 
-def _prepare(settings: SpeedSettings, which: str):
+def _prepare(
+    settings: SpeedSettings, which: str
+) -> tuple[torch.device, AbstractContextManager[Callable[[], object]]]:
     bench = Bench(settings)
-    return bench.device, partial(_step_in_half, bench, which)
+    return bench.device, _step(bench, which)
 
 
-def _step_in_half(bench: Bench, which: str) -> Callable[[], Tensor]:
-    """A step in a process that ends with it: nobody puts the float32 weights back."""
-    step = bench.train_step(which)
-    if which == OURS:
-        bench.held.enter_context(bench.in_half())
-    return step
-
-
-def sweep(
-    settings: SpeedSettings,
-    classes: tuple[int, ...] = (10, 50, 100, 250, 500, 1000),
-    largest_reference: int = 250,
-    say: Callable[[str], None] = lambda text: None,
-) -> list[dict]:
-    """The same for several numbers of classes; the reference only as far as is bearable."""
-    results = []
-    for count in classes:
-        say(f"{count} classes")
-        with_reference = settings.reference and count <= largest_reference
-        results.append(measure(replace(settings, classes=count, reference=with_reference), say))
-    return results
+@contextmanager
+def _step(bench: Bench, which: str) -> Iterator[Callable[[], object]]:
+    step, batch = bench.train_step(which), bench.batch(bench.settings.classes)
+    with bench.in_half() if which == OURS else nullcontext():
+        yield partial(step, *batch)

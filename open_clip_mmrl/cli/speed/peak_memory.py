@@ -1,42 +1,51 @@
-"""Peak memory of some work, measured in a process of its own."""
+"""Peak memory of some work, measured in a separate process."""
 
 from __future__ import annotations
 
 import gc
 import multiprocessing
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
+Prepare: TypeAlias = (
+    "Callable[[], tuple[torch.device, AbstractContextManager[Callable[[], object]]]]"
+)
+"""Called in the process; builds what is not counted. Returns the device, and a context that builds
+the step, which is. A partial of a module's function, so that it can be sent to the process."""
 
-def peak_bytes(
-    prepare: Callable[[], tuple[torch.device, Callable[[], Callable[[], None]]]], what: str
-) -> int:
-    """Peak memory of two steps above what was there before them, from a fresh process.
+
+def peak_bytes(prepare: Prepare, what: str) -> int:
+    """Return the peak memory of two steps above what was there before them, in a new process.
 
     Args:
-        prepare: called in the process; builds what is not to be counted and returns the device
-            and a function that builds the step. A partial of a module's function, to be sent.
-        what: for the message where the process dies.
+        prepare: see `Prepare`.
+        what: is measured, for the message where the process dies.
+
+    Raises:
+        RuntimeError: the process ended early, or peak memory cannot be read on this system.
     """
     context, threads = multiprocessing.get_context("spawn"), torch.get_num_threads()
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_report_peak, args=(prepare, sender, threads))
+    child = context.Process(target=_send_peak, args=(prepare, sender, threads))
     child.start()
     sender.close()
     try:
         return receiver.recv()
     except EOFError as error:
         raise RuntimeError(
-            f"the process that measures the memory of {what} ended early: it may be more than "
-            "this machine holds; try fewer classes, a smaller batch or text_chunk_size."
+            f"the process that measures the memory of {what} ended early: it may need more than "
+            "this machine has; try fewer classes, a smaller batch or text_chunk_size."
         ) from error
     finally:
         child.join()
 
 
-def _report_peak(prepare, sender, threads: int) -> None:
+def _send_peak(prepare: Prepare, sender: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
     device, build = prepare()
     gc.collect()
@@ -45,16 +54,15 @@ def _report_peak(prepare, sender, threads: int) -> None:
         torch.cuda.reset_peak_memory_stats()
     else:
         before = _reset_resident_peak()
-    step = build()
-    step(), step()
-    if device.type == "cuda":
-        sender.send(torch.cuda.max_memory_allocated() - before)
-    else:
-        sender.send(_resident("VmHWM") - before)
+    with build as step:
+        step(), step()
+        on_gpu = device.type == "cuda"
+        peak = torch.cuda.max_memory_allocated() if on_gpu else _resident("VmHWM")
+    sender.send(peak - before)
 
 
 def _reset_resident_peak() -> int:
-    """Set the high-water mark back to what is resident now, in bytes, and return that."""
+    """Reset the high-water mark to what is resident now, in bytes, and return that."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError as error:

@@ -13,29 +13,17 @@ from helpers.cuda_graph import Recorder
 
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.cli.speed import bench as bench_module
-from open_clip_mmrl.cli.speed.bench import (
-    OPEN_CLIP,
-    OURS,
-    REFERENCE,
-    Bench,
-    SpeedSettings,
-    class_names,
-    count_operations,
-)
-from open_clip_mmrl.cli.speed.measure import in_words, measure, step_memory
+from open_clip_mmrl.cli.speed import measure as measure_module
+from open_clip_mmrl.cli.speed import settings as settings_module
+from open_clip_mmrl.cli.speed.bench import OPEN_CLIP, OURS, REFERENCE, Bench, count_operations
+from open_clip_mmrl.cli.speed.measure import measure, step_memory
 from open_clip_mmrl.cli.speed.peak_memory import peak_bytes
+from open_clip_mmrl.cli.speed.render import speed_text
+from open_clip_mmrl.cli.speed.settings import SpeedSettings, class_names
 from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.training.cuda_graph import GraphedStep
-
-calls = []
-
-
-def plain_graph(*args):
-    recorder = Recorder()
-    recorder.calls = calls
-    return GraphedStep(*args, warm_up=recorder.warm_up, record=recorder.record)
-
+from open_clip_mmrl.training.step import TrainingStep
 
 TINY = SpeedSettings(
     model=MODEL_NAME, classes=6, batch_size=2, eval_batch_size=3, repeats=1, device="cpu",
@@ -46,12 +34,14 @@ TINY = SpeedSettings(
 def test_operations_of_the_reference_grow_by_the_same_with_every_class():
     """The two-point count is the full count."""
     bench = Bench(TINY)
-    assert bench.operations(REFERENCE) == count_operations(bench.train_step(REFERENCE))
+    step = partial(bench.train_step(REFERENCE), *bench.batch(TINY.classes))
+    assert bench.operations(REFERENCE) == count_operations(step)
     assert 0 < bench.operations(OURS) < bench.operations(REFERENCE)
 
 
-def test_measure_fills_every_figure():
-    result = measure(TINY)
+def test_every_number_is_measured_and_they_agree():
+    found = measure(TINY)
+    result = found.to_json()
     train, scored = result["train_step"], result["eval"]
     assert train["seconds"] > 0 and train["reference_seconds"] > 0
     assert train["operations"] < train["reference_operations"]
@@ -61,7 +51,7 @@ def test_measure_fills_every_figure():
     assert train["operations_per_second"] * train["seconds"] == pytest.approx(train["operations"])
     share = train["floor_seconds"] / train["seconds"]
     assert train["share_of_matrix_product_rate"] == pytest.approx(share)
-    assert f"{share:.0%} of cpu's matrix products in the same precision" in in_words(result)
+    assert f"{share:.0%} of cpu's matrix products in the same precision" in speed_text(found)
     assert train["peak_bytes"] is None and result["notes"] == []
     assert all(value > 0 for value in scored.values())
     assert result["settings"]["classes"] == 6 and result["settings"]["device"] == "cpu"
@@ -77,9 +67,9 @@ def test_peak_memory_is_of_a_process_of_its_own():
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_is_run_by_all(precision):
     bench = Bench(replace(TINY, precision=precision))
-    steps = {which: bench.train_step(which) for which in (OURS, REFERENCE)}
+    trained, _ = bench.train_seconds((OURS, REFERENCE))
     scored = {which: bench.eval_step(which) for which in (OURS, REFERENCE, OPEN_CLIP)}
-    for found in (bench.seconds(steps), bench.seconds(scored)):
+    for found in (trained, bench.seconds(scored)):
         assert all(value > 0 for value in found.values())
 
 
@@ -94,15 +84,23 @@ def test_ours_runs_on_weights_in_half_and_the_others_on_their_own(precision):
     assert bench.literal is bench.model
 
 
-def test_a_recorded_step_is_timed_behind_its_recording(monkeypatch):
+def test_a_recorded_step_is_timed_after_its_recording(monkeypatch):
     """With plain calls in the place of CUDA's."""
-    monkeypatch.setattr(bench_module, "check_graph", lambda precision, device: None)
-    monkeypatch.setattr(bench_module, "GraphedStep", plain_graph)
-    calls.clear()
-    result = measure(replace(TINY, cuda_graph=True, repeats=2))
-    assert calls == ["warm up"] * 3 + ["record"] + ["replay"] * 3
-    assert result["train_step"]["operations"] > 0
-    assert "as a CUDA graph" in in_words(result)
+    recorder = Recorder()
+
+    class PlainGraph(GraphedStep):
+        @classmethod
+        def of(cls, step):
+            assert isinstance(step, TrainingStep)  # the product's own
+            device, options = step.device, {"warm_up": recorder.warm_up, "record": recorder.record}
+            return GraphedStep(step, lambda: step.task.classes, device, **options)
+
+    monkeypatch.setattr(settings_module, "check_graph", lambda precision, device: None)
+    monkeypatch.setattr(bench_module, "GraphedStep", PlainGraph)
+    found = measure(replace(TINY, cuda_graph=True, repeats=2))
+    assert recorder.calls == ["warm up"] * 3 + ["record"] + ["replay"] * 3
+    assert found.operations > 0 and found.notes == ()
+    assert "as a CUDA graph" in speed_text(found)
 
 
 def test_names_are_those_of_real_classes():
@@ -111,14 +109,12 @@ def test_names_are_those_of_real_classes():
 
 
 @pytest.mark.parametrize("field", ["repeats", "classes", "batch_size"])
-def test_nothing_to_measure_is_said(field):
-    with pytest.raises(UsageError, match="1 or more"):
-        measure(SpeedSettings(**{field: 0}))
+def test_sizes_are_1_or_more(field):
+    with pytest.raises(UsageError, match=f"{field} is 0.*1 or more"):
+        SpeedSettings(**{field: 0})
 
 
 def test_command_prints_a_table_or_json_and_draws_a_sweep(tmp_path, monkeypatch):
-    from open_clip_mmrl.cli.speed import measure as speed
-
     base = ["speed", "--model", MODEL_NAME, "--classes", 4, "--batch-size", 2, "--repeats", 1]
     base += ["--eval-batch-size", 2, "--no-memory", "--device", "cpu"]
     code, text, _ = run(*base, "--method", "mmrl++")
@@ -130,7 +126,7 @@ def test_command_prints_a_table_or_json_and_draws_a_sweep(tmp_path, monkeypatch)
     found = json.loads(result.stdout)
     assert code == 0 and found["train_step"]["reference_seconds"] is None
     assert found["train_step"]["reference_operations"] > 0
-    monkeypatch.setattr(speed.sweep, "__defaults__", ((3, 5), 3, lambda text: None))
+    monkeypatch.setattr(measure_module, "SWEEP", (3, 5))
     code, text, _ = run(*base, "--sweep", "--output", tmp_path, "--largest-reference", 3)
     assert code == 0, text
     rows = json.loads((tmp_path / "speed.json").read_text())
@@ -139,7 +135,7 @@ def test_command_prints_a_table_or_json_and_draws_a_sweep(tmp_path, monkeypatch)
     assert (tmp_path / "speed.png").stat().st_size > 5000
 
 
-def test_a_process_that_dies_is_said():
+def test_a_process_that_dies_is_reported():
     with pytest.raises(RuntimeError, match=r"memory of nothing ended early.*text_chunk_size"):
         peak_bytes(partial(os._exit, 3), "nothing")
 

@@ -9,7 +9,8 @@ from helpers.cli import run
 from PIL import Image
 
 from open_clip_mmrl.assets import MODEL_NAME
-from open_clip_mmrl.cli.speed.whole_run import WholeRun, time_run, write_pictures
+from open_clip_mmrl.cli.speed.settings import WholeRun
+from open_clip_mmrl.cli.speed.whole_run import time_run, write_pictures
 from open_clip_mmrl.config import AUGMENTS
 from open_clip_mmrl.errors import UsageError
 
@@ -34,8 +35,8 @@ def test_pictures_are_jpeg_files_of_the_size_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
-def test_what_it_took(augment):
-    result = time_run(replace(TINY, precision="amp_bf16", augment=augment))
+def test_a_run_is_timed_and_described(augment):
+    result = time_run(replace(TINY, precision="amp_bf16", augment=augment)).to_json()
     assert (result["steps"], result["images"], result["notes"]) == (6, 12, [])
     assert result["images_per_second"] == pytest.approx(12 / result["seconds"])
     assert result["ms_per_image"] == pytest.approx(1000 * result["seconds"] / 12)
@@ -46,9 +47,9 @@ def test_what_it_took(augment):
 
 
 @pytest.mark.parametrize("field", ["classes", "shots", "epochs", "batch_size", "width", "height"])
-def test_nothing_to_measure_is_said(field):
-    with pytest.raises(UsageError, match=rf"{field}.* have to be 1 or more"):
-        time_run(replace(TINY, **{field: 0}))
+def test_sizes_are_1_or_more(field):
+    with pytest.raises(UsageError, match=rf"{field} is 0.*1 or more"):
+        replace(TINY, **{field: 0})
 
 
 def test_a_cuda_graph_needs_cuda():
