@@ -1,35 +1,35 @@
-"""What every reader returns: labelled images in three parts, class names and a prompt template.
+"""What every reader returns: labeled images in three splits, class names and a prompt template.
 
-A reader is a function that returns an `ImageData`; `load_data` picks it by the prefix of the SPEC.
-A reader only finds out what there is: pixels are read one example at a time, by `read_image`.
+A reader is a function that returns an `ImageData`; `load_data` picks it by the prefix of the data
+spec. A reader only finds out which images there are: pixels are read later, by `read_image`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 from ..utils.text import listing
-from .example import Example, read_image
+from .example import Example
 from .prompts import parse_template, readable
 from .sampling import base_novel_split, few_shot_subset
 
-__all__ = ["Classes", "Example", "ImageData", "read_image"]
-
 Classes = Literal["all", "base", "novel"]
+SPLITS = ("train", "val", "test")
+"""The fields of `ImageData` that hold examples."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageData:
-    """A data set for classification. Any part may be empty; labels index `class_names`.
+    """A data set for classification. Any split may be empty; labels index `class_names`.
 
     Attributes:
         spec: where it comes from, as given to `load_data`.
         class_names: one name per label, all different in a prompt.
         template: the prompt, with `{}` for the class name (`[CLASS]` is converted).
-        train, val, test: the three parts, in the source's order.
-        classes: which classes these are: "all", or the half that `select` kept.
+        train, val, test: the three splits, in the source's order.
+        classes: which classes these are: "all", or those that `select` kept.
         own_template: whether the template was written for this data set, or is the general one.
 
     Raises:
@@ -51,33 +51,40 @@ class ImageData:
         if self.num_classes < 2:
             raise ValueError(
                 f"{self.spec}: classes: {listing(self.class_names) or 'none'}; "
-                "telling classes apart needs at least two"
+                "a classification needs at least two"
             )
         counts = Counter(readable(name) for name in self.class_names)
         repeated = [name for name, count in counts.items() if count > 1]
-        if repeated:  # two classes with one prompt get the same logit: never told apart
+        if repeated:  # two classes with one prompt always get the same logit
             raise ValueError(
                 f"{self.spec}: class names repeated: {listing(repeated)}; "
                 "each class needs a name of its own ('_' counts as a space)"
             )
-        for part in ("train", "val", "test"):
-            for index, example in enumerate(getattr(self, part)):
+        for split in SPLITS:
+            for index, example in enumerate(self.split(split)):
                 if not 0 <= example.label < self.num_classes:
                     raise ValueError(
-                        f"{self.spec}: {part}[{index}] has label {example.label}; with "
+                        f"{self.spec}: {split}[{index}] has label {example.label}; with "
                         f"{self.num_classes} classes labels are 0 to {self.num_classes - 1}"
                     )
 
     @property
     def num_classes(self) -> int:
+        """The number of classes."""
         return len(self.class_names)
 
+    def split(self, name: str) -> tuple[Example, ...]:
+        """Return the examples of one of `SPLITS`."""
+        return cast(tuple[Example, ...], getattr(self, name))
+
     def few_shot(self, shots: int, seed: int) -> ImageData:
-        """The same data with `train` cut to `shots` images per class; see `few_shot_subset`.
+        """Return the same data with `train` cut to `shots` images per class.
+
+        See `few_shot_subset` for the draw.
 
         Raises:
-            ValueError: there are no training images, or this is a half already: the draw goes
-                over all classes, so after `select` it would pick other images.
+            ValueError: there are no training images, or `select` came first: the draw is over all
+                classes, so after `select` it would pick other images.
         """
         self._require_all_classes("few_shot", "call few_shot first, then select")
         if not self.train:
@@ -86,10 +93,10 @@ class ImageData:
         return replace(self, train=tuple(self.train[index] for index in subset))
 
     def select(self, classes: Classes) -> ImageData:
-        """The base or novel half of the classes, labels from 0 again; "all" changes nothing.
+        """Return the base or the novel classes alone, labels from 0 again; "all" changes nothing.
 
         Raises:
-            ValueError: another word, a half that would be one class, or a half of a half.
+            ValueError: another word, a result of one class, or `select` was called before.
         """
         if classes == "all":
             return self
@@ -100,15 +107,15 @@ class ImageData:
         kept = base if classes == "base" else novel
         if len(kept) < 2:
             raise ValueError(
-                f"{self.spec}: the {classes} half of {self.num_classes} classes is {len(kept)} "
-                "class; two halves of at least two classes need four"
+                f"{self.spec}: of {self.num_classes} classes, {len(kept)} is {classes}; "
+                "base and novel classes of at least two each need four"
             )
         new_label = {label: index for index, label in enumerate(kept)}
 
-        def keep(part: tuple[Example, ...]) -> tuple[Example, ...]:
+        def keep(examples: tuple[Example, ...]) -> tuple[Example, ...]:
             return tuple(
                 replace(example, label=new_label[example.label])
-                for example in part
+                for example in examples
                 if example.label in new_label
             )
 
@@ -122,11 +129,11 @@ class ImageData:
         )
 
     def with_template(self, template: str) -> ImageData:
-        """The same data with another prompt; ValueError if it has no place for the name."""
+        """Return the same data with another prompt; ValueError if it has no place for the name."""
         return replace(self, template=template, own_template=True)
 
     def shortfall(self, shots: int) -> dict[str, int]:
-        """Training images of each class that has fewer than `shots`, by class name."""
+        """Return the number of training images of each class that has fewer than `shots`."""
         counts = Counter(example.label for example in self.train)
         short = (label for label in range(self.num_classes) if counts[label] < shots)
         return {self.class_names[label]: counts[label] for label in short}
@@ -134,6 +141,6 @@ class ImageData:
     def _require_all_classes(self, call: str, remedy: str) -> None:
         if self.classes != "all":
             raise ValueError(
-                f"{self.spec}: {call} on the {self.classes} half; {remedy}, "
-                "since the protocol draws from all classes and halves them once"
+                f"{self.spec}: {call} on the {self.classes} classes; {remedy}, "
+                "since the protocol draws from all classes and divides them once"
             )

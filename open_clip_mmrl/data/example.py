@@ -1,7 +1,7 @@
-"""One labelled image, and how its pixels are read.
+"""One labeled image, and how its pixels are read.
 
 The kinds of image are a file, an array of pixels, a place in a shard, and an item of a data set of
-torchvision's kind. `_open` is the one place that tells them apart.
+torchvision's kind. Only `_open` distinguishes them.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class DatasetItem:
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # eq: arrays have no single answer to ==
 class Example:
-    """One labelled image.
+    """One labeled image.
 
     Attributes:
-        image: a file, pixels as a uint8 array, `[H, W]` grey or `[H, W, 3]` RGB, a place in a
+        image: a file, pixels as a uint8 array, `[H, W]` gray or `[H, W, 3]` RGB, a place in a
             shard, or an item of a data set.
         label: the class, an index into `ImageData.class_names`.
     """
@@ -66,7 +66,7 @@ class Example:
             if dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
                 raise ValueError(
                     f"image is an array of {dtype} and shape {shape}; it must be uint8, "
-                    "[height, width] (grey) or [height, width, 3] (RGB)"
+                    "[height, width] (gray) or [height, width, 3] (RGB)"
                 )
         elif not isinstance(self.image, Path | ShardImage | DatasetItem):
             raise ValueError(
@@ -76,9 +76,9 @@ class Example:
 
 
 def read_image(example: Example) -> Image.Image:
-    """The image in RGB, at its own size.
+    """Return the image in RGB, at its own size.
 
-    A rotation noted in EXIF is not applied: the field's tools, CLIP's own among them, do not.
+    A rotation noted in EXIF is not applied: CLIP's own preprocessing does not apply it either.
 
     Raises:
         ValueError: the file is missing, or is not a whole image; the message names it.
@@ -107,6 +107,6 @@ def _open(image: Path | np.ndarray | ShardImage | DatasetItem) -> Image.Image:
         return image.dataset[image.index][0]
     if isinstance(image, Path):
         return Image.open(image)
-    with open(image.shard, "rb") as shard:
+    with image.shard.open("rb") as shard:
         shard.seek(image.offset)
         return Image.open(io.BytesIO(shard.read(image.size)))

@@ -1,8 +1,7 @@
-"""From a SPEC to a data set: one reader for each prefix."""
+"""From a data spec to a data set: the table of readers, one for each prefix."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from .coop.catalog import CATALOG
 from .coop.read import read_coop
 from .dataset import ImageData
 from .prompts import parse_template
-from .readers.clip_benchmark import SPLITS, read_benchmark
+from .readers.clip_benchmark import SPLIT_NAMES, read_benchmark
 from .readers.digits import read_digits
 from .readers.image_folder import read_folder
 from .readers.scrawl import read_scrawl
@@ -22,10 +21,12 @@ from .readers.wds import read_wds
 
 @dataclass(frozen=True)
 class _Reader:
-    """How a prefix is written, what it stands for, and what reads it.
+    """How a prefix is written, what it means, and what reads it.
 
-    `argument` names what follows the colon; empty: nothing does, and there is no colon. `read`
-    takes that, `data_root` and `quiet`.
+    Attributes:
+        argument: the name of what follows the colon; empty: neither is written.
+        meaning: for the list of forms in messages.
+        read: takes the argument, `data_root` and `quiet`.
     """
 
     argument: str
@@ -34,28 +35,26 @@ class _Reader:
 
 
 _READERS = {
-    "digits": _Reader(
-        "", "the handwritten digits of scikit-learn", lambda argument, root, quiet: read_digits()
-    ),
+    "digits": _Reader("", "the handwritten digits of scikit-learn", lambda *_: read_digits()),
     "scrawl": _Reader(
         "",
-        "47 printed characters in a shaky hand, drawn here",
-        lambda argument, root, quiet: read_scrawl(),
+        "47 characters in shaky handwriting, drawn by this package",
+        lambda *_: read_scrawl(),
     ),
     "folder": _Reader(
         "PATH",
         "PATH/train/<class>/* and PATH/test/<class>/*",
-        lambda argument, root, quiet: read_folder(argument),
+        lambda argument, *_: read_folder(argument),
     ),
     "coop": _Reader(
         "NAME",
         "NAME under data_root: one of the paper's fifteen, or a folder with its split_*.json",
-        lambda argument, root, quiet: read_coop(argument, root),
+        lambda argument, root, _: read_coop(argument, root),
     ),
     "wds": _Reader(
         "PATH_OR_URL",
         "shards in clip_benchmark's webdataset layout, test/nshards.txt, test/0.tar, ...",
-        lambda argument, root, quiet: read_wds(argument, quiet=quiet),
+        lambda argument, _, quiet: read_wds(argument, quiet=quiet),
     ),
     "clip_benchmark": _Reader(
         "NAME",
@@ -72,17 +71,23 @@ def load_data(
     template: str | None = None,
     quiet: bool = False,
 ) -> ImageData:
-    """The data set that `spec` names.
+    """Return the data set that `spec` names.
 
     Args:
-        spec: one of the forms above.
+        spec: the data spec: digits, scrawl, folder:PATH, coop:NAME, wds:PATH_OR_URL or
+            clip_benchmark:NAME.
         data_root: the folder that holds the data sets of `coop:`, or what clip_benchmark calls
-            `--dataset_root`; the others do not look at it.
+            `--dataset_root`; the others do not use it.
         template: a prompt to use instead of the data set's own, with `{}` for the class name.
         quiet: no progress bars where reading or fetching takes long.
 
     Raises:
         ValueError: an unknown form, or whatever the reader finds wrong; see the readers.
+
+    Example:
+        >>> data = load_data("digits")
+        >>> data.num_classes, len(data.few_shot(shots=2, seed=1).train)
+        (10, 20)
     """
     if template is not None:
         template = parse_template(template)  # before a large folder is read
@@ -112,12 +117,12 @@ def _forms() -> str:
 def _suggestion(spec: str, prefix: str) -> str:
     if prefix in ("http", "https"):
         return suggestion(f"wds:{spec}")
-    path = Path(os.path.expanduser(spec))
+    path = Path(spec).expanduser()
     if path.is_dir():
         kind = "wds" if next(path.glob("*/nshards.txt"), None) else "folder"
         return suggestion(f"{kind}:{spec}")
     if spec in CATALOG:
         return suggestion(f"coop:{spec}")
-    if spec in SPLITS:
+    if spec in SPLIT_NAMES:
         return suggestion(f"clip_benchmark:{spec}")
     return did_you_mean(prefix, _READERS)

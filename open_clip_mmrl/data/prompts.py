@@ -1,4 +1,4 @@
-"""One sentence per class: the hand-written template with the class name filled in."""
+"""Prompts: one sentence per class, a template with the class name filled in."""
 
 from collections.abc import Iterable
 
@@ -8,9 +8,7 @@ DEFAULT_TEMPLATE = "a photo of a {}."
 
 
 def parse_template(template: str) -> str:
-    """`template` with its place for the class name written as `{}`.
-
-    Papers print that place as `[CLASS]`, which is accepted too.
+    """Return `template` with `{}` for the class name; `[CLASS]`, as in papers, is converted.
 
     Raises:
         ValueError: no such place, more than one, or any other brace.
@@ -31,14 +29,14 @@ def parse_template(template: str) -> str:
 
 
 def readable(class_name: str) -> str:
-    """The class name as it stands in a prompt: `_`, which files use for a space, is one again."""
+    """Return the class name as it is in a prompt: with a space for every `_`."""
     if not isinstance(class_name, str):
         raise ValueError(f"class name is {class_name!r}; class names must be strings")
     return class_name.replace("_", " ")
 
 
 def prompts(class_names: Iterable[str], template: str = DEFAULT_TEMPLATE) -> list[str]:
-    """`template` filled in for every class, in order.
+    """Return `template` filled in for every class, in order.
 
     Raises:
         ValueError: see `parse_template`; or `class_names` is one string instead of several.

@@ -1,7 +1,7 @@
-"""Few-shot subsets and base/novel halves, as the field draws them. Standard library only.
+"""Few-shot subsets, and base and novel classes. Standard library only.
 
-Both decide which numbers can be compared with published ones, so they follow CoOp and the Dassl
-toolbox under it, on which the released code is built: the same seed picks the same images.
+Both decide whether results can be compared with published ones, so they follow CoOp and its Dassl
+toolbox, on which the released code is built: the same seed picks the same images.
 """
 
 import operator
@@ -11,13 +11,13 @@ from numbers import Integral
 
 
 def few_shot_subset(labels: Sequence[int], shots: int, seed: int) -> list[int]:
-    """Indices into `labels` of up to `shots` examples of every class, class after class.
+    """Return indices into `labels` of up to `shots` examples of every class, class by class.
 
-    Classes come in the order in which they first appear in `labels`, and one generator serves them
-    all in that order, so the draw of a class depends on the classes before it: draw from all
-    classes and take the base or novel half afterwards.
+    Classes come in the order in which they first appear in `labels`, and one generator draws for
+    all of them in that order, so the draw of a class depends on the classes before it: draw from
+    all classes and select the base or novel classes afterwards.
 
-    A class with fewer than `shots` examples gives all of them, in their order, and does not touch
+    A class with fewer than `shots` examples gives all of them, in their order, and does not use
     the generator. That is Dassl's present default (`repeat=False`); its early versions filled such
     classes up by drawing with replacement.
 
@@ -53,10 +53,10 @@ def few_shot_subset(labels: Sequence[int], shots: int, seed: int) -> list[int]:
 
 
 def base_novel_split(num_classes: int) -> tuple[list[int], list[int]]:
-    """Labels of the base and of the novel classes: the first ceil(n / 2), and the rest.
+    """Return the labels of the base and the novel classes: the first ceil(n / 2), and the rest.
 
     Raises:
-        ValueError: fewer than two classes, so that one half would be empty.
+        ValueError: fewer than two classes, so that there would be no novel ones.
     """
     num_classes = _whole_number("num_classes", num_classes, minimum=2)
     num_base = (num_classes + 1) // 2

@@ -22,15 +22,15 @@ def make(class_names=("a", "b", "c", "d", "e"), **changes):
     return ImageData(class_names=class_names, **arguments | changes)
 
 
-def pairs(part):
-    return [(example.image.name, example.label) for example in part]
+def pairs(split):
+    return [(example.image.name, example.label) for example in split]
 
 
-def test_template_is_normalised():
+def test_template_is_normalized():
     assert make(template="[CLASS] texture.").template == "{} texture."
 
 
-def test_parts_may_be_empty():
+def test_splits_may_be_empty():
     data = make(train=(), val=())
     assert (data.train, data.val, data.num_classes) == ((), (), 5)
 
@@ -61,15 +61,15 @@ def test_few_shot_cuts_train_alone():
     assert (subset.val, subset.test, subset.class_names) == (data.val, data.test, data.class_names)
 
 
-def test_halves_keep_their_examples_and_count_labels_from_zero():
+def test_base_and_novel_keep_their_examples_and_count_labels_from_zero():
     data = make()
     base, novel = data.select("base"), data.select("novel")
     assert (base.class_names, novel.class_names) == (("a", "b", "c"), ("d", "e"))
     assert (base.classes, novel.classes) == ("base", "novel")
-    for part in ("train", "val", "test"):
-        whole = pairs(getattr(data, part))
-        assert pairs(getattr(base, part)) == [(name, y) for name, y in whole if y < 3]
-        assert pairs(getattr(novel, part)) == [(name, y - 3) for name, y in whole if y >= 3]
+    for split in ("train", "val", "test"):
+        whole = pairs(getattr(data, split))
+        assert pairs(getattr(base, split)) == [(name, y) for name, y in whole if y < 3]
+        assert pairs(getattr(novel, split)) == [(name, y - 3) for name, y in whole if y >= 3]
 
 
 def test_all_changes_nothing():
@@ -77,25 +77,25 @@ def test_all_changes_nothing():
     assert data.select("all") is data
 
 
-def test_a_half_is_neither_halved_nor_drawn_from():
+def test_selected_classes_are_neither_divided_nor_drawn_from():
     base = make().select("base")
-    with pytest.raises(ValueError, match="few_shot on the base half; call few_shot first"):
+    with pytest.raises(ValueError, match="few_shot on the base classes; call few_shot first"):
         base.few_shot(1, seed=1)
-    with pytest.raises(ValueError, match=r"select\('novel'\) on the base half"):
+    with pytest.raises(ValueError, match=r"select\('novel'\) on the base classes"):
         base.select("novel")
     assert base.select("all") is base
 
 
 @pytest.mark.parametrize("classes", ["new", None, 3])
-def test_unknown_half(classes):
+def test_unknown_classes(classes):
     with pytest.raises(ValueError, match="choose from all, base, novel"):
         make().select(classes)
 
 
-def test_a_half_of_one_class_is_refused():
+def test_one_novel_class_is_refused():
     three = make(("a", "b", "c"))
     assert three.select("base").class_names == ("a", "b")
-    with pytest.raises(ValueError, match=r"the novel half of 3 classes is 1 class; .*need four"):
+    with pytest.raises(ValueError, match=r"of 3 classes, 1 is novel; .*need four"):
         three.select("novel")
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.shards import colour, encoded
+from helpers.shards import color, encoded
 from torchvision.datasets import FakeData
 
 from open_clip_mmrl.data import Example, read_image
@@ -18,12 +18,12 @@ def test_files_are_read_in_rgb(tmp_path, write_image, name):
 
 
 def test_arrays_are_read_in_rgb():
-    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    image = read_image(Example(image=grey, label=0))
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    image = read_image(Example(image=gray, label=0))
     assert (image.mode, image.size) == ("RGB", (4, 3))
-    assert np.array_equal(np.asarray(image), np.stack([grey] * 3, axis=-1))
-    colour = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    assert np.array_equal(np.asarray(read_image(Example(image=colour, label=0))), colour)
+    assert np.array_equal(np.asarray(image), np.stack([gray] * 3, axis=-1))
+    color = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert np.array_equal(np.asarray(read_image(Example(image=color, label=0))), color)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -56,7 +56,7 @@ def test_images_in_shards_are_read_in_rgb(tmp_path, extension):
     place = shard_image(tmp_path / "0.tar", encoded(3, extension))
     image = read_image(Example(image=place, label=0))
     assert (image.mode, image.size) == ("RGB", (6, 4))
-    assert np.abs(np.asarray(image).astype(int) - colour(3)).max() <= 3
+    assert np.abs(np.asarray(image).astype(int) - color(3)).max() <= 3
 
 
 @pytest.mark.parametrize("extension", ["webp", "png", "jpg"])

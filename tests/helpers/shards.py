@@ -11,7 +11,7 @@ from PIL import Image
 FORMATS = ("webp", "png", "jpg", "jpeg")
 
 
-def colour(index):
+def color(index):
     return (20 * index % 256, 90, 160)
 
 
@@ -19,13 +19,13 @@ def encoded(index, extension, size=(6, 4)):
     stream = io.BytesIO()
     options = {"lossless": True} if extension == "webp" else {}
     kind = "jpeg" if extension == "jpg" else extension
-    Image.new("RGB", size, colour(index)).save(stream, kind, **options)
+    Image.new("RGB", size, color(index)).save(stream, kind, **options)
     return stream.getvalue()
 
 
-def write_split(root, part, labels, per_shard=3):
-    """One split: sample i is of colour(i), in the four formats by turns."""
-    folder = root / part
+def write_split(root, split, labels, per_shard=3):
+    """One split: sample i is of color(i), in the four formats in turn."""
+    folder = root / split
     folder.mkdir(parents=True)
     with webdataset.ShardWriter(f"{folder}/%d.tar", maxcount=per_shard, verbose=0) as sink:
         for index, label in enumerate(labels):
@@ -35,14 +35,14 @@ def write_split(root, part, labels, per_shard=3):
         (folder / "nshards.txt").write_text(f"{sink.shard}\n")
 
 
-def write_root(root, class_names=("cat", "dog"), templates=(), **parts):
+def write_root(root, class_names=("cat", "dog"), templates=(), **splits):
     root.mkdir(exist_ok=True)
     (root / "classnames.txt").write_text("".join(f"{name}\n" for name in class_names))
     if templates:
         path = root / "zeroshot_classification_templates.txt"
         path.write_text("".join(f"{template}\n" for template in templates))
-    for part, labels in parts.items():
-        write_split(root, part, labels)
+    for split, labels in splits.items():
+        write_split(root, split, labels)
     return root
 
 

@@ -1,7 +1,7 @@
 """All fifteen data sets of the catalog, small: the real layout and file formats, drawn images.
 
 `write_tree(root, "dtd")` writes what a user would unpack below `root`, the split file and the
-original annotations both; every class has a colour of its own.
+original annotations both; every class has its own color.
 """
 
 import colorsys
@@ -15,7 +15,7 @@ from scipy.io import savemat
 from open_clip_mmrl.data.coop.catalog import CATALOG, find_entry
 
 PER_CLASS = {"train": 4, "val": 2, "test": 3}
-# WordNet id and the field's name; the two pairs of one name are part of the real list.
+# WordNet id and CoOp's name; the real list repeats the same two names.
 IMAGENET = [
     ("n01440764", "tench"),
     ("n01443537", "goldfish"),
@@ -47,14 +47,14 @@ ORIGINAL = {
 }
 
 
-def write_tree(root, name, classes=4, per_class=None, *, split=True):
+def write_tree(root, name, classes=4, per_class=None, *, split_file=True):
     """Write one data set below `root`; returns its folder.
 
     Args:
         classes: how many; beyond those named above they are called "Kind7".
-        per_class: images of each class per part; parts left out of it have none (fgvc_aircraft
-            and, without `split`, the annotations take no empty part).
-        split: whether the published split file is there.
+        per_class: images of each class per split; splits left out of it have none (fgvc_aircraft
+            and, without the split file, the annotations cannot have an empty split).
+        split_file: whether the published split file is there.
     """
     entry = find_entry(name)
     per_class = PER_CLASS if per_class is None else {"train": 0, "val": 0, "test": 0, **per_class}
@@ -66,20 +66,20 @@ def write_tree(root, name, classes=4, per_class=None, *, split=True):
         return folder
     known = ORIGINAL[name]
     originals = [known[i] if i < len(known) else f"Kind{i}" for i in range(classes)]
-    rows = {part: [] for part in PER_CLASS}
+    rows = {split: [] for split in PER_CLASS}
     for label, original in enumerate(originals):
         numbers = iter(range(sum(per_class.values())))
-        for part, listed in rows.items():
-            for _ in range(per_class[part]):
-                listed.append((*_PATH_AND_NAME[name](original, label, next(numbers), part), label))
+        for split, listed in rows.items():
+            for _ in range(per_class[split]):
+                listed.append((*_PATH_AND_NAME[name](original, label, next(numbers), split), label))
     for listed in rows.values():
         for path, _, label in listed:
             draw_image(folder / entry.images / path, label)
     _ANNOTATIONS.get(name, lambda *_: None)(folder, rows, originals)
-    if split and entry.labels == "split file":
+    if split_file and entry.labels == "split file":
         content = {
-            part: [[path, label, shown] for path, shown, label in listed]
-            for part, listed in rows.items()
+            split: [[path, label, shown] for path, shown, label in listed]
+            for split, listed in rows.items()
         }
         (folder / entry.files[-1]).write_text(json.dumps(content))
     return folder
@@ -91,7 +91,7 @@ def write_all(root, **kwargs):
 
 
 def draw_image(path, label):
-    """A 24 x 24 image in the colours of a class, with a disc whose place differs by file."""
+    """Write a 24 x 24 image in the colors of a class, with a disc whose place differs by file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.new("RGB", (24, 24), ground(label))
     x, y = np.random.default_rng([label, *path.name.encode()]).integers(4, 12, 2)
@@ -100,7 +100,7 @@ def draw_image(path, label):
 
 
 def ground(label, light=0.4):
-    """The colour of a class, RGB from 0 to 255; that of its disc is the lighter one."""
+    """The color of a class, RGB from 0 to 255; that of its disc is the lighter one."""
     return tuple(int(255 * value) for value in colorsys.hsv_to_rgb(label * 0.382 % 1, 0.9, light))
 
 
@@ -110,27 +110,27 @@ def _write_imagenet(entry, folder, classes, per_class):
     (folder / "classnames.txt").write_text(lines)
     (folder / entry.images).mkdir()
     (folder / entry.images / "README.txt").write_text("not a class\n")
-    parts = {"train/": "train", "val/": "test"} if entry.name == "imagenet" else {"": "test"}
+    folders = {"train/": "train", "val/": "test"} if entry.name == "imagenet" else {"": "test"}
     for label, (wnid, _) in enumerate(known[:classes]):
         inside = str(label) if entry.name == "imagenetv2" else wnid
-        for place, part in parts.items():
-            for number in range(per_class[part]):
+        for place, split in folders.items():
+            for number in range(per_class[split]):
                 image = f"{place}{inside}/{wnid}_{number}.JPEG"
                 draw_image(folder / entry.images / image, label)
 
 
-def _car(original, label, number, part):
+def _car(original, label, number, split):
     model, _, year = original.rpartition(" ")
-    images = "cars_test" if part == "test" else "cars_train"
+    images = "cars_test" if split == "test" else "cars_train"
     return f"{images}/{label:03d}{number:02d}.jpg", f"{year} {model}".strip()
 
 
-def _scene(original, label, number, part):
+def _scene(original, label, number, split):
     names = original.split("/")[1:] or [original]
     return f"{original}/sun_{number}.jpg", " ".join(reversed(names))
 
 
-def _action(original, label, number, part):
+def _action(original, label, number, split):
     shown = "".join(f"_{c}" if c.isupper() else c for c in original).lstrip("_")
     return f"{shown}/v_{original}_g{number:02d}_c01.jpg", shown
 
@@ -143,17 +143,17 @@ _NEW_NAMES = {"Faces": "face", "Leopards": "leopard", "airplanes": "airplane"} |
 }
 
 
-def _by_folder(original, label, number, part):
+def _by_folder(original, label, number, split):
     return f"{original}/{original}_{number}.jpg", _NEW_NAMES.get(original, original)
 
 
 _PATH_AND_NAME = {
     **dict.fromkeys(("caltech101", "food101", "dtd", "eurosat"), _by_folder),
-    "oxford_pets": lambda original, label, n, part: (f"{original}_{n}.jpg", original.lower()),
+    "oxford_pets": lambda original, label, n, split: (f"{original}_{n}.jpg", original.lower()),
     "stanford_cars": _car,
     # Numbered through, as imagelabels.mat needs it: 100 places per class are more than enough.
-    "oxford_flowers": lambda original, label, n, part: (f"{label}-{n}.jpg", original),
-    "fgvc_aircraft": lambda original, label, n, part: (f"{label:03d}{n:04d}.jpg", original),
+    "oxford_flowers": lambda original, label, n, split: (f"{label}-{n}.jpg", original),
+    "fgvc_aircraft": lambda original, label, n, split: (f"{label:03d}{n:04d}.jpg", original),
     "sun397": _scene,
     "ucf101": _action,
 }
@@ -210,9 +210,9 @@ def _flowers(folder, rows, originals):
 
 def _aircraft(folder, rows, originals):
     _lines(folder / "variants.txt", originals)
-    for part, listed in rows.items():
+    for split, listed in rows.items():
         lines = (f"{path[:-4]} {shown}" for path, shown, _ in listed)
-        _lines(folder / f"images_variant_{part}.txt", lines)
+        _lines(folder / f"images_variant_{split}.txt", lines)
 
 
 def _sun(folder, rows, originals):

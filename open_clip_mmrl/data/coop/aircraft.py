@@ -1,4 +1,4 @@
-"""FGVC-Aircraft in its authors' own files, which the field takes as they are.
+"""FGVC-Aircraft in its authors' own files, which CoOp takes as they are.
 
 variants.txt: one class name a line, in the order of the labels.
 images_variant_{train,val,test}.txt: "0034309 707-320", an image's name and its class.
@@ -9,13 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...utils.text import did_you_mean
+from ..dataset import SPLITS
 from .catalog import Entry
+from .lines import read_lines
 from .split_file import Rows
-from .tree import read_lines
 
 
 def read_aircraft(entry: Entry, folder: Path) -> tuple[dict[str, Rows], tuple[str, ...]]:
-    """The rows (path, label, class name) of the three parts, and the class names by label.
+    """Return the rows (path, label, class name) of each split, and the class names by label.
 
     Raises:
         ValueError: a file is missing, a line cannot be read, or names a class that is not in
@@ -26,10 +27,9 @@ def read_aircraft(entry: Entry, folder: Path) -> tuple[dict[str, Rows], tuple[st
     class_names = tuple(name for _, (name,) in lines)
     label_of = {name: label for label, name in enumerate(class_names)}
 
-    parts: dict[str, Rows] = {}
-    for part in ("train", "val", "test"):
-        path = folder / f"images_variant_{part}.txt"
-        parts[part] = []
+    splits: dict[str, Rows] = {split: [] for split in SPLITS}
+    for split, rows in splits.items():
+        path = folder / f"images_variant_{split}.txt"
         for where, (image, name) in read_lines(
             path, r"(\S+) (.+)", "0034309 707-320", entry.source
         ):
@@ -37,5 +37,5 @@ def read_aircraft(entry: Entry, folder: Path) -> tuple[dict[str, Rows], tuple[st
                 raise ValueError(
                     f"{where}: {name!r} is not in {variants}.{did_you_mean(name, label_of)}"
                 )
-            parts[part].append((f"{image}.jpg", label_of[name], name))
-    return parts, class_names
+            rows.append((f"{image}.jpg", label_of[name], name))
+    return splits, class_names

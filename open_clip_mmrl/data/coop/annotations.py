@@ -1,7 +1,8 @@
-"""The labels of five data sets in their authors' own files, with the class names of the field.
+"""The labels of five data sets in their authors' own files, with CoOp's class names.
 
-Each reader returns rows (path below the image folder, label, class name), images for training and
-images for testing apart. Files and formats are those of the data sets' home pages.
+Each reader returns rows (path below the image folder, label, class name): those of the training
+split and those of the test split, if the authors have one. Files and formats are those of the data
+sets' home pages.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from .lines import read_lines, require
 from .split_file import Rows
-from .tree import read_lines, require
 
 
 def read_pets(folder: Path, source: str) -> tuple[Rows, Rows]:
-    """annotations/{trainval,test}.txt: "Abyssinian_100 1 1 1" (image, class from 1, ...).
+    """Read annotations/{trainval,test}.txt: "Abyssinian_100 1 1 1" (image, class from 1, ...).
 
     Raises:
         ValueError: a file is missing, or a line cannot be read.
@@ -38,7 +41,7 @@ def read_pets(folder: Path, source: str) -> tuple[Rows, Rows]:
 
 
 def read_cars(folder: Path, source: str) -> tuple[Rows, Rows]:
-    """devkit/{cars_meta,cars_train_annos}.mat and cars_test_annos_withlabels.mat.
+    """Read devkit/{cars_meta,cars_train_annos}.mat and cars_test_annos_withlabels.mat.
 
     Class names have the year first: "2012 Tesla Model S Sedan".
 
@@ -67,7 +70,7 @@ def read_cars(folder: Path, source: str) -> tuple[Rows, Rows]:
 
 
 def read_flowers(folder: Path, source: str) -> Rows:
-    """imagelabels.mat (classes from 1, one per image) and cat_to_name.json; not divided.
+    """Read imagelabels.mat (classes from 1, one per image) and cat_to_name.json; no splits.
 
     Raises:
         ValueError: a file is missing or cannot be read, or a class has no name.
@@ -89,7 +92,7 @@ def read_flowers(folder: Path, source: str) -> Rows:
 
 
 def read_sun(folder: Path, source: str) -> tuple[Rows, Rows]:
-    """ClassName.txt ("/c/church/indoor", by label), Training_01.txt and Testing_01.txt (images).
+    """Read ClassName.txt ("/c/church/indoor", by label), Training_01.txt and Testing_01.txt.
 
     Class names have the last word first: "indoor church".
 
@@ -107,17 +110,17 @@ def read_sun(folder: Path, source: str) -> tuple[Rows, Rows]:
             folder / name, r"/(\w/.+)/([^/]+)", shape, source
         ):
             _require_known(where, category, label_of, classes)
-            name = " ".join(reversed(category.split("/")[1:]))
-            found.append((f"{category}/{image}", label_of[category], name))
+            class_name = " ".join(reversed(category.split("/")[1:]))
+            found.append((f"{category}/{image}", label_of[category], class_name))
         return found
 
     return rows("Training_01.txt"), rows("Testing_01.txt")
 
 
 def read_ucf(folder: Path, source: str) -> tuple[Rows, Rows]:
-    """ucfTrainTestlist/{classInd,trainlist01,testlist01}.txt, for the middle frames.
+    """Read ucfTrainTestlist/{classInd,trainlist01,testlist01}.txt, for the middle frames.
 
-    "BabyCrawling/v_BabyCrawling_g01_c01.avi" stands for
+    The frame of "BabyCrawling/v_BabyCrawling_g01_c01.avi" is
     Baby_Crawling/v_BabyCrawling_g01_c01.jpg; the class name is the folder's.
 
     Raises:
@@ -151,12 +154,11 @@ def _year_first(name: str) -> str:
 
 
 def _read_mat(path: Path, key: str, source: str) -> Any:
-    """One array of a MATLAB file, flat.
+    """Read one array of a MATLAB file, flat.
 
     Raises:
         ValueError: the file is missing or damaged, or has no such array.
     """
-    import numpy as np
     from scipy.io import loadmat
 
     require(path, source)

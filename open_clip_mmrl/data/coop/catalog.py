@@ -1,4 +1,4 @@
-"""The paper's fifteen data sets: places in the field's layout, prompts, counts. Nothing is read.
+"""The paper's fifteen data sets: places in the CoOp layout, prompts, counts. Nothing is read.
 
 Places and sources: DATASETS.md of github.com/KaiyangZhou/CoOp. Prompts and counts: Table 7 of the
 MMRL paper.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..dataset import SPLITS
 from ..prompts import DEFAULT_TEMPLATE
 
 Labels = Literal["split file", "lists", "folders"]
@@ -23,13 +24,13 @@ class Entry:
     """One data set.
 
     Attributes:
-        name, title: what follows `coop:`, and what the paper's tables say.
+        name, title: what follows `coop:`, and the name in the paper's tables.
         folder: below the data root.
         images: the image folder, below `folder`; "." for `folder` itself.
         files: what else has to be in `folder`.
         source: where images and annotations come from.
-        labels: what says which image is of which class: one split file (in `files`; without it a
-            split is drawn), the original's lists, or the folders the images are in.
+        labels: where labels and splits come from: one split file (in `files`; without it a split
+            is drawn), the authors' lists, or the folders the images are in.
         template: the paper's prompt.
         counts: classes, and images for training, validation and testing; 0 for the paper's "~".
         family: one of the eleven to train on, or one of ImageNet's four test-only relatives.
@@ -48,25 +49,25 @@ class Entry:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """All that has to be there, relative to the data root; folders end in "/"."""
+        """All files and folders that it needs, below the data root; folders end in "/"."""
         images = [f"{self.folder}/{self.images}/"] if self.images != "." else []
         if self.name == IMAGENET:
-            images = [f"{images[0]}{part}/" for part in ("train", "val")]
+            images = [f"{images[0]}{folder}/" for folder in ("train", "val")]
         return (*images, *(f"{self.folder}/{file}" for file in self.files))
 
     @property
     def sizes(self) -> dict[str, int]:
         """The counts by name: "classes", "train", "val", "test"."""
-        return dict(zip(("classes", "train", "val", "test"), self.counts, strict=True))
+        return dict(zip(("classes", *SPLITS), self.counts, strict=True))
 
 
 def find_entry(name: str) -> Entry | None:
-    """By name, or by folder: "food-101" would otherwise be read with another prompt."""
+    """Find an entry by name, or by folder, so that "food-101" is not read with another prompt."""
     return CATALOG.get(name) or _BY_FOLDER.get(name)
 
 
 def names(family: Family) -> list[str]:
-    """The data sets of one family, in the paper's order."""
+    """Return the names of the data sets of one family, in the paper's order."""
     return [entry.name for entry in CATALOG.values() if entry.family == family]
 
 
@@ -79,7 +80,7 @@ _ENTRIES = (
         files=(CLASS_NAMES,),
         source="https://image-net.org (ILSVRC 2012)",
         labels="folders",
-        counts=(1000, 1_281_167, 0, 50_000),  # train: ILSVRC 2012; the paper prints 1.28M
+        counts=(1000, 1_281_167, 0, 50_000),  # train: ILSVRC 2012; the paper has 1.28M
     ),
     Entry(
         name="caltech101",

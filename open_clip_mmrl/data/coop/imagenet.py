@@ -5,29 +5,34 @@
     imagenet-sketch/images/<wnid>/*    imagenet-adversarial/imagenet-a/<wnid>/*
     imagenet-rendition/imagenet-r/<wnid>/*
 
-Labels number the WordNet ids that have a folder, in sorted order, so the classes of -A and -R are
-their own 200. The numbers of ImageNetV2 are places in the sorted ids of `classnames.txt`.
+Labels number the WordNet ids that have a folder, in sorted order, so the classes of ImageNet-A and
+-R are their own 200. The numbers of ImageNetV2 are places in the sorted ids of `classnames.txt`.
 
-Names are those of `classnames.txt`. Where two classes have one name, which no prompt can tell
-apart, one of them gets another name that WordNet has for it. In the field's list (CLIP's names)
-these are the second "missile" and the second "sunglasses"; in lists of WordNet's first words
-"crane", "maillot" and "cardigan" stand twice. `naming_note` says what was changed.
+Names are those of `classnames.txt`. Two classes with one name have one prompt and always the same
+logit, so one of them gets another name that WordNet has for it. In CoOp's list (CLIP's names) two
+names are repeated, "missile" and "sunglasses"; three data sets hold both classes of each: ImageNet,
+ImageNetV2 and ImageNet-Sketch. In lists of WordNet's first words, "crane", "maillot" and
+"cardigan" are repeated. `naming_note` says what this does to results.
 
-Images are sorted by file name. CoOp takes them in the order of the file system, so a few-shot draw
-from ImageNet need not give the images that a published run had, whatever the seed.
+Images are sorted by file name here. CoOp takes them in the order of the file system (`os.listdir`),
+which nobody recorded, so no published few-shot draw from ImageNet can be repeated, by any seed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ...errors import UsageError
 from ...utils.text import listing
+from ..dataset import SPLITS
 from ..example import Example
+from ..folders import class_folders, image_names
 from ..prompts import readable
 from .catalog import CATALOG, CLASS_NAMES, IMAGENET, Entry
-from .tree import class_folders, image_names, read_lines
+from .lines import read_lines, require
 
 _OTHER_NAMES = {
     "n02113186": "Cardigan Welsh corgi",
@@ -36,16 +41,21 @@ _OTHER_NAMES = {
     "n04008634": "projectile",
     "n04356056": "dark glasses",
 }
+_CHANGED_IN_COOPS_LIST = {
+    "n04008634": ("missile", "projectile"),
+    "n04356056": ("sunglasses", "dark glasses"),
+}
+_HOLD_BOTH_PAIRS = (IMAGENET, "imagenetv2", "imagenet_sketch")
 _LIST_SOURCE = "github.com/KaiyangZhou/CoOp, DATASETS.md, which links it"
 
 
 def read_imagenet(
     entry: Entry, root: Path
 ) -> tuple[dict[str, tuple[Example, ...]], tuple[str, ...]]:
-    """The examples of "train", "val" (always empty) and "test", and the class names by label.
+    """Return the examples of each split ("val" is empty), and the class names by label.
 
     Raises:
-        ValueError: a folder or `classnames.txt` is missing or not in order, a folder is no class
+        ValueError: a folder or `classnames.txt` is missing or cannot be used, a folder is no class
             of `classnames.txt` or holds no images, or train and val differ in their classes.
     """
     images = root / entry.folder / entry.images
@@ -56,37 +66,37 @@ def read_imagenet(
     names = read_class_names(names_file)
     numbered = entry.name == "imagenetv2"
     wnid_of = {str(n) if numbered else wnid: wnid for n, wnid in enumerate(sorted(names))}
-    folders: dict[str, dict[str, Path]] = {part: {} for part in places}
-    for part, place in places.items():
-        for folder in class_folders(place, entry.source):
+    folders: dict[str, dict[str, Path]] = {split: {} for split in places}
+    for split, place in places.items():
+        require(place, entry.source)
+        for folder in class_folders(place, f"unpack the images of {entry.source} there"):
             if folder not in wnid_of:
                 allowed = f"0 to {len(names) - 1}, places in" if numbered else "the ids in"
                 raise ValueError(
                     f"{place / folder} is of no known class; the folders are named by {allowed} "
                     f"{names_file}"
                 )
-            folders[part][wnid_of[folder]] = place / folder
+            folders[split][wnid_of[folder]] = place / folder
     wnids = sorted(folders["test"])
-    for part in folders:
-        unmatched = sorted(set(folders[part]) ^ set(wnids))
+    for split in folders:
+        unmatched = sorted(set(folders[split]) ^ set(wnids))
         if unmatched:
             raise ValueError(
-                f"{places[part]} and {places['test']} must hold the same class folders; in one "
+                f"{places[split]} and {places['test']} must hold the same class folders; in one "
                 f"only: {listing(unmatched)}"
             )
-    parts = {
-        part: tuple(
-            Example(image=folders[part][wnid] / name, label=label)
+    splits: dict[str, tuple[Example, ...]] = dict.fromkeys(SPLITS, ())
+    for split in folders:
+        splits[split] = tuple(
+            Example(image=folders[split][wnid] / name, label=label)
             for label, wnid in enumerate(wnids)
-            for name in image_names(folders[part][wnid])
+            for name in image_names(folders[split][wnid])
         )
-        for part in folders
-    }
-    return {"train": (), "val": (), **parts}, tuple(names[wnid] for wnid in wnids)
+    return splits, tuple(names[wnid] for wnid in wnids)
 
 
 def read_class_names(path: Path) -> dict[str, str]:
-    """WordNet id -> class name, all different; see above for the names that are changed.
+    """Return WordNet id -> class name, all different; see above for the names that are changed.
 
     Raises:
         ValueError: the file is missing, a line is not "n01440764 tench", an id stands there
@@ -102,26 +112,51 @@ def read_class_names(path: Path) -> dict[str, str]:
         other = first.setdefault(_as_prompted(name), wnid)
         if other != wnid:
             raise ValueError(
-                f"{path}: {other} and {wnid} are both named {name!r}; no prompt can tell them "
-                "apart, so give one of them another name"
+                f"{path}: {other} and {wnid} are both named {name!r}, so they would have the same "
+                "prompt; give one of them another name"
             )
     return names
 
 
-def naming_note(entry: Entry, root: Path) -> str | None:
-    """One sentence on the names that are not those of the list, for whoever compares results."""
+def changed_names(
+    entry: Entry, root: Path, class_names: Iterable[str]
+) -> dict[str, tuple[str, str]]:
+    """Return WordNet id -> (name in the list, name used), where they differ.
+
+    Args:
+        entry: ImageNet or one of its four relatives.
+        root: the data root.
+        class_names: those of the data set as it was loaded; other classes are left out.
+    """
     path = _names_file(entry, root)
-    listed, used = _read_list(path), read_class_names(path)
-    changed = [
-        f"{name!r} ({wnid}) is {used[wnid]!r}"
-        for wnid, name in listed.items()
-        if used[wnid] != name
-    ]
-    if not changed:
+    used, present = read_class_names(path), set(class_names)
+    return {
+        wnid: (name, used[wnid])
+        for wnid, name in _read_list(path).items()
+        if used[wnid] != name and used[wnid] in present
+    }
+
+
+def naming_note(
+    name: str, changed: Mapping[str, tuple[str, str]] = MappingProxyType(_CHANGED_IN_COOPS_LIST)
+) -> str | None:
+    """Return what to know when results are compared with published ones; None: nothing.
+
+    Args:
+        name: a data set of the catalog.
+        changed: what `changed_names` found; without it, what it finds in CoOp's list.
+    """
+    if not changed or name not in _HOLD_BOTH_PAIRS:
         return None
+    changes = "; ".join(f"{old!r} ({wnid}) is {new!r}" for wnid, (old, new) in changed.items())
+    note = f"class names changed, because another class has the same: {changes}."
+    if dict(changed) != _CHANGED_IN_COOPS_LIST:
+        return f"{note} Published results do not have the change"
+    # 2 classes of 1,000, 2 of the 500 novel ones; the test split has 50 images of each class.
     return (
-        f"class names changed, because another class has the same: {'; '.join(changed)}. Published "
-        "results were got without the change"
+        f"{note} Published results have one prompt for both classes of a pair, so at best the "
+        "images of one of them count as right: accuracy here can be up to 0.2 points higher, and "
+        "ImageNet's novel accuracy up to 0.4, since all four classes are novel ones"
     )
 
 
@@ -135,12 +170,12 @@ def _read_list(path: Path) -> dict[str, str]:
 
 
 def _as_prompted(name: str) -> str:
-    """What a tokenizer makes of a name: capitals do not matter to CLIP's."""
+    """Return the name as CLIP's tokenizer sees it: in lower case."""
     return readable(name).lower()
 
 
 def _names_file(entry: Entry, root: Path) -> Path:
-    """The data set's own list, or ImageNet's, of which it is a copy."""
+    """Return the data set's own list, or ImageNet's, of which it is a copy."""
     candidates = [root / entry.folder / CLASS_NAMES, root / CATALOG[IMAGENET].folder / CLASS_NAMES]
     for path in candidates:
         if path.is_file():

@@ -1,61 +1,63 @@
-"""`coop:NAME`: the field's folder layout, under one data root.
+"""`coop:NAME`: data sets in the CoOp layout, under one data root.
 
-The paper's fifteen data sets have fixed places and are read as their authors or the field lay them
-out (`catalog.py`). Any other NAME is a folder with a split file of its own.
+The paper's fifteen data sets have fixed places (`catalog.py`). Any other NAME is a folder with a
+split file of its own.
 """
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from ...errors import UsageError
 from ...utils.text import did_you_mean, listing
-from ..dataset import Example, ImageData
+from ..dataset import ImageData
+from ..example import Example
 from ..prompts import DEFAULT_TEMPLATE
 from .aircraft import read_aircraft
 from .catalog import CATALOG, Entry, find_entry
 from .drawn_splits import draw_split
 from .imagenet import read_imagenet
-from .split_file import Rows, read_split
+from .split_file import Rows, read_split_file
 
 SplitOrigin = Literal["published file", "drawn", "folders"]
 
 
 def read_coop(name: str, data_root: str | Path | None) -> ImageData:
-    """The data set NAME under `data_root`.
+    """Read the data set NAME under `data_root`.
 
     A data set of the catalog whose `split_zhou_*.json` is missing gets a split drawn here (see
-    `drawn_splits`; `split_origin` tells). Any other NAME is a folder of `data_root` with one file
+    `drawn_splits` and `split_origin`). Any other NAME is a folder of `data_root` with one file
     `split_*.json`; its image folder is the folder itself or one of its direct subfolders,
     whichever holds the first path listed. Of images that a file lists, only the first is looked
     up: `read_image` names any other that is missing. "val" may be left out of a split file.
 
     Raises:
-        ValueError: no `data_root`; a folder or file is missing or not in order; see `read_split`,
-            `draw_split`, `read_aircraft` and `read_imagenet`.
+        ValueError: no `data_root`; a folder or file is missing or cannot be used; see
+            `read_split_file`, `draw_split`, `read_aircraft` and `read_imagenet`.
     """
     root = existing_root(name, data_root)
     entry = find_entry(name)
     if entry is not None and entry.labels == "folders":
         _existing_folder(entry, root)
-        parts, class_names = read_imagenet(entry, root)
+        splits, class_names = read_imagenet(entry, root)
     else:
         rows, class_names, images = _listed(entry, root) if entry else _read_own(name, root)
-        parts = {
-            part: tuple(Example(image=images / path, label=label) for path, label, _ in listed)
-            for part, listed in rows.items()
+        splits = {
+            split: tuple(Example(image=images / path, label=label) for path, label, _ in listed)
+            for split, listed in rows.items()
         }
     return ImageData(
         spec=f"coop:{name}",
         class_names=class_names,
         template=entry.template if entry else DEFAULT_TEMPLATE,
         own_template=entry is not None,
-        **parts,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
     )
 
 
 def split_origin(name: str, data_root: str | Path | None) -> SplitOrigin:
-    """What says which image is in which part of a data set of the catalog.
+    """Return where the splits of a data set of the catalog come from.
 
     "published file": its split file, or its authors' lists. "folders": the folders its images are
     in. "drawn": neither is there, and the split is drawn here; it is not the one of published
@@ -77,13 +79,13 @@ def split_origin(name: str, data_root: str | Path | None) -> SplitOrigin:
 
 
 def existing_root(name: str, data_root: str | Path | None) -> Path:
-    """The data root, if there is one."""
+    """Return the data root; UsageError if there is none."""
     if data_root is None:
         raise UsageError(
             f"coop:{name} needs data_root (on the command line --data-root): the folder that "
             "holds the data sets' folders, such as caltech-101 and oxford_pets"
         )
-    root = Path(os.path.expanduser(data_root))
+    root = Path(data_root).expanduser()
     if not root.is_dir():
         raise UsageError(f"data_root {root} does not exist or is not a folder")
     return root
@@ -94,25 +96,25 @@ def _existing_folder(entry: Entry, root: Path) -> Path:
     if not folder.is_dir():
         raise UsageError(
             f"coop:{entry.name}: no folder {folder}; put {entry.title} there, from {entry.source} "
-            f"(in it: {listing(entry.places)}; github.com/KaiyangZhou/CoOp, DATASETS.md says how)"
+            f"(in it: {listing(entry.places)}; github.com/KaiyangZhou/CoOp, DATASETS.md has steps)"
         )
     return folder
 
 
 def _split_file(entry: Entry, folder: Path) -> Path | None:
-    """What the split is read from; None where it has to be drawn."""
+    """Return the file that the split is read from; None where it has to be drawn."""
     file = folder / entry.files[-1]
     return file if entry.labels == "lists" or file.is_file() else None
 
 
 def _listed(entry: Entry, root: Path) -> tuple[dict[str, Rows], tuple[str, ...], Path]:
-    """Rows, class names and image folder of a data set whose images stand in lists."""
+    """Rows, class names and image folder of a data set of the catalog whose images are listed."""
     folder = _existing_folder(entry, root)
     split_file = _split_file(entry, folder)
     if entry.labels == "lists":
         rows, class_names = read_aircraft(entry, folder)
     elif split_file:
-        rows, class_names = read_split(split_file)
+        rows, class_names = read_split_file(split_file)
     else:
         rows, class_names = draw_split(entry, folder)
     images = folder / entry.images
@@ -134,7 +136,7 @@ def _read_own(name: str, root: Path) -> tuple[dict[str, Rows], tuple[str, ...], 
             f"{did_you_mean(name, [*CATALOG, *present])} Known: {listing(CATALOG, len(CATALOG))}; "
             f"folders there: {listing(present) or 'none'}"
         )
-    rows, class_names = read_split(_only_split_file(folder))
+    rows, class_names = read_split_file(_only_split_file(folder))
     return rows, class_names, _image_folder(folder, _first(rows))
 
 

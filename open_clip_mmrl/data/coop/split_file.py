@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from ...utils.text import listing
+from ..dataset import SPLITS
 
 SHAPE = 'a split file is {"train": [[path, label, classname], ...], "val": ..., "test": ...}'
 Rows = list[tuple[str, int, str]]
+"""Path, label and class name of each image."""
 
 
-def read_split(split_file: Path) -> tuple[dict[str, Rows], tuple[str, ...]]:
-    """The rows of "train", "val" and "test", and the class names by label.
+def read_split_file(split_file: Path) -> tuple[dict[str, Rows], tuple[str, ...]]:
+    """Return the rows of "train", "val" and "test", and the class names by label.
 
     Raises:
         ValueError: not JSON, not of this shape, no images, labels other than 0 to n - 1 (over the
-            three parts together), or two names for one label. The message names key and row.
+            three splits together), or two names for one label. The message names key and row.
     """
     try:
         content = json.loads(split_file.read_text(encoding="utf-8"))
@@ -28,34 +30,34 @@ def read_split(split_file: Path) -> tuple[dict[str, Rows], tuple[str, ...]]:
         raise ValueError(f"{split_file} holds a {type(content).__name__}; {SHAPE}")
     content.setdefault("val", [])
 
-    parts: dict[str, Rows] = {}
-    for part in ("train", "val", "test"):
-        if part not in content:
-            raise ValueError(f"{split_file} has no key {part!r}; {SHAPE}")
-        if not isinstance(content[part], list):
-            raise ValueError(f"{split_file}: {part!r} is not a list; {SHAPE}")
-        for index, row in enumerate(content[part]):
+    splits: dict[str, Rows] = {}
+    for split in SPLITS:
+        if split not in content:
+            raise ValueError(f"{split_file} has no key {split!r}; {SHAPE}")
+        if not isinstance(content[split], list):
+            raise ValueError(f"{split_file}: {split!r} is not a list; {SHAPE}")
+        for index, row in enumerate(content[split]):
             if not _is_row(row):
                 raise ValueError(
-                    f"{split_file}: {part!r}, row {index} is {row!r}, not "
+                    f"{split_file}: {split!r}, row {index} is {row!r}, not "
                     f"[path, label, classname]; {SHAPE}"
                 )
-        parts[part] = [tuple(row) for row in content[part]]
-    return parts, names_by_label(parts, split_file)
+        splits[split] = [(path, label, name) for path, label, name in content[split]]
+    return splits, names_by_label(splits, split_file)
 
 
-def names_by_label(parts: dict[str, Rows], source: Path) -> tuple[str, ...]:
-    """The class names that the rows give, one per label.
+def names_by_label(splits: dict[str, Rows], source: Path) -> tuple[str, ...]:
+    """Return the class names that the rows give, one per label.
 
     Raises:
         ValueError: no rows, labels other than 0 to n - 1, or two names for one label.
     """
     name_of: dict[int, str] = {}
-    for part, rows in parts.items():
+    for split, rows in splits.items():
         for index, (_, label, class_name) in enumerate(rows):
             if name_of.setdefault(label, class_name) != class_name:
                 raise ValueError(
-                    f"{source}: {part!r}, row {index}: label {label} is named {class_name!r} here "
+                    f"{source}: {split!r}, row {index}: label {label} is named {class_name!r} here "
                     f"and {name_of[label]!r} before; a label has one class name"
                 )
     if not name_of:

@@ -1,4 +1,4 @@
-"""`clip_benchmark:NAME`: the data sets that clip_benchmark knows, where they are on disk already.
+"""`clip_benchmark:NAME`: the data sets of clip_benchmark, if they are on disk already.
 
 NAME and data_root are its `--dataset` and `--dataset_root`. `clip_benchmark:wds/NAME` are shards,
 read by `wds.py`.
@@ -7,9 +7,8 @@ read by `wds.py`.
 from __future__ import annotations
 
 import contextlib
-import os
+import logging
 import sys
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ from typing import Any
 from ...errors import UsageError
 from ...utils.progress import Progress
 from ...utils.text import did_you_mean, listing
-from ..dataset import Example, ImageData
-from ..example import DatasetItem
+from ..dataset import ImageData
+from ..example import DatasetItem, Example
 from ..shards.download import is_url
-from ..shards.index import PARTS
-from .wds import choose_template, read_wds, tell_apart
+from .wds import choose_template, distinct_names, read_wds
 
-_NAMES_BY_PARTS = {  # clip_benchmark's datasets/builder.py, version 1.6.2
+logger = logging.getLogger(__name__)
+_NAMES_BY_SPLITS = {  # clip_benchmark's datasets/builder.py, version 1.6.2
     "train test": "cars cifar10 cifar100 fer2013 food101 gtsrb imagenet1k imagenet1k-unverified "
     "mnist stl10 voc2007",
     "train val test": "dtd fgvc_aircraft flowers pcam renderedsst2",
@@ -31,16 +30,16 @@ _NAMES_BY_PARTS = {  # clip_benchmark's datasets/builder.py, version 1.6.2
     "test": "imagenetv2 imagenet_sketch imagenet-a imagenet-r imagenet-o objectnet caltech101 "
     "eurosat sun397",
 }
-SPLITS = {
+SPLIT_NAMES = {
     **{
-        name: {part: part for part in parts.split()}
-        for parts, names in _NAMES_BY_PARTS.items()
+        name: {split: split for split in splits.split()}
+        for splits, names in _NAMES_BY_SPLITS.items()
         for name in names.split()
     },
     "country211": {"train": "train", "val": "valid", "test": "test"},
     "pets": {"train": "trainval", "test": "test"},
 }
-"""What clip_benchmark calls the parts of a data set, by name."""
+"""For every data set: the splits it has, and clip_benchmark's names for them."""
 _CAPTIONED = (
     "crossmodal3600 flickr30k flickr30k-200 flickr8k mscoco_captions multilingual_mscoco_captions "
     "sugar_crepe winoground xtd10 xtd200"
@@ -48,12 +47,12 @@ _CAPTIONED = (
 
 
 def read_benchmark(name: str, data_root: str | Path | None, *, quiet: bool = False) -> ImageData:
-    """The data set NAME below `data_root`, with clip_benchmark's class names and prompts.
+    """Read the data set NAME below `data_root`, with clip_benchmark's class names and prompts.
 
-    `{dataset}` and `{dataset_cleaned}` in `data_root` stand for NAME, as in clip_benchmark; the
-    latter with `-` for `/`. Nothing is downloaded, except the shards of a `wds/` URL. A part that
-    is not there is left empty with a warning, unless it is test: ImageNet is often kept without
-    its training images.
+    `{dataset}` and `{dataset_cleaned}` in `data_root` are replaced by NAME, as in clip_benchmark;
+    the latter with `-` for `/`. Nothing is downloaded, except the shards of a `wds/` URL. A split
+    that is not there is left empty with a warning, unless it is test: ImageNet is often kept
+    without its training images.
 
     Raises:
         UsageError: an unknown NAME, no `data_root`, or no such folder.
@@ -69,40 +68,45 @@ def read_benchmark(name: str, data_root: str | Path | None, *, quiet: bool = Fal
             "--dataset_root"
         )
     root = str(data_root).replace("{dataset}", short)
-    root = os.path.expanduser(root.replace("{dataset_cleaned}", short.replace("/", "-")))
+    root = root.replace("{dataset_cleaned}", short.replace("/", "-"))
+    if not is_url(root):
+        root = str(Path(root).expanduser())
     if short != name:
         return read_wds(root, quiet=quiet, spec=spec)
-    if is_url(root) or not os.path.isdir(root):
+    if not Path(root).is_dir():
         raise UsageError(f"{spec}: data_root {root} does not exist or is not a folder")
 
     datasets = {}
-    for part, split in reversed(SPLITS[name].items()):  # test first: without it there is no use
+    for split, their_name in reversed(SPLIT_NAMES[name].items()):  # test first: it has to be there
         try:
-            datasets[part] = _build(name, root, split)
+            datasets[split] = _build(name, root, their_name)
         except Exception as error:  # every data set of clip_benchmark raises its own
-            message = _missing(name, root, split, error)
-            if part == "test":
+            message = _missing(name, root, their_name, error)
+            if split == "test":
                 raise ValueError(message) from error
-            warnings.warn(message, stacklevel=2)
+            logger.warning(message)
     test = datasets["test"]
+
+    def examples(split: str) -> tuple[Example, ...]:
+        return _examples(datasets[split], f"{spec}, {split}", quiet) if split in datasets else ()
+
     template, own = choose_template(test.templates, spec)
     return ImageData(
         spec=spec,
-        class_names=tell_apart(test.classes, spec),
+        class_names=distinct_names(test.classes, spec),
         template=template,
         own_template=own,
-        **{
-            part: _examples(datasets[part], f"{spec}, {part}", quiet) if part in datasets else ()
-            for part in PARTS
-        },
+        train=examples("train"),
+        val=examples("val"),
+        test=examples("test"),
     )
 
 
 def labels_of(dataset: Any, what: str, *, quiet: bool = False) -> list[int]:
-    """The label of every item; without decoding if the data set keeps a list of them.
+    """Return the label of every item; without decoding if the data set keeps a list of them.
 
-    A list is believed if it is as long as the data set and right about its first, middle and
-    last item: ObjectNet's covers images that it leaves out.
+    A list is used if it is as long as the data set and right for the first, middle and last item:
+    ObjectNet's includes images that the data set leaves out.
     """
     count = len(dataset)
     probes = sorted({0, count // 2, count - 1}) if count else []
@@ -119,7 +123,7 @@ def labels_of(dataset: Any, what: str, *, quiet: bool = False) -> list[int]:
 
 
 def _kept_labels(dataset: Any) -> Iterable[Sequence[Any]]:
-    """What the classes of torchvision and clip_benchmark keep, under their several names."""
+    """Yield the lists that classes of torchvision and clip_benchmark keep, by various names."""
     for name in ("targets", "_labels", "labels", "y"):
         labels = getattr(dataset, name, None)
         if labels is not None:
@@ -148,7 +152,7 @@ def _examples(dataset: Any, what: str, quiet: bool) -> tuple[Example, ...]:
 
 
 def _build(name: str, root: str, split: str) -> Any:
-    if name == "imagenetv2":  # unless all is there, it would download, whatever it is told
+    if name == "imagenetv2":  # unless all is there, it downloads even with download=False
         folder = Path(root, "ImageNetV2-matched-frequency")
         found = sum(1 for _ in folder.rglob("*.jpeg"))
         if found != 10_000:
@@ -171,7 +175,7 @@ def _missing(name: str, root: str, split: str, error: Exception) -> str:
 
 def _require_readable(name: str) -> None:
     group = name.split("/")[0]
-    if name in SPLITS:
+    if name in SPLIT_NAMES:
         return
     if group in _CAPTIONED.split():
         raise ValueError(f"clip_benchmark:{name} has captions; training needs one label per image")
@@ -181,10 +185,10 @@ def _require_readable(name: str) -> None:
         )
     if group in ("vtab", "tfds"):
         raise ValueError(
-            f"clip_benchmark:{name} can only be read from end to end; export it with "
+            f"clip_benchmark:{name} can only be read in sequence; export it with "
             "clip_benchmark_export_wds, and give wds:PATH"
         )
     raise UsageError(
-        f"clip_benchmark:{name}: no such data set can be read.{did_you_mean(name, SPLITS)} "
-        f"Known: {listing(sorted(SPLITS), len(SPLITS))}; or wds/NAME for shards"
+        f"clip_benchmark:{name}: no such data set can be read.{did_you_mean(name, SPLIT_NAMES)} "
+        f"Known: {listing(sorted(SPLIT_NAMES), len(SPLIT_NAMES))}; or wds/NAME for shards"
     )

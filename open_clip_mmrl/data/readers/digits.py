@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..dataset import Example, ImageData
+from ..dataset import ImageData
+from ..example import Example
 
 CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEMPLATE = "a photo of the digit {}."
@@ -10,11 +11,11 @@ NUM_TRAIN, NUM_VAL = 500, 500
 
 
 def read_digits() -> ImageData:
-    """Ten classes, 8 x 8 grey pixels (bright strokes on black): 500 train, 500 val, 797 test.
+    """Read ten classes of 8 x 8 gray pixels, bright on black: 500 train, 500 val, 797 test.
 
-    The parts are consecutive pieces of the file, not drawn at random: it holds the digits of 13
-    people, one person's after another's, so the test digits come from other hands than the
-    training digits (only the person at a cut may fall on both sides of it).
+    The splits are consecutive pieces of the file, not drawn at random: it holds the digits of 13
+    people, one person's after another's, so the test digits were written by other people than the
+    training digits (only one person's digits may be in two adjacent splits).
 
     Source: `sklearn.datasets.load_digits`, a copy of the test set of the UCI "Optical Recognition
     of Handwritten Digits". Its values are 0 to 16 and are scaled to 0 to 255.
@@ -27,11 +28,10 @@ def read_digits() -> ImageData:
     except ImportError as error:
         raise ImportError("data 'digits' needs scikit-learn: pip install scikit-learn") from error
 
-    bunch = load_digits()
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # [1797, 8, 8]
+    values, labels = load_digits(return_X_y=True)
+    pixels = np.rint(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # [1797, 8, 8]
     examples = tuple(
-        Example(image=image, label=int(label))
-        for image, label in zip(pixels, bunch.target, strict=True)
+        Example(image=image, label=int(label)) for image, label in zip(pixels, labels, strict=True)
     )
     return ImageData(
         spec="digits",

@@ -1,50 +1,46 @@
-"""`folder:PATH`: one folder per part and class, named after the class.
+"""`folder:PATH`: one folder per split and class, named after the class.
 
 PATH/train/<class>/*    PATH/test/<class>/*    PATH/val/<class>/* (optional)
 """
 
-import os
 from pathlib import Path
 
 from ...errors import UsageError
 from ...utils.text import listing
-from ..dataset import Example, ImageData
+from ..dataset import ImageData
+from ..example import Example
+from ..folders import class_folders, image_names
 from ..prompts import DEFAULT_TEMPLATE
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
-)
 
 
 def read_folder(path: str | Path) -> ImageData:
-    """Classes are the sorted names of the folders in PATH/train; images are sorted by file name.
+    """Read classes from the sorted names of the folders in PATH/train, images by file name.
 
-    Hidden files and files without the suffix of an image are passed over, and so is anything
-    deeper than the class folders.
+    Hidden files, files without the suffix of an image, and anything deeper than the class folders
+    are skipped.
 
     Raises:
         ValueError: PATH, its train or its test folder is missing, there are no class folders, one
-            holds no image, or the classes of the parts do not match.
+            holds no image, or the classes of the splits do not match.
     """
-    root = Path(os.path.expanduser(path))
+    root = Path(path).expanduser()
     if not root.is_dir():
         raise UsageError(f"folder {root} does not exist; give a folder that holds train and test")
-    train = _class_folders(root / "train")
-    test = _class_folders(root / "test")
-    val = _class_folders(root / "val") if (root / "val").is_dir() else {}
+    train, test = _class_folders(root / "train"), _class_folders(root / "test")
+    val = _class_folders(root / "val") if (root / "val").is_dir() else []
 
-    _require_same_classes(root, "train", train, "test", test)
-    _require_same_classes(root, "test", test, "train", train)
-    # A validation part may leave classes out: it is small, and no protocol trains on it.
-    _require_same_classes(root, "val", val, "train", train)
+    _require_known(root, "train", train, "test", test)
+    _require_known(root, "test", test, "train", train)
+    # A validation split may leave classes out: it is small, and no protocol trains on it.
+    _require_known(root, "val", val, "train", train)
 
     label_of = {name: label for label, name in enumerate(train)}
 
-    def examples(folders: dict[str, Path]) -> tuple[Example, ...]:
+    def examples(split: str, classes: list[str]) -> tuple[Example, ...]:
         return tuple(
-            Example(image=image, label=label_of[name])
-            for name, folder in folders.items()
-            for image in _images(folder)
+            Example(image=root / split / name / image, label=label_of[name])
+            for name in classes
+            for image in image_names(root / split / name)
         )
 
     return ImageData(
@@ -52,52 +48,27 @@ def read_folder(path: str | Path) -> ImageData:
         class_names=tuple(train),
         template=DEFAULT_TEMPLATE,
         own_template=False,
-        train=examples(train),
-        val=examples(val),
-        test=examples(test),
+        train=examples("train", train),
+        val=examples("val", val),
+        test=examples("test", test),
     )
 
 
-def _class_folders(part: Path) -> dict[str, Path]:
-    """Class name -> folder, sorted by name."""
-    if not part.is_dir():
+def _class_folders(split: Path) -> list[str]:
+    if not split.is_dir():
         raise ValueError(
-            f"no folder {part}; the layout is train/<class>/* and test/<class>/* "
-            f"(and val/<class>/* if you like) in {part.parent}"
+            f"no folder {split}; the layout is train/<class>/* and test/<class>/* "
+            f"(and val/<class>/* if you like) in {split.parent}"
         )
-    folders = {
-        entry.name: entry
-        for entry in sorted(part.iterdir())
-        if entry.is_dir() and not entry.name.startswith(".")
-    }
-    if not folders:
-        raise ValueError(
-            f"{part} holds no class folders; put each class's images in one of its own"
-        )
-    return folders
+    return class_folders(split, "put each class's images in one of its own")
 
 
-def _images(folder: Path) -> list[Path]:
-    files = sorted(
-        entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")
-    )
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    if not images:
-        found = (
-            f"has files but none is an image ({listing(sorted(IMAGE_SUFFIXES), 10)})"
-            if files
-            else "is empty"
-        )
-        raise ValueError(f"class folder {folder} {found}; add images or remove the folder")
-    return images
-
-
-def _require_same_classes(
-    root: Path, part: str, names: dict[str, Path], other: str, other_names: dict[str, Path]
+def _require_known(
+    root: Path, split: str, names: list[str], other: str, other_names: list[str]
 ) -> None:
-    extra = [name for name in names if name not in other_names]
+    extra = sorted(set(names) - set(other_names))
     if extra:
         raise ValueError(
-            f"{root}: classes in {part} but not in {other}: {listing(extra)}; "
-            f"add their folders to {other} or remove them from {part}"
+            f"{root}: classes in {split} but not in {other}: {listing(extra)}; "
+            f"add their folders to {other} or remove them from {split}"
         )

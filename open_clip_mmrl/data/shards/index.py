@@ -1,15 +1,15 @@
-"""clip_benchmark's layout of data sets in shards: what there is, and where. No pixel is read.
+"""clip_benchmark's layout of data sets in shards: which images there are, and where.
 
 ROOT/{train,val,test}/nshards.txt, 0.tar, 1.tar, ...
 ROOT/classnames.txt    ROOT/zeroshot_classification_templates.txt    ROOT/dataset_type.txt
 
 ROOT is a folder or an http(s) URL. Source: `build_wds_dataset` in clip_benchmark's
-datasets/builder.py; what its webdataset loader skips or trips over is an error here.
+datasets/builder.py; samples that its webdataset loader skips or fails on are an error here. No
+pixel is read.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import tarfile
 from collections.abc import Iterator
@@ -21,63 +21,65 @@ from typing import Literal
 
 from ...errors import UsageError
 from ...utils.text import listing
+from ..dataset import SPLITS
 from ..example import Example, ShardImage
 from .download import decode, fetch_text, is_url
 
-PARTS = ("train", "val", "test")
+Kind = Literal["classification", "multilabel", "retrieval"]
 CLASS_NAMES, TEMPLATES = "classnames.txt", "zeroshot_classification_templates.txt"
 DATASET_TYPE, NUM_SHARDS = "dataset_type.txt", "nshards.txt"
 IMAGES = ("webp", "png", "jpg", "jpeg")  # of several in one sample, the first in this order
 LABEL = "cls"
+_KINDS: dict[str, Kind] = {"multilabel": "multilabel", "retrieval": "retrieval"}
 _HUB = "https://huggingface.co/datasets/"
 
 
 @dataclass(frozen=True)
 class ShardLayout:
-    """What the text files at `root` say.
+    """The content of the text files at `root`.
 
     Attributes:
         root: a folder or a URL, as given (a folder with `~` expanded).
-        kind: what the samples are labelled with: one class, several, or captions.
+        kind: the samples have one class, several classes, or captions.
         class_names: one per label; None without a classnames.txt.
         templates: prompts with `{c}` for the class name; None without a file of them.
     """
 
     root: str
-    kind: Literal["classification", "multilabel", "retrieval"]
+    kind: Kind
     class_names: tuple[str, ...] | None
     templates: tuple[str, ...] | None
 
 
 def read_layout(root: str) -> ShardLayout:
-    """The text files at `root`, a folder or a URL.
+    """Read the text files at `root`, a folder or a URL.
 
     Raises:
         UsageError: there is no such folder, or the URL is not http(s).
         ValueError: a server does not answer, a file is not UTF-8, or a class has an empty name.
     """
     if not is_url(root):
-        root = os.path.expanduser(root)
-        if not os.path.isdir(root):
+        root = str(Path(root).expanduser())
+        if not Path(root).is_dir():
             raise UsageError(f"folder {root} does not exist; give one that holds train and test")
     kind = (_read(root, DATASET_TYPE) or "").strip().lower()
     return ShardLayout(
         root=root,
-        kind=kind if kind in ("multilabel", "retrieval") else "classification",
+        kind=_KINDS.get(kind, "classification"),
         class_names=_lines(root, CLASS_NAMES),
         templates=_lines(root, TEMPLATES),
     )
 
 
-def parts_of(layout: ShardLayout) -> list[str]:
-    """Those of train, val and test that there are."""
+def splits_of(layout: ShardLayout) -> list[str]:
+    """Return those of train, val and test that are there."""
     if is_url(layout.root):
-        return [part for part in PARTS if _read(layout.root, part, NUM_SHARDS) is not None]
-    return [part for part in PARTS if os.path.isdir(os.path.join(layout.root, part))]
+        return [split for split in SPLITS if _read(layout.root, split, NUM_SHARDS) is not None]
+    return [split for split in SPLITS if Path(layout.root, split).is_dir()]
 
 
 def shard_urls(layout: ShardLayout, split: str) -> list[str]:
-    """The shards of one split, in order: paths, or URLs. A URL's shards are not looked up.
+    """Return the shards of one split, in order: paths, or URLs that are not looked up.
 
     Raises:
         ValueError: no such split, or `nshards.txt` is no positive whole number or disagrees with
@@ -85,11 +87,11 @@ def shard_urls(layout: ShardLayout, split: str) -> list[str]:
     """
     text, where = _read(layout.root, split, NUM_SHARDS), _place(layout.root, split, NUM_SHARDS)
     if text is None:
-        there = parts_of(layout)
-        if split in there:
+        present = splits_of(layout)
+        if split in present:
             raise ValueError(f"no {where}; it must hold the number of the {split} split's shards")
         raise ValueError(
-            f"{layout.root} has no split {split!r}; splits there: {listing(there) or 'none'}"
+            f"{layout.root} has no split {split!r}; splits there: {listing(present) or 'none'}"
         )
     if not re.fullmatch(r"0*[1-9][0-9]*", text.strip()):
         raise ValueError(f"{where} holds {text.strip()[:40]!r}, not a positive whole number")
@@ -109,16 +111,18 @@ def shard_urls(layout: ShardLayout, split: str) -> list[str]:
 
 
 def index_shard(path: str | Path) -> list[Example]:
-    """The labelled images of a local shard, in order: where each lies in the tar, and its class.
+    """Return the labeled images of a local shard, in order: the place in the tar, and the class.
 
-    One pass over the tar's headers; of the contents only the labels are read. As webdataset does,
-    neighbouring members with one name up to the first dot are a sample. Kinds of members other
-    than an image and `cls` are passed over.
+    One pass over the tar's headers; of the contents only the labels are read. As in webdataset,
+    adjacent members with one name up to the first dot are a sample. Members other than an image
+    and `cls` are skipped.
 
     Raises:
         ValueError: not a whole tar, or a sample without image or label; tar and key are named.
     """
-    path, examples = Path(path), []
+    path = Path(path)
+    examples: list[Example] = []
+    last = ""
     try:
         with tarfile.open(path, "r:") as tar:
             for key, sample in groupby(_members(tar), key=itemgetter(0)):
@@ -128,9 +132,9 @@ def index_shard(path: str | Path) -> list[Example]:
                         raise ValueError(f"{path}, key {key}: two members .{extension}")
                     members[extension] = member
                 examples.append(_example(path, tar, key, members))
+                last = f" after key {key}"
     except tarfile.TarError as error:
-        key = f" after key {examples[-1].image.key}" if examples else ""
-        raise ValueError(f"{path} is not a whole tar file{key} ({error}); get it anew") from error
+        raise ValueError(f"{path} is not a whole tar file{last} ({error}); get it anew") from error
     return examples
 
 
@@ -140,11 +144,12 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]
         key, extension = _key_and_extension(member.name)
         if key and member.isreg():
             yield key, extension, member
-    # tarfile stops without a word at a header that is cut or damaged, and where one is missing;
-    # but a whole tar closes with an empty block.
+    # tarfile stops silently at a header that is cut or damaged, and where one is missing; but a
+    # whole tar ends with an empty block.
+    assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("it breaks off, or is damaged, before its end")
+        raise tarfile.ReadError("it is cut or damaged before its end")
 
 
 def _example(
@@ -155,7 +160,9 @@ def _example(
     if extension is None or LABEL not in members:
         absent = f"no .{LABEL}" if extension else f"no image ({listing(IMAGES)})"
         raise ValueError(f"{where}: {absent}; it has {listing(f'.{name}' for name in members)}")
-    content = tar.extractfile(members[LABEL]).read()
+    file = tar.extractfile(members[LABEL])
+    assert file is not None, "a regular file"
+    content = file.read()
     try:
         label = int(content)
     except ValueError as error:
@@ -166,9 +173,10 @@ def _example(
 
 
 def _key_and_extension(name: str) -> tuple[str, str]:
-    """Webdataset's rule: "a/s1.seg.PNG" -> ("a/s1", "seg.png"); no key: the member is no sample's.
+    """Split a member's name as webdataset does: "a/s1.seg.PNG" -> ("a/s1", "seg.png").
 
-    No key have hidden files, files without an extension, and what its writers keep in `__meta__`.
+    The key is "" for what belongs to no sample: hidden files, files without an extension, and what
+    webdataset's writers keep in `__meta__`.
     """
     folder, slash, file = name.rpartition("/")
     stem, dot, extension = file.partition(".")
@@ -178,32 +186,32 @@ def _key_and_extension(name: str) -> tuple[str, str]:
 
 
 def _lines(root: str, name: str) -> tuple[str, ...] | None:
-    """The lines of a file without those left empty at its end; None without the file."""
+    """Return the lines of a file without those left empty at its end; None without the file."""
     text = _read(root, name)
     if text is None:
         return None
     lines = [line.strip() for line in text.rstrip().splitlines()]
-    if "" in lines:  # would shift what follows, or be a class without a name
+    if "" in lines:  # it would shift the labels, or be a class without a name
         raise ValueError(f"{_place(root, name)}: line {lines.index('') + 1} is empty; remove it")
     return tuple(lines)
 
 
 def _read(root: str, *parts: str) -> str | None:
-    """The text of a file below `root`; None if it is not there."""
+    """Return the text of a file below `root`; None if it is not there."""
     place = _place(root, *parts)
     if is_url(root):
         return fetch_text(place)
-    return decode(Path(place).read_bytes(), place) if os.path.isfile(place) else None
+    return decode(Path(place).read_bytes(), place) if Path(place).is_file() else None
 
 
 def _place(root: str, *parts: str, binary: bool = False) -> str:
-    """The path or URL of what lies below `root`.
+    """Return the path or URL of a file below `root`.
 
     The Hugging Face Hub (huggingface.co/datasets/USER/REPO/tree/BRANCH) serves text files below
     `raw` and large files below `resolve`.
     """
     if not is_url(root):
-        return os.path.join(root, *parts)
+        return str(Path(root, *parts))
     if root.startswith(_HUB):
         match = re.fullmatch(r"([^/]+/[^/]+)/tree/(.+)", root.removeprefix(_HUB).rstrip("/"))
         if match is None:

@@ -13,7 +13,7 @@ def load(folder):
     return load_data("coop:fgvc_aircraft", data_root=folder.parent)
 
 
-def test_parts_are_those_of_the_lists_and_labels_those_of_variants(folder):
+def test_splits_are_those_of_the_lists_and_labels_those_of_variants(folder):
     (folder / "images_variant_val.txt").write_text("0020000 DC-10\n0030001 F/A-18\n0000000 707-320")
     data = load(folder)
     assert data.class_names == ("707-320", "A340-300", "DC-10", "F/A-18")
@@ -22,7 +22,7 @@ def test_parts_are_those_of_the_lists_and_labels_those_of_variants(folder):
     assert (len(data.train), len(data.test)) == (16, 12)
 
 
-def test_a_variant_may_have_no_images_in_a_part(folder):
+def test_a_variant_may_have_no_images_in_a_split(folder):
     lines = (folder / "images_variant_test.txt").read_text().splitlines()
     (folder / "images_variant_test.txt").write_text("\n".join(lines[:5]))
     assert load(folder).num_classes == 4

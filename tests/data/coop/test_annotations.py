@@ -29,24 +29,24 @@ def read(tmp_path):
 def test_the_originals_give_what_the_split_file_gives(tmp_path, read, name):
     """Images, labels and names, before anything is held out."""
     folder = write_tree(tmp_path, name, classes=5)
-    split = json.loads((folder / CATALOG[name].files[-1]).read_text())
-    split = {part: [tuple(row) for row in rows] for part, rows in split.items()}
+    content = json.loads((folder / CATALOG[name].files[-1]).read_text())
+    splits = {split: [tuple(row) for row in rows] for split, rows in content.items()}
     if name == "oxford_flowers":
-        assert sorted(read(name)) == sorted(split["train"] + split["val"] + split["test"])
+        assert sorted(read(name)) == sorted(splits["train"] + splits["val"] + splits["test"])
         return
     rest, test = read(name)
-    assert rest == split["train"] + split["val"]
-    assert test == split["test"]
+    assert rest == splits["train"] + splits["val"]
+    assert test == splits["test"]
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_one_image_per_part_is_enough(tmp_path, read, name):
-    """MATLAB's arrays of one element are squeezed to none."""
+def test_one_image_per_split_is_enough(tmp_path, read, name):
+    """MATLAB's arrays of one element are squeezed to scalars."""
     write_tree(tmp_path, name, classes=1, per_class={"train": 1, "val": 0, "test": 1})
     assert len(read(name)) == 2
 
 
-def test_names_are_the_fields(tmp_path, read):
+def test_names_are_those_of_coop(tmp_path, read):
     write_tree(tmp_path, "ucf101", classes=4)
     write_tree(tmp_path, "sun397", classes=4)
     assert read("ucf101")[1][-1] == ("Yo_Yo/v_YoYo_g08_c01.jpg", 3, "Yo_Yo")
@@ -112,15 +112,15 @@ def test_damaged_mat_files(tmp_path, read, damage):
 def test_mat_files_without_what_is_needed(tmp_path, read):
     folder = write_tree(tmp_path, "stanford_cars")
     test = folder / "cars_test_annos_withlabels.mat"
-    unlabelled = np.array([(1, "00001.jpg")], dtype=[("bbox_x1", "O"), ("fname", "O")])
-    savemat(test, {"annotations": unlabelled[None]})
+    unlabeled = np.array([(1, "00001.jpg")], dtype=[("bbox_x1", "O"), ("fname", "O")])
+    savemat(test, {"annotations": unlabeled[None]})
     with pytest.raises(ValueError, match=r"withlabels\.mat: annotations\[0\] has no class and fn"):
         read("stanford_cars")
-    labelled = np.array([(5, "00001.jpg")], dtype=[("class", "O"), ("fname", "O")])
-    savemat(test, {"annotations": labelled[None]})
+    labeled = np.array([(5, "00001.jpg")], dtype=[("class", "O"), ("fname", "O")])
+    savemat(test, {"annotations": labeled[None]})
     with pytest.raises(ValueError, match=r"annotations\[0\] is of class 5; .* names 1 to 4"):
         read("stanford_cars")
-    savemat(test, {"other": labelled})
+    savemat(test, {"other": labeled})
     with pytest.raises(ValueError, match=r"withlabels\.mat has no array 'annotations'"):
         read("stanford_cars")
 

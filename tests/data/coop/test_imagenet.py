@@ -5,7 +5,7 @@ from helpers.trees import IMAGENET, write_tree
 
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.data.coop.catalog import CATALOG
-from open_clip_mmrl.data.coop.imagenet import naming_note, read_class_names
+from open_clip_mmrl.data.coop.imagenet import changed_names, naming_note, read_class_names
 
 VARIANTS = {
     "imagenetv2": "imagenetv2/imagenetv2-matched-frequency-format-val",
@@ -29,7 +29,7 @@ def load(root, name="imagenet"):
     return load_data(f"coop:{name}", data_root=root)
 
 
-def test_train_and_val_folders_are_the_parts_for_training_and_testing(tmp_path):
+def test_train_and_val_folders_are_the_splits_for_training_and_testing(tmp_path):
     folder = write_tree(tmp_path, "imagenet", classes=3)
     data = load(tmp_path)
     assert [example.label for example in data.train] == [0] * 4 + [1] * 4 + [2] * 4
@@ -79,7 +79,7 @@ def test_imagenets_own_list_stands_in_for_a_missing_copy(tmp_path, name):
         load(tmp_path, name)
 
 
-def test_repeated_names_are_told_apart(class_list, tmp_path):
+def test_the_second_of_two_classes_with_one_name_is_renamed(class_list, tmp_path):
     path = class_list(*(f"{wnid} {name}" for wnid, name in IMAGENET))
     names = read_class_names(path)
     assert list(names.items()) == [
@@ -91,7 +91,7 @@ def test_repeated_names_are_told_apart(class_list, tmp_path):
     ]
 
 
-def test_lists_of_wordnets_first_words_are_told_apart_too(class_list):
+def test_names_repeated_in_lists_of_wordnets_first_words_are_changed_too(class_list):
     path = class_list(
         "n02012849 crane",
         "n03126707 crane",
@@ -114,13 +114,32 @@ def test_lists_of_wordnets_first_words_are_told_apart_too(class_list):
     ]
 
 
-def test_note_says_which_names_were_changed(tmp_path):
+def test_changed_names_of_the_classes_that_are_there(tmp_path):
     entry = CATALOG["imagenet"]
-    folder = write_tree(tmp_path, "imagenet")
-    note = naming_note(entry, tmp_path)
-    assert "'missile' (n04008634) is 'projectile'; 'sunglasses' (n04356056) is" in note
+    folder = write_tree(tmp_path, "imagenet", classes=8)
+    names = load(tmp_path).class_names
+    missile, sunglasses = ("missile", "projectile"), ("sunglasses", "dark glasses")
+    both = {"n04008634": missile, "n04356056": sunglasses}
+    assert changed_names(entry, tmp_path, names) == both
+    without = [name for name in names if name != "dark glasses"]
+    assert changed_names(entry, tmp_path, without) == {"n04008634": missile}
     (folder / "classnames.txt").write_text("n03773504 missile\nn04008634 projectile\n")
-    assert naming_note(entry, tmp_path) is None
+    assert changed_names(entry, tmp_path, names) == {}
+
+
+def test_the_note_needs_no_files():
+    note = naming_note("imagenet")
+    assert "'missile' (n04008634) is 'projectile'; 'sunglasses' (n04356056) is" in note
+    assert "0.4" in note and "novel" in note
+    assert naming_note("imagenetv2") == naming_note("imagenet_sketch") == note
+    for name in ("imagenet_a", "imagenet_r", "dtd"):  # these lack one class of each pair
+        assert naming_note(name) is None
+
+
+def test_the_note_follows_the_changes_found():
+    assert naming_note("imagenet", {}) is None
+    note = naming_note("imagenet", {"n03126707": ("crane", "construction crane")})
+    assert "'crane' (n03126707) is 'construction crane'" in note and "0.4" not in note
 
 
 @pytest.mark.parametrize(
@@ -131,7 +150,7 @@ def test_note_says_which_names_were_changed(tmp_path):
         (["n01440764 tench"] * 2, "line 2: n01440764 is there already, as 'tench'"),
         (
             ["n01440764 a fish", "n01443537 A_fish"],
-            "n01440764 and n01443537 are both named 'A_fish'; no prompt can tell them apart",
+            "n01440764 and n01443537 are both named 'A_fish', .*another name",
         ),
         (
             ["n04008634 missile", "n03773504 missile", "n01440764 projectile"],

@@ -104,30 +104,30 @@ def test_known_names(tmp_path, name):
         "val": 2 if CATALOG[name].labels != "folders" else 0,
         "test": 3,
     }
-    for part, count in per_class.items():
-        labels = Counter(example.label for example in getattr(data, part))
-        assert labels == (dict.fromkeys(range(4), count) if count else {}), part
+    for split, count in per_class.items():
+        labels = Counter(example.label for example in getattr(data, split))
+        assert labels == (dict.fromkeys(range(4), count) if count else {}), split
     assert tmp_path / folder / images in (data.train or data.test)[0].image.parents
-    for part in (data.train, data.val, data.test):
-        for example in part:
-            colour = np.asarray(read_image(example))[0, 0]
-            assert np.abs(colour - ground(example.label)).max() < 40  # JPEG blurs
+    for split in (data.train, data.val, data.test):
+        for example in split:
+            color = np.asarray(read_image(example))[0, 0]
+            assert np.abs(color - ground(example.label)).max() < 40  # JPEG blurs
     # The folder's name means the same data set, with the same prompt.
     assert load_data(f"coop:{folder}", data_root=str(tmp_path)).template == template
 
 
 @pytest.mark.parametrize("name", SPLIT)
 def test_without_the_split_file_one_is_drawn(tmp_path, name):
-    folder = write_tree(tmp_path, name, classes=5, split=False)
+    folder = write_tree(tmp_path, name, classes=5, split_file=False)
     data = load_data(f"coop:{name}", data_root=tmp_path)
     assert split_origin(name, tmp_path) == "drawn"
     assert not list(folder.glob("split_*.json")), "it must not be taken for the published one"
-    parts = [data.train, data.val, data.test]
-    assert all({example.label for example in part} == set(range(5)) for part in parts)
-    for part in parts:
-        for example in part:
-            colour = np.asarray(read_image(example))[0, 0]
-            assert np.abs(colour - ground(example.label)).max() < 40
+    splits = [data.train, data.val, data.test]
+    assert all({example.label for example in split} == set(range(5)) for split in splits)
+    for split in splits:
+        for example in split:
+            color = np.asarray(read_image(example))[0, 0]
+            assert np.abs(color - ground(example.label)).max() < 40
     write_tree(tmp_path, name, classes=5)
     assert split_origin(name, tmp_path) == "published file"
     assert load_data(f"coop:{name}", data_root=tmp_path).class_names == data.class_names
@@ -152,7 +152,7 @@ def test_any_other_folder_with_one_split_file(tmp_path, write_split, images):
     assert data.template == "a photo of a {}."
 
 
-def test_a_test_part_alone_is_enough_to_evaluate(tmp_path, write_split):
+def test_a_test_split_alone_is_enough_to_evaluate(tmp_path, write_split):
     rows = [["a.png", 0, "cat"], ["b.png", 1, "dog"]]
     content = {"train": [], "val": [], "test": rows}
     write_split(tmp_path / "shifted" / "split_1.json", tmp_path / "shifted" / "images", content)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from open_clip_mmrl.data.coop.split_file import read_split
+from open_clip_mmrl.data.coop.split_file import read_split_file
 
 ROWS = [["a.png", 0, "cat"], ["b.png", 1, "dog"]]
 
@@ -18,10 +18,10 @@ def split_file(tmp_path):
 
 
 def test_rows_and_names_by_label(split_file):
-    parts, class_names = read_split(
+    splits, class_names = read_split_file(
         split_file({"train": ROWS[::-1], "val": ROWS[:1], "test": [["c.png", 2, "Élan"]]})
     )
-    assert parts == {
+    assert splits == {
         "train": [("b.png", 1, "dog"), ("a.png", 0, "cat")],
         "val": [("a.png", 0, "cat")],
         "test": [("c.png", 2, "Élan")],
@@ -30,7 +30,7 @@ def test_rows_and_names_by_label(split_file):
 
 
 def test_val_may_be_left_out(split_file):
-    assert read_split(split_file({"train": ROWS, "test": []}))[0]["val"] == []
+    assert read_split_file(split_file({"train": ROWS, "test": []}))[0]["val"] == []
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_val_may_be_left_out(split_file):
 )
 def test_errors(split_file, content, words):
     with pytest.raises(ValueError, match=words):
-        read_split(split_file(content))
+        read_split_file(split_file(content))

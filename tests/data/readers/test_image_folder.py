@@ -7,15 +7,15 @@ from open_clip_mmrl.data import load_data, read_image
 
 @pytest.fixture
 def root(tmp_path, write_image):
-    for part in ("train", "test"):
+    for split in ("train", "test"):
         for name in ("cat", "Dog"):
-            write_image(tmp_path / part / name / "b.png")
-            write_image(tmp_path / part / name / "a.JPEG")
+            write_image(tmp_path / split / name / "b.png")
+            write_image(tmp_path / split / name / "a.JPEG")
     return tmp_path
 
 
-def names(part):
-    return [(example.image.parent.name, example.image.name, example.label) for example in part]
+def names(split):
+    return [(example.image.parent.name, example.image.name, example.label) for example in split]
 
 
 def test_classes_and_files_are_sorted(root):
@@ -42,7 +42,7 @@ def test_val_is_read_where_there_is_one_and_may_leave_classes_out(root, write_im
     assert names(load_data(f"folder:{root}").val) == [("cat", "v.webp", 1)]
 
 
-def test_hidden_files_other_files_and_deeper_folders_are_passed_over(root, write_image):
+def test_hidden_files_other_files_and_deeper_folders_are_skipped(root, write_image):
     write_image(root / "train" / "cat" / ".hidden.png")
     write_image(root / "train" / "cat" / "deeper" / "c.png")
     write_image(root / "train" / ".cache" / "c.png")
@@ -61,10 +61,10 @@ def test_missing_path(tmp_path):
         load_data(f"folder:{tmp_path / 'nowhere'}")
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_missing_part(root, part):
-    shutil.rmtree(root / part)
-    with pytest.raises(ValueError, match=f"no folder .*{part}; the layout is train/<class>"):
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_missing_split(root, split):
+    shutil.rmtree(root / split)
+    with pytest.raises(ValueError, match=f"no folder .*{split}; the layout is train/<class>"):
         load_data(f"folder:{root}")
 
 
@@ -77,15 +77,17 @@ def test_no_class_folders(tmp_path, write_image):
 def test_empty_class_folder_is_named(root):
     (root / "train" / "eel").mkdir()
     (root / "test" / "eel").mkdir()
-    with pytest.raises(ValueError, match=r"class folder .*eel is empty; add images or remove"):
+    with pytest.raises(
+        ValueError, match=r"class folder .*eel holds no images .*; add them, or remove"
+    ):
         load_data(f"folder:{root}")
 
 
 def test_class_folder_without_images_says_so(root):
-    for part in ("train", "test"):
-        (root / part / "eel").mkdir()
-        (root / part / "eel" / "notes.txt").write_text("notes")
-    with pytest.raises(ValueError, match=r"eel has files but none is an image \(.*\.jpg"):
+    for split in ("train", "test"):
+        (root / split / "eel").mkdir()
+        (root / split / "eel" / "notes.txt").write_text("notes")
+    with pytest.raises(ValueError, match=r"eel holds no images \(.*\.jpg"):
         load_data(f"folder:{root}")
 
 
@@ -97,15 +99,15 @@ def test_one_class_only(root):
 
 
 @pytest.mark.parametrize(
-    ("part", "words"),
+    ("split", "words"),
     [
         ("train", "classes in train but not in test: eel, fox; add their folders to test"),
         ("test", "classes in test but not in train: eel, fox; add their folders to train"),
         ("val", "classes in val but not in train: eel, fox"),
     ],
 )
-def test_classes_that_do_not_match_are_named(root, write_image, part, words):
-    write_image(root / part / "fox" / "a.png")
-    write_image(root / part / "eel" / "a.png")
+def test_classes_that_do_not_match_are_named(root, write_image, split, words):
+    write_image(root / split / "fox" / "a.png")
+    write_image(root / split / "eel" / "a.png")
     with pytest.raises(ValueError, match=words):
         load_data(f"folder:{root}")

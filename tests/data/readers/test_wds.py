@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 import webdataset
-from helpers.shards import FORMATS, colour, write_root, write_split
+from helpers.shards import FORMATS, color, write_root, write_split
 from PIL import Image
 
 from open_clip_mmrl.data import load_data, read_image
@@ -17,8 +17,8 @@ def load(root, **kwargs):
     return load_data(f"wds:{root}", quiet=True, **kwargs)
 
 
-def labels(part):
-    return [example.label for example in part]
+def labels(split):
+    return [example.label for example in split]
 
 
 def test_a_folder_of_shards(tmp_path):
@@ -29,7 +29,7 @@ def test_a_folder_of_shards(tmp_path):
     assert data.spec == f"wds:{tmp_path}"
     for index, example in enumerate(data.train):
         assert example.image.extension == FORMATS[index % 4]
-        assert np.abs(np.asarray(read_image(example)).astype(int) - colour(index)).max() <= 3
+        assert np.abs(np.asarray(read_image(example)).astype(int) - color(index)).max() <= 3
 
 
 def test_train_and_val_may_be_absent(tmp_path):
@@ -40,19 +40,19 @@ def test_train_and_val_may_be_absent(tmp_path):
 
 
 def test_the_draw_is_that_of_the_folder_the_shards_come_from(tmp_path, write_image):
-    for part in ("train", "test"):
+    for split in ("train", "test"):
         for name in ("cat", "dog", "eel"):
             for index in range(5):
-                write_image(tmp_path / "folder" / part / name / f"{index}.png")
+                write_image(tmp_path / "folder" / split / name / f"{index}.png")
     folder = load_data(f"folder:{tmp_path / 'folder'}")
-    for part in ("train", "test"):
-        (tmp_path / "wds" / part).mkdir(parents=True)
-        pattern = f"{tmp_path}/wds/{part}/%d.tar"
+    for split in ("train", "test"):
+        (tmp_path / "wds" / split).mkdir(parents=True)
+        pattern = f"{tmp_path}/wds/{split}/%d.tar"
         with webdataset.ShardWriter(pattern, maxcount=4, verbose=0) as sink:
-            for index, example in enumerate(getattr(folder, part)):
+            for index, example in enumerate(getattr(folder, split)):
                 content = example.image.read_bytes()
                 sink.write({"__key__": f"s{index:07d}", "png": content, "cls": example.label})
-            (tmp_path / "wds" / part / "nshards.txt").write_text(str(sink.shard))
+            (tmp_path / "wds" / split / "nshards.txt").write_text(str(sink.shard))
     (tmp_path / "wds" / "classnames.txt").write_text("cat\ndog\neel\n")
     shards = load(tmp_path / "wds")
     place = {example.image: index for index, example in enumerate(folder.train)}
@@ -85,7 +85,9 @@ def test_a_broken_image_is_named_when_it_is_read(tmp_path):
 @pytest.mark.parametrize("label", [2, -1])
 def test_a_label_without_a_class_name_is_named(tmp_path, label):
     root = write_root(tmp_path, train=[0, 1, 0, label], test=[0])
-    words = rf"classnames\.txt has 2 names, but sample s0000003 in .*1\.tar has label {label};"
+    words = (
+        rf"classnames\.txt has 2 names, but the sample at .*1\.tar, key s0000003 has label {label};"
+    )
     with pytest.raises(ValueError, match=words):
         load(root)
 
@@ -132,11 +134,13 @@ def test_a_template_without_one_place_is_named_with_its_file(tmp_path, template,
         load(root)
 
 
-def test_imagenets_repeated_names_are_told_apart_and_others_are_not(tmp_path):
+def test_imagenets_repeated_names_are_changed_and_others_are_not(tmp_path, caplog):
     names = ("missile", "sunglasses", "crane", "missile", "sunglasses")
-    with pytest.warns(UserWarning, match="two classes are named '(missile|sunglasses)'") as said:
-        data = load(write_root(tmp_path, names, test=[0, 3]))
-    assert data.class_names == (*names[:3], "projectile", "dark glasses") and len(said) == 2
+    data = load(write_root(tmp_path, names, test=[0, 3]))
+    assert data.class_names == (*names[:3], "projectile", "dark glasses")
+    first, second = caplog.messages
+    assert "two classes are named 'missile'" in first and "'projectile'" in first
+    assert "two classes are named 'sunglasses'" in second and "'dark glasses'" in second
     (tmp_path / "classnames.txt").write_text("crane\ncrane\nmissile\ncat\n")
     with pytest.raises(ValueError, match="class names repeated: crane"):
         load(tmp_path)
@@ -155,7 +159,7 @@ def test_shards_behind_an_address_are_read_like_local_ones(site, cache):
     assert sum(path.endswith(".tar") for path in log) == 3
 
 
-def test_missing_parts_of_an_address_are_told(site):
+def test_missing_splits_of_an_address_are_named(site):
     folder, address, _ = site
     with pytest.raises(UsageError, match=rf"wds:{address}: none of train, val, test is there"):
         load(address)

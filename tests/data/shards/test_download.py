@@ -6,7 +6,7 @@ from helpers.site import serve
 
 from open_clip_mmrl.data.shards import download
 from open_clip_mmrl.data.shards.download import cached, fetch_shard, fetch_text, open_shard
-from open_clip_mmrl.data.shards.index import parts_of, read_layout, shard_urls
+from open_clip_mmrl.data.shards.index import read_layout, shard_urls, splits_of
 
 
 def test_text_is_fetched_and_404_is_none(site):
@@ -121,7 +121,7 @@ def test_a_layout_behind_an_address_is_read_without_its_shards(site):
     layout = read_layout(f"{address}/")
     assert (layout.root, layout.class_names) == (f"{address}/", ("cat", "dog"))
     assert layout.templates == ("a {c}.",) and layout.kind == "classification"
-    assert parts_of(layout) == ["train", "test"]
+    assert splits_of(layout) == ["train", "test"]
     assert shard_urls(layout, "train") == [f"{address}/train/{i}.tar" for i in range(3)]
     assert not any(path.endswith(".tar") for path in log)
     with pytest.raises(ValueError, match="no split 'val'; splits there: train, test"):

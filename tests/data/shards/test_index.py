@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
-from helpers.shards import FORMATS, colour, encoded, write_root, write_tar
+from helpers.shards import FORMATS, color, encoded, write_root, write_tar
 
 from open_clip_mmrl.data import read_image
-from open_clip_mmrl.data.shards.index import index_shard, parts_of, read_layout, shard_urls
+from open_clip_mmrl.data.shards.index import index_shard, read_layout, shard_urls, splits_of
 from open_clip_mmrl.errors import UsageError
 
 
@@ -64,7 +64,7 @@ def test_an_address_on_the_hub_names_a_branch(url):
 def test_shards_come_in_order(tmp_path):
     write_root(tmp_path, train=[0] * 31, test=[0, 1])
     layout = read_layout(str(tmp_path))
-    assert parts_of(layout) == ["train", "test"]
+    assert splits_of(layout) == ["train", "test"]
     names = [Path(url).name for url in shard_urls(layout, "train")]
     assert names == [f"{index}.tar" for index in range(11)]
     assert all(Path(url).is_file() for url in shard_urls(layout, "train"))
@@ -77,8 +77,8 @@ def test_a_split_that_is_not_there(tmp_path):
     (tmp_path / "val").mkdir()
     with pytest.raises(ValueError, match=r"no .*val.nshards\.txt; it must hold the number of"):
         shard_urls(layout, "val")
-    for part in ("train", "val", "test"):
-        shutil.rmtree(tmp_path / part)
+    for split in ("train", "val", "test"):
+        shutil.rmtree(tmp_path / split)
     with pytest.raises(ValueError, match="splits there: none"):
         shard_urls(layout, "val")
 
@@ -118,7 +118,7 @@ def test_an_index_has_labels_and_places_of_all_formats(tmp_path):
     assert [example.image.shard.name for example in examples] == ["0.tar"] * 3 + ["1.tar"]
     for index, example in enumerate(examples):
         pixels = np.asarray(read_image(example)).astype(int)
-        assert pixels.shape == (4, 6, 3) and np.abs(pixels - colour(index)).max() <= 3
+        assert pixels.shape == (4, 6, 3) and np.abs(pixels - color(index)).max() <= 3
 
 
 def test_an_index_reads_no_pixels(tmp_path):
@@ -127,7 +127,7 @@ def test_an_index_reads_no_pixels(tmp_path):
 
 
 def test_keys_and_extensions_are_webdatasets(tmp_path):
-    """Folders belong to the key, capitals do not matter, the rest of a sample is passed over."""
+    """Folders belong to the key, capitals do not matter, the rest of a sample is skipped."""
     path = write_tar(
         tmp_path / "0.tar",
         **{
