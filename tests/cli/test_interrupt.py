@@ -37,7 +37,7 @@ def test_ctrl_c_in_training_names_the_way_to_resume(tmp_path, monkeypatch):
     assert result.stderr.splitlines()[-1] == line
 
 
-@pytest.mark.parametrize("module", ["typer"])
+@pytest.mark.parametrize("module", ["typer", "torch"])
 def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, module):
     command = [sys.executable, "-c", START, module, *TRAIN, "--output", tmp_path]
     process = subprocess.run(command, capture_output=True, text=True, timeout=60)
