@@ -1,17 +1,17 @@
-"""Few-shot comparisons on clip_benchmark's data sets, with its evaluation and its result files.
+"""`fewshot`: compare methods on clip_benchmark's data sets, with its evaluation and result files.
 
     python -m benchmark_adapters fewshot --dataset wds/NAME --dataset_root ROOT \
         --shots 1 4 16 --model mmrl-ViT-B-16 --pretrained openai \
         --methods zeroshot linear_probe mmrl mmrl++ --output DIR
 
 Every (method, shots, seed) is trained on images of the train split and tested on the test split; a
-linear probe also looks at a few images of the val split, where there is one. Each leaves a JSON
-file of clip_benchmark's form in DIR, under a name that is different for other settings, so that the
-same command computes only what is missing. `python -m benchmark_adapters build DIR` makes one table
-of them, together with results of clip_benchmark itself.
+linear probe also uses a few images of the val split, where there is one. Each writes a JSON file of
+clip_benchmark's form to DIR, under a name that is different for other settings, so that the same
+command computes only what is missing. `python -m benchmark_adapters build DIR` makes one table of
+them, together with results of clip_benchmark itself.
 
-All methods see the same images and one prompt, the one trained with: clip_benchmark gets it in
-place of the data set's templates. Training and evaluation run on CUDA where there is any: so does
+All methods use the same images and the same prompt in training and test: clip_benchmark gets it
+instead of the data set's templates. Training and evaluation run on CUDA if there is a GPU, as in
 clip_benchmark.
 """
 
@@ -29,24 +29,24 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from open_clip_mmrl.config import PRECISIONS
+from open_clip_mmrl.config import METHODS, PRECISIONS
 from open_clip_mmrl.data import load_data
-from open_clip_mmrl.experiments.execute import Runtime
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 from open_clip_mmrl.utils.files import json_bytes, write_atomically
-from open_clip_mmrl.utils.log import show_messages
 
 from .. import seam
-from .comparison import METHODS, SHOTS, Comparison
-from .fewshot_jobs import Worker
+from .few_shot_runs import Worker, file_name, plan_runs, shots_and_seed
 
 logger = logging.getLogger(__name__)
 
 EVAL_BATCH = 64
 """clip_benchmark's default."""
+SHOTS = (1, 2, 4, 8, 16)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command, spelled as clip_benchmark spells its own."""
+    """Add the options of the command, with names as in clip_benchmark."""
     add = parser.add_argument
     add("--dataset", required=True, help="wds/NAME, or a data set that clip_benchmark knows")
     add("--dataset_root", default="root", help="folder or URL; {dataset} is filled in")
@@ -74,70 +74,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the command; errors are `open_clip_mmrl`'s own."""
-    train = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}
-    train["flip"] = False if args.no_flip else None
-    comparison = Comparison(
-        dataset=args.dataset,
-        dataset_root=args.dataset_root,
-        model=args.model,
-        pretrained=args.pretrained,
-        shots=tuple(args.shots),
-        methods=tuple(args.methods),
-        seeds=tuple(args.seeds),
-        template=args.template,
-        precision=args.precision,
-        train={name: value for name, value in train.items() if value is not None},
+    """Run the command; return the exit code."""
+    if args.eval_batch_size < 1:
+        raise UsageError(f"--eval_batch_size is {args.eval_batch_size}; give 1 or more.")
+    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr", "precision")}
+    given["flip"] = False if args.no_flip else None
+    runs = plan_runs(
+        args.dataset,
+        args.dataset_root,
+        args.model,
+        args.pretrained,
+        methods=args.methods,
+        shots=args.shots,
+        seeds=args.seeds,
+        overrides={name: value for name, value in given.items() if value is not None},
     )
-    show_messages(logging.WARNING if args.quiet else logging.INFO)
-    console, runtime = Console(), Runtime(workers=args.num_workers, quiet=args.quiet)
-    results = compare(comparison, args.output, runtime=runtime, batch_size=args.eval_batch_size)
-    console.print(table(results))
-    text = f"results: {args.output}   as one table: build {args.output} --output results.csv"
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    runtime = Runtime(workers=args.num_workers, quiet=args.quiet)
+    results = compare(runs, Path(args.output), args.template, runtime, args.eval_batch_size)
+    Console().print(table(results))
+    print(f"results: {args.output}   as one table: build {args.output} --output results.csv")
     return 0
 
 
 def compare(
-    comparison: Comparison,
-    output: str | Path,
-    *,
+    runs: Sequence[FewShotRun],
+    output: Path,
+    template: str | None = None,
     runtime: Runtime | None = None,
     batch_size: int = EVAL_BATCH,
 ) -> list[dict[str, Any]]:
-    """Carry out what is not there yet; returns the content of all result files, in order.
+    """Carry out the runs that have no result yet; return the content of all result files.
+
+    Args:
+        runs: of `plan_runs`.
+        output: folder of the result files, and of the runs in its folder "runs".
+        template: prompt, {} for the class name; None takes the data set's.
+        runtime: where and how.
+        batch_size: images at a time in clip_benchmark's evaluation.
 
     Raises:
-        UsageError: names that do not exist, or a run that was begun on other images.
+        UsageError: names that do not exist, or a run that was started on other images.
         ValueError: a data set without training or test images, or with damaged ones.
     """
     seam.register()
-    runtime, output = runtime or Runtime(), Path(output)
-    data = load_data(
-        comparison.spec,
-        data_root=comparison.dataset_root,
-        template=comparison.template,
-        quiet=runtime.quiet,
-    )
-    for part in ("train", "test"):
-        if not getattr(data, part):
-            raise ValueError(f"{comparison.dataset} has no {part} images; few-shot runs need them.")
-    worker, jobs = Worker(comparison, data, output, runtime, batch_size), list(comparison.jobs())
-    results = []
-    for count, job in enumerate(jobs, 1):
-        path = output / f"{worker.name(job)}.json"
-        done = path.is_file()
-        how = f", {job.shots} shots, seed {job.seed}" if job.shots else ""
-        state = ": done before" if done else ""
-        logger.info("[%d/%d] %s%s%s", count, len(jobs), job.method, how, state)
+    first, runtime, results = runs[0], runtime or Runtime(), []
+    data = load_data(first.data, data_root=first.data_root, template=template, quiet=runtime.quiet)
+    for split in ("train", "test"):
+        if not getattr(data, split):
+            raise ValueError(f"{first.data} has no {split} images; few-shot runs need them.")
+    worker = Worker(first, data, output, runtime, batch_size)
+    for count, planned in enumerate(runs, 1):
+        run = planned.replace(template=data.template)
+        path, (shots, seed) = output / f"{file_name(run)}.json", shots_and_seed(run)
+        how = f", {shots} shots, seed {seed}" if shots else ""
+        done = ": done before" if path.is_file() else ""
+        logger.info("[%d/%d] %s%s%s", count, len(runs), run.method, how, done)
         if not done:
-            write_atomically(path, json_bytes(worker.carry_out(job)))
+            write_atomically(path, json_bytes(worker.carry_out(run)))
         results.append(json.loads(path.read_text(encoding="utf-8")))
     return results
 
 
 def table(results: Sequence[dict[str, Any]]) -> Table:
-    """Methods x shots, the mean accuracy over seeds in percent."""
+    """Return methods x shots, the mean accuracy over seeds in percent."""
     columns = sorted({result["shots"] for result in results})
     found = Table(
         title=f"{results[0]['dataset']}, accuracy in % by shots",
@@ -151,14 +150,15 @@ def table(results: Sequence[dict[str, Any]]) -> Table:
     for method in dict.fromkeys(result["method"] for result in results):
         own = [result for result in results if result["method"] == method]
         cells = [
-            _mean([r["metrics"]["acc1"] for r in own if r["shots"] == shots]) for shots in columns
+            _mean([100 * r["metrics"]["acc1"] for r in own if r["shots"] == shots])
+            for shots in columns
         ]
         found.add_row(method, *cells, f"{own[0]['trainable_parameters']:,}")
     return found
 
 
-def _mean(shares: Sequence[float]) -> str:
-    if not shares:
+def _mean(percents: Sequence[float]) -> str:
+    if not percents:
         return ""
-    spread = f" ±{100 * statistics.stdev(shares):.1f}" if len(shares) > 1 else ""
-    return f"{100 * statistics.mean(shares):.1f}{spread}"
+    spread = f" ±{statistics.stdev(percents):.1f}" if len(percents) > 1 else ""
+    return f"{statistics.mean(percents):.1f}{spread}"

@@ -37,7 +37,7 @@ def wrap_run(original: Run) -> Run:
     @functools.wraps(original)
     def run(args: argparse.Namespace) -> int:
         args = copy(args)
-        with naming(args):
+        with naming(f"{args.dataset} with {args.model}, {args.pretrained}"):
             prepare(args)
             path = result_path(args, args.task)
             if args.skip_existing and path.exists():
@@ -64,9 +64,8 @@ def wrap_run(original: Run) -> Run:
 
 
 @contextmanager
-def naming(args: argparse.Namespace) -> Iterator[None]:
+def naming(what: str) -> Iterator[None]:
     """Name data set and model in an error."""
-    what = f"{args.dataset} with {args.model}, {args.pretrained}"
     try:
         yield
     except (ValueError, AssertionError, OSError, RuntimeError) as error:

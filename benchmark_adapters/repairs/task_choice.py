@@ -29,7 +29,7 @@ def settle_task(args: argparse.Namespace) -> str:
     task = get_dataset_default_task(name) if args.task == "auto" else args.task
     if args.dataset == name:
         return task
-    kind = read_layout(dataset_root(args)).kind
+    kind = read_layout(filled_root(args.dataset, args.dataset_root)).kind
     has_captions, needs_captions = kind == "retrieval", task not in LABELED
     if has_captions == needs_captions:
         return task
@@ -39,13 +39,17 @@ def settle_task(args: argparse.Namespace) -> str:
     raise UsageError(f"--task {task} does not fit a {kind} data set: choose {fitting}, or auto.")
 
 
-def dataset_root(args: argparse.Namespace) -> str:
-    """Return `--dataset_root` filled in as by clip_benchmark."""
-    name = args.dataset.removeprefix("wds/")
+def filled_root(dataset: str, root: str) -> str:
+    """Return `--dataset_root` filled in as by clip_benchmark.
+
+    Raises:
+        UsageError: it has other places than {dataset} and {dataset_cleaned}.
+    """
+    name = dataset.removeprefix("wds/")
     try:
-        return args.dataset_root.format(dataset=name, dataset_cleaned=name.replace("/", "-"))
+        return root.format(dataset=name, dataset_cleaned=name.replace("/", "-"))
     except (KeyError, IndexError, ValueError) as error:
         raise UsageError(
-            f"--dataset_root {args.dataset_root!r} cannot be filled in ({error}): places are "
-            "{dataset} and {dataset_cleaned}."
+            f"--dataset_root {root!r} cannot be filled in ({error}): places are {{dataset}} and "
+            "{dataset_cleaned}."
         ) from error

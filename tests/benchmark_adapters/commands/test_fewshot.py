@@ -4,22 +4,25 @@ import argparse
 import csv
 import io
 import json
+import string
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 import benchmark_adapters
-from benchmark_adapters.commands import fewshot, fewshot_jobs
-from benchmark_adapters.commands.comparison import Comparison, Job
+from benchmark_adapters.commands import few_shot_runs
 from benchmark_adapters.commands.export import export
+from benchmark_adapters.commands.few_shot_runs import Worker, file_name, plan_runs
 from benchmark_adapters.commands.fewshot import add_arguments, compare, main, table
 from open_clip_mmrl.assets import MODEL_NAME, TAG
+from open_clip_mmrl.config import METHODS
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.experiments.execute import Runtime
+from open_clip_mmrl.experiments.run_spec import Runtime
 
 QUIET = Runtime(quiet=True)
+SHORT = {"epochs": 2, "batch_size": 5, "flip": False}
 THEIR_KEYS = {"dataset", "model", "pretrained", "task", "metrics", "language"}
 
 
@@ -39,22 +42,25 @@ def root(tmp_path_factory):
     return folder
 
 
-def comparison(root, **changes):
+def planned(root, **changes):
     values = {
         "dataset": "wds/few/digits",
         "dataset_root": f"{root}/{{dataset_cleaned}}",
         "model": MODEL_NAME,
-        "shots": (1,),
-        "train": {"epochs": 2, "batch_size": 5, "flip": False},
+        "pretrained": None,
+        "methods": METHODS,
+        "shots": [1],
+        "seeds": [1],
+        "overrides": SHORT,
     }
-    return Comparison(**{**values, **changes})
+    return plan_runs(**{**values, **changes})
 
 
 @pytest.fixture(scope="module")
 def finished(root, tmp_path_factory):
     """All four methods, one shot, two seeds: (the results, the folder)."""
     output = tmp_path_factory.mktemp("finished")
-    found = compare(comparison(root, seeds=(1, 2)), output, runtime=QUIET)
+    found = compare(planned(root, seeds=[1, 2]), output, runtime=QUIET)
     benchmark_adapters.unregister()
     return found, output
 
@@ -100,10 +106,10 @@ def test_clip_benchmark_finds_what_the_run_itself_found(finished):
 
 def test_the_same_command_computes_nothing_again(root, finished, monkeypatch, caplog):
     results, output = finished
+    caplog.set_level("INFO", "benchmark_adapters")
     before = {path: path.stat().st_mtime_ns for path in output.glob("*.json")}
-    monkeypatch.setattr(fewshot.Worker, "carry_out", lambda *args: pytest.fail("computed again"))
-    caplog.set_level("INFO")
-    assert compare(comparison(root, seeds=(2, 1)), output, runtime=QUIET) == results
+    monkeypatch.setattr(Worker, "carry_out", lambda *args: pytest.fail("computed again"))
+    assert compare(planned(root, seeds=[2, 1]), output, runtime=QUIET) == results
     assert {path: path.stat().st_mtime_ns for path in output.glob("*.json")} == before
     assert caplog.messages[3] == "[4/7] mmrl, 1 shots, seed 1: done before"
 
@@ -116,7 +122,7 @@ def test_a_result_that_is_lost_is_made_from_the_finished_run(root, finished, mon
     from open_clip_mmrl.training.trainer import Trainer
 
     monkeypatch.setattr(Trainer, "fit", lambda self: pytest.fail("trained again"))
-    assert compare(comparison(root, seeds=(1, 2)), output, runtime=QUIET) == results
+    assert compare(planned(root, seeds=[1, 2]), output, runtime=QUIET) == results
     assert path.read_bytes() == content
 
 
@@ -146,48 +152,55 @@ def test_the_table_shows_means_over_seeds(finished):
 
 
 def test_names_are_safe_and_different_where_anything_is(root):
-    a_job = Job("mmrl", 1, 1)
-
-    def name(job=a_job, **changes):
-        told = comparison(root, **changes)
-        data = load_data(told.spec, data_root=told.dataset_root, template=told.template, quiet=True)
-        return fewshot_jobs.Worker(told, data, root, QUIET, 64).name(job)
+    def name(method="mmrl", template="a digit {}", **changes):
+        (run,) = planned(root, methods=[method], **changes)
+        return file_name(run.replace(template=template))
 
     names = {
         name(),
-        name(Job("mmrl", 2, 1)),
-        name(Job("mmrl", 1, 2)),
-        name(Job("mmrl++", 1, 1)),
-        name(Job("linear_probe", 1, 1)),
-        name(Job("zeroshot", 0, None)),
+        name(shots=[2]),
+        name(seeds=[2]),
+        name("mmrl++"),
+        name("linear_probe"),
+        name("zeroshot"),
         name(template="the digit {}"),
-        name(train={"epochs": 3}),
-        name(precision="amp_bf16"),
+        name(overrides={**SHORT, "epochs": 3}),
+        name(overrides={**SHORT, "precision": "amp_bf16"}),
         name(dataset_root=f"{root}/few-digits"),
     }
     assert len(names) == 10
     for found in names:
         assert found.startswith(f"few-digits_{MODEL_NAME}_{TAG}_")
-        assert set(found) <= set(
-            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
-        )
-    # A model's prefix is no difference, nor is how others of the comparison are trained.
+        assert set(found) <= {*string.ascii_letters, *string.digits, *"_-."}
+    # A model's prefix makes no difference, nor does how other methods are trained.
     assert name(model=f"mmrlpp-{MODEL_NAME}") == name()
-    probe = Job("linear_probe", 1, 1)
-    assert name(probe, train={"epochs": 3}) == name(probe)
+    assert name("linear_probe", overrides={"epochs": 3}) == name("linear_probe")
+
+
+def test_names_are_those_of_earlier_versions():
+    """So results that were computed before are found again."""
+    (run,) = planned("shards", methods=["mmrl++"], seeds=[2], shots=[4])
+    found = file_name(run.replace(template="a photo of the digit {}."))
+    assert found == "few-digits_ViT-Ti-8-glyphs_printed_mmrlpp_4shots_seed2_80267cf2"
+
+
+def test_imagenet_has_the_recipe_of_imagenet():
+    runs = planned("x", dataset="imagenet1k", methods=["mmrl", "mmrl++"], overrides={"lr": 0.1})
+    train = [(run.train.epochs, run.train.batch_size, run.train.lr) for run in runs]
+    assert train == [(5, 32, 0.1)] * 2
 
 
 def test_the_features_of_test_images_are_computed_once_for_all_probes(root, tmp_path, monkeypatch):
     counts = []
-    original = fewshot_jobs.frozen_features
+    original = few_shot_runs.frozen_features
 
     def counted(model, examples, **how):
         counts.append(len(examples))
         return original(model, examples, **how)
 
-    monkeypatch.setattr(fewshot_jobs, "frozen_features", counted)
-    told = comparison(root, methods=("linear_probe",), shots=(1, 4), seeds=(1, 2))
-    found = compare(told, tmp_path, runtime=QUIET)
+    monkeypatch.setattr(few_shot_runs, "frozen_features", counted)
+    runs = planned(root, methods=["linear_probe"], shots=[1, 4], seeds=[1, 2])
+    found = compare(runs, tmp_path, runtime=QUIET)
     assert counts == [50] and len(found) == 4
     assert {result["regularisation_chosen_on"] for result in found} == {"validation"}
 
@@ -198,14 +211,10 @@ def test_a_data_set_that_clip_benchmark_knows_by_name(tmp_path, write_image):
             for i in range(count):
                 colour = (30 * label, 9 * i, 100)
                 write_image(tmp_path / "fer2013" / part / str(label) / f"{i}.png", colour)
-    told = comparison(
-        tmp_path,
-        dataset="fer2013",
-        dataset_root=f"{tmp_path}/{{dataset}}",
-        methods=("zeroshot", "mmrl"),
-        shots=(2,),
-    )
-    found = compare(told, tmp_path / "out", runtime=QUIET)
+    root = f"{tmp_path}/{{dataset}}"
+    methods = ["zeroshot", "mmrl"]
+    runs = planned("", dataset="fer2013", dataset_root=root, methods=methods, shots=[2])
+    found = compare(runs, tmp_path / "out", runtime=QUIET)
     (run,) = (tmp_path / "out").glob("runs/*/results.json")
     ours = json.loads(run.read_text())
     shares = [100 * result["metrics"]["acc1"] for result in found]
@@ -215,8 +224,7 @@ def test_a_data_set_that_clip_benchmark_knows_by_name(tmp_path, write_image):
 
 
 def test_another_prompt_reaches_clip_benchmark_too(root, tmp_path, finished):
-    told = comparison(root, methods=("zeroshot",), template="{}")
-    (found,) = compare(told, tmp_path, runtime=QUIET)
+    (found,) = compare(planned(root, methods=["zeroshot"]), tmp_path, "{}", runtime=QUIET)
     assert found["template"] == "{}"
     assert found["metrics"] != finished[0][0]["metrics"]
 
@@ -224,36 +232,38 @@ def test_another_prompt_reaches_clip_benchmark_too(root, tmp_path, finished):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"methods": ("mmrl", "linearprobe")}, "method is 'linearprobe'.*mean linear_probe"),
-        ({"shots": (4, 0)}, "shots has 0; it takes whole numbers from 1 up"),
-        ({"seeds": (-1,)}, "seeds has -1; .* from 0 up"),
+        ({"methods": ["mmrl", "linearprobe"]}, "method 'linearprobe' is not known.*linear_probe"),
+        ({"shots": [4, 0]}, "shots has 0; it takes whole numbers from 1 up"),
+        ({"seeds": [-1]}, "seed is -1"),
         ({"dataset": "wds/"}, "dataset is 'wds/'; give wds/NAME"),
-        ({"dataset_root": "{name}"}, r"dataset_root is '\{name\}'.*\{dataset\}"),
+        ({"dataset_root": "{name}"}, r"--dataset_root '\{name\}' .*\{dataset\}"),
         ({"model": "ViT-B-61"}, "no model 'ViT-B-61'"),
         ({"pretrained": "prinetd"}, "neither a tag.*printed"),
-        ({"train": {"epochs": 0}}, "epochs is 0"),
-        ({"precision": "fp8"}, "precision is 'fp8'"),
+        ({"overrides": {"epochs": 0}}, "epochs is 0"),
+        ({"overrides": {"precision": "fp8"}}, "precision is 'fp8'"),
     ],
 )
 def test_wrong_values_are_named_before_anything_runs(root, changes, message):
     with pytest.raises(UsageError, match=f"(?s){message}"):
-        comparison(root, **changes)
+        planned(root, **changes)
 
 
 def test_a_data_set_without_training_images(root, tmp_path):
+    runs = planned(root, dataset="wds/untrainable")
     with pytest.raises(ValueError, match="wds/untrainable has no train images"):
-        compare(comparison(root, dataset="wds/untrainable"), tmp_path, runtime=QUIET)
+        compare(runs, tmp_path, runtime=QUIET)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command(root, tmp_path, capsys):
+def test_the_command(root, tmp_path, capsys, caplog):
+    caplog.set_level("INFO", "benchmark_adapters")
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     words = f"--dataset wds/few-digits --dataset_root {root}/{{dataset}} --model {MODEL_NAME}"
     words += f" --methods mmrl --shots 1 2 --epochs 1 --batch_size 20 --no_flip --output {tmp_path}"
     assert main(parser.parse_args(f"{words} --num_workers 0".split())) == 0
-    shown = capsys.readouterr()
-    assert "[2/2] mmrl, 2 shots, seed 1" in shown.err and str(tmp_path) in shown.out
+    assert "[2/2] mmrl, 2 shots, seed 1" in caplog.messages
+    assert f"results: {tmp_path} " in capsys.readouterr().out
     shots = sorted(json.loads(p.read_text())["train_images"] for p in tmp_path.glob("*.json"))
     assert shots == [10, 20]
     (run,) = tmp_path.glob("runs/*2shots*/results.json")
