@@ -8,11 +8,11 @@ from datetime import datetime
 from ..utils.text import decimal
 from .load.run import FROZEN, Run, Series, Setup
 from .load.sections import Section
-from .tables.builder import LABELS, TableBuilder
+from .tables.builder import LABELS
 from .tables.comparison import (
-    DatasetGroup,
     dataset_name,
     datasets_to_average,
+    difference,
     references_for,
 )
 from .tables.costs import hours_of
@@ -57,8 +57,7 @@ def _headline(section: Section, series: Series) -> str | None:
     )
     for ref in references_for(section, series, setup.protocol)[:1]:
         theirs = percent(ref.average(setup.protocol, series.method, names, metric, point))
-        group = DatasetGroup("", names)
-        minus = TableBuilder(section).difference(series, group, metric, theirs, point)
+        minus = difference(section, series, names, metric, theirs, point)
         if minus:
             text += f"; {ref.title} {cell_text(theirs)}, difference {cell_text(minus)}"
     return f"{text}."

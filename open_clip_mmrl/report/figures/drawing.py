@@ -115,22 +115,18 @@ def style_of(section: Section, series: Series) -> dict[str, Any]:
     methods = [one.method for one in section.series]
     first = [methods.index(method) for method in dict.fromkeys(methods) if method in COLORS]
     others = [one for i, one in enumerate(section.series) if i not in first]
-    if series in others:
-        color = _SPARE[others.index(series) % len(_SPARE)]
-    else:
-        color = COLORS[series.method]
+    spare = _SPARE[others.index(series) % len(_SPARE)] if series in others else None
+    color = spare or COLORS[series.method]
     return {"color": color, "marker": _MARKERS.get(series.method, "D"), "markersize": 4.5}
 
 
 def published_style(series: Series) -> dict[str, Any]:
     """Return the style of published results: the method's color, dashed and hollow."""
-    color = COLORS.get(series.method, INK)
-    marker = _MARKERS.get(series.method, "D")
     return {
-        "color": color,
+        "color": COLORS.get(series.method, INK),
         "linestyle": (0, (4, 2)),
         "linewidth": 1.2,
-        "marker": marker,
+        "marker": _MARKERS.get(series.method, "D"),
         "markersize": 5.5,
         "markerfacecolor": "white",
     }

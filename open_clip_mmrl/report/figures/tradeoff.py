@@ -101,14 +101,12 @@ def _path(
     side: Side | None,
 ) -> None:
     base, novel = [point.base for point in curve], [point.novel for point in curve]
-    small: dict[str, Any] = {**style, "markersize": 2.5}
-    large: dict[str, Any] = {**style, "markersize": 5}
-    axes.plot(base, novel, label=label, linewidth=1.5, **small)
+    axes.plot(base, novel, label=label, linewidth=1.5, **style | {"markersize": 2.5})
     written: list[AlphaScores] = []
     for value in LABELED:
         for point in curve:
             if abs(point.alpha - value) < 1e-6:
-                axes.plot(point.base, point.novel, **large)
+                axes.plot(point.base, point.novel, **style | {"markersize": 5})
                 if side and not any(_near(axes, point, other) for other in written):
                     _write(axes, point, side, style["color"])
                     written.append(point)

@@ -88,9 +88,9 @@ class Reference:
         """Return the points of a table, in the paper's order."""
         return list(dict.fromkeys(key.point for key in self.numbers if key.table == table))
 
-    def datasets_of(self, table: str) -> set[str]:
+    def datasets_of(self, table: str) -> list[str]:
         """Return the data sets of a table; `AVERAGE` may be one of them."""
-        return {key.dataset for key in self.numbers if key.table == table}
+        return list(dict.fromkeys(key.dataset for key in self.numbers if key.table == table))
 
 
 def _training_sets(table: str) -> set[str]:

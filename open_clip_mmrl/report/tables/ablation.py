@@ -11,7 +11,6 @@ from ..load.sections import Section
 from .base_to_novel import HEADS, METRICS
 from .builder import TableBuilder
 from .comparison import (
-    DatasetGroup,
     average_text,
     comparable,
     dataset_groups,
@@ -47,7 +46,9 @@ def ablation_tables(section: Section, slug: str) -> list[Table]:
         if section.setup.sweep == "reg_weight" and section.present(
             series, "base", section.points[0], ["imagenet"]
         ):
-            tables.append(_on_imagenet(section, series, f"{own}-imagenet"))
+            build = TableBuilder(section, ON_IMAGENET)
+            names = ["imagenet"]
+            tables.append(_by_point(build, series, f"{own}-imagenet", names, "imagenet", True))
         if len(section.datasets) > 1:
             tables.append(_each(section, series, f"{own}-each"))
     return tables
@@ -69,8 +70,7 @@ def complete_datasets(section: Section, series: Series) -> list[str]:
 
 
 def _averages(section: Section, series: Series, name: str) -> Table:
-    complete = complete_datasets(section, series)
-    over = complete or list(section.datasets[:1])
+    over = complete_datasets(section, series) or list(section.datasets[:1])
     sweep = section.setup.sweep
     build = TableBuilder(section, sweep)
     # Published averages are over all eleven data sets; with fewer of ours nothing is subtracted.
@@ -80,15 +80,10 @@ def _averages(section: Section, series: Series, name: str) -> Table:
         build.note(f"Not in the average, because some values have no run there: {missing}.")
     if not full and comparable(section) and AVERAGE in published().datasets_of(sweep):
         build.note("published: averages over all 11 data sets, so no differences are given.")
-    return _rows_by_point(build, series, name, over, AVERAGE, full)
+    return _by_point(build, series, name, over, AVERAGE, full)
 
 
-def _on_imagenet(section: Section, series: Series, name: str) -> Table:
-    build = TableBuilder(section, ON_IMAGENET)
-    return _rows_by_point(build, series, name, ["imagenet"], "imagenet", True)
-
-
-def _rows_by_point(
+def _by_point(
     build: TableBuilder,
     series: Series,
     name: str,
@@ -101,31 +96,24 @@ def _rows_by_point(
     `published_dataset` is `AVERAGE` or a data set; with `subtract` it is over the same as ours.
     """
     section, paper, table = build.section, published(), build.table
-    group = DatasetGroup("", tuple(over), "average")
-    refs = (
-        [paper]
-        if series.method == METHOD
-        and published_dataset in paper.datasets_of(table)
-        and has_published(section, over)
-        else []
-    )
+    compared = series.method == METHOD and has_published(section, over)
+    refs = [paper] if compared and published_dataset in paper.datasets_of(table) else []
     groups = [("ours", (*HEADS, "seeds")), *((ref.title, HEADS) for ref in refs)]
     if refs and subtract and comparable(section):
         groups.append((ours_minus(paper), HEADS))
     rows = []
     for point in _all_points(section, table) if refs else section.points:
         cells: list[Cell] = [
-            *build.scores(series, group, METRICS, point),
-            build.seeds(series, group, "base", point),
+            *build.scores(series, over, METRICS, point),
+            build.seeds(series, over, "base", point),
         ]
         if refs:
-            theirs = [
-                percent(paper.value(table, METHOD, published_dataset, m, point)) for m in METRICS
-            ]
+            at = (table, METHOD, published_dataset)
+            theirs = [percent(paper.value(*at, metric, point)) for metric in METRICS]
             cells += theirs
             if len(groups) > 2:
                 pairs = zip(METRICS, theirs, strict=True)
-                cells += [build.difference(series, group, m, t, point) for m, t in pairs]
+                cells += [build.difference(series, over, m, t, point) for m, t in pairs]
         rows.append(Row((point, *cells)))
     if refs and table == "rep_dim":
         build.note("published: EuroSAT keeps d_r = 2048 in every row.")
@@ -140,12 +128,12 @@ def _each(section: Section, series: Series, name: str) -> Table:
     sweep, paper = section.setup.sweep, published()
     build = TableBuilder(section, sweep)
     groups = dataset_groups(section, section.datasets)
-    known = paper.datasets_of(sweep) if series.method == METHOD else set()
+    known = paper.datasets_of(sweep) if series.method == METHOD else []
     compared = any(n in known and has_published(section, [n]) for n in section.datasets)
     refs = [paper] if compared else []
     rows: list[Row] = []
     for point in _all_points(section, sweep) if refs else section.points:
-        columns = [(group, point) for group in groups]
+        columns = [(group.datasets, point) for group in groups]
         rows += build.compared_rows([point], series, columns, "hm", refs)
     heads = (*text_columns(NAMES[sweep], "results"), *grouped("", [g.label for g in groups]))
     title = f"{section.label(series)}: {NAMES[sweep]}, HM of every data set"

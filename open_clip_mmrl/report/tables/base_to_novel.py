@@ -12,7 +12,7 @@ from .comparison import (
     datasets_to_average,
     has_published,
 )
-from .table import Column, Number, Row, Table, grouped, percent, text_columns
+from .table import Cell, Column, Number, Row, Table, grouped, percent, text_columns
 
 TABLE = "base-to-novel"
 METRICS = ("base", "novel", "hm")
@@ -34,13 +34,13 @@ def _averages(section: Section, slug: str) -> Table | None:
     build = TableBuilder(section, TABLE)
     rows, counts = [], set()
     for series in section.series:
-        group = DatasetGroup("", tuple(section.present(series, "base", among=names)))
-        if group.datasets:
+        over = section.present(series, "base", among=names)
+        if over:
             head = (section.label(series), "ours")
-            count = Number(len(group.datasets), "count")
-            seeds = build.seeds(series, group, "base")
-            rows.append(Row((*head, *build.scores(series, group, METRICS), count, seeds)))
-            counts.add(len(group.datasets))
+            count = Number(len(over), "count")
+            seeds = build.seeds(series, over, "base")
+            rows.append(Row((*head, *build.scores(series, over, METRICS), count, seeds)))
+            counts.add(len(over))
     refs = [published(), rerun()] if has_published(section, names) else []
     for ref in refs:
         for method in ref.methods_of(TABLE):
@@ -61,7 +61,9 @@ def _ours(section: Section, slug: str) -> Table:
     build = TableBuilder(section)
     rows = []
     for group in dataset_groups(section, section.datasets):
-        cells = [build.score(series, group, m) for series in section.series for m in METRICS]
+        cells = [
+            build.score(series, group.datasets, m) for series in section.series for m in METRICS
+        ]
         rows.append(Row((group.label, *cells), group.role))
     columns: list[Column] = [*text_columns("data set")]
     for series in section.series:
@@ -73,8 +75,8 @@ def _ours(section: Section, slug: str) -> Table:
 def _compared(section: Section, series: Series, slug: str) -> Table | None:
     """Return one method next to the published results and the rerun's."""
     build = TableBuilder(section, TABLE)
-    rows = [
-        (group, [*build.scores(series, group, METRICS), build.seeds(series, group, "base")])
-        for group in dataset_groups(section, section.present(series, "base"))
-    ]
+    rows: list[tuple[DatasetGroup, list[Cell]]] = []
+    for group in dataset_groups(section, section.present(series, "base")):
+        seeds = build.seeds(series, group.datasets, "base")
+        rows.append((group, [*build.scores(series, group.datasets, METRICS), seeds]))
     return build.compared(series, slug, rows, (*HEADS, "seeds"), METRICS) if rows else None

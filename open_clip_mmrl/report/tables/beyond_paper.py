@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..load.run import FROZEN, Series
 from ..load.sections import Section
 from .builder import TableBuilder
 from .classes import class_tables
@@ -39,40 +38,26 @@ def beyond_paper_tables(section: Section, slug: str) -> list[Table]:
     return [*found, *class_tables(section, slug)]
 
 
-def most_shots(section: Section, series: Series) -> str:
-    """Return the point with most shots of few-shot runs; elsewhere there is one point."""
-    return "" if series == FROZEN or not section.points else section.points[-1]
-
-
 def _scores(
     section: Section, name: str, title: str, metrics: dict[str, str], explanation: str
 ) -> Table | None:
     """Return a row per data set, a group of columns per method that has any of the metrics."""
-    build = TableBuilder(section)
-    build.note(explanation)
-    columns = [
-        (series, metric, most_shots(section, series))
-        for series in section.series
-        for metric in metrics
-        if section.present(series, metric, most_shots(section, series))
-    ]
+    point = section.points[-1] if section.points else ""  # few-shot runs: those with most shots
+    columns = [(s, m) for s in section.series for m in metrics if section.present(s, m, point)]
     if not columns:
         return None
-    names = [
-        name
-        for name in section.datasets
-        if any(section.score(series, name, metric, point) for series, metric, point in columns)
-    ]
-    rows = [
-        Row(
-            (group.label, *(build.score(s, group, m, point) for s, m, point in columns)), group.role
-        )
-        for group in dataset_groups(section, names)
-    ]
-    if section.setup.protocol == "few-shot" and section.points:
-        build.note(f"With {section.points[-1]} shots, the most there are.")
+    build = TableBuilder(section)
+    build.note(explanation)
+    present = {
+        name for series, metric in columns for name in section.present(series, metric, point)
+    }
+    rows = []
+    for group in dataset_groups(section, [n for n in section.datasets if n in present]):
+        cells = [build.score(series, group.datasets, metric, point) for series, metric in columns]
+        rows.append(Row((group.label, *cells), group.role))
+    if section.setup.protocol == "few-shot" and point:
+        build.note(f"With {point} shots, the most there are.")
     heads: list[Column] = [*text_columns("data set")]
-    for series, metric, _ in columns:
+    for series, metric in columns:
         heads += grouped(section.label(series), [metrics[metric]])
-    series_shown = dict.fromkeys(series for series, *_ in columns)
-    return build.build(name, title, heads, rows, series_shown)
+    return build.build(name, title, heads, rows, dict.fromkeys(series for series, _ in columns))

@@ -10,8 +10,8 @@ from ..load.sections import Section
 from .comparison import (
     DatasetGroup,
     comparable,
+    difference,
     ours_minus,
-    paper_split,
     published_value,
     references_for,
 )
@@ -30,7 +30,6 @@ from .table import (
     Number,
     Row,
     Table,
-    difference,
     file_name,
     grouped,
     percent,
@@ -60,79 +59,77 @@ class TableBuilder:
         return mark
 
     def score(
-        self, series: Series, group: DatasetGroup, metric: str, point: str = ""
+        self, series: Series, datasets: Sequence[str], metric: str, point: str = ""
     ) -> Number | None:
         """Return our score, with the marks of what its reader has to know."""
-        score = self.section.average(series, group.datasets, metric, point)
+        score = self.section.average(series, datasets, metric, point)
         if score is None:
             return None
         marks = ""
         if metric == "novel" and score.std is not None and score.std >= SCATTER:
-            marks += self.note(scatter_note(group), "†")
-        if any(self.section.splits.get(name) is False for name in group.datasets):
+            marks += self.note(scatter_note(datasets), "†")
+        if any(self.section.splits.get(name) is False for name in datasets):
             marks += self.note(OTHER_SPLIT, "‡")
         return Number(score.mean, "percent", score.std, score.seeds, marks)
 
     def scores(
-        self, series: Series, group: DatasetGroup, metrics: Iterable[str], point: str = ""
+        self, series: Series, datasets: Sequence[str], metrics: Iterable[str], point: str = ""
     ) -> list[Cell]:
         """Return our scores by several metrics."""
-        return [self.score(series, group, metric, point) for metric in metrics]
+        return [self.score(series, datasets, metric, point) for metric in metrics]
 
     def seeds(
-        self, series: Series, group: DatasetGroup, metric: str, point: str = ""
+        self, series: Series, datasets: Sequence[str], metric: str, point: str = ""
     ) -> str | None:
         """Return "3", or "2 of 3" where some seeds are missing; None for what has no seeds."""
-        score = self.section.average(series, group.datasets, metric, point)
+        score = self.section.average(series, datasets, metric, point)
         if score is None or series == FROZEN:
             return None
         full = self.section.seeds(series)
         return str(full) if score.seeds == full else f"{score.seeds} of {full}"
 
     def published(
-        self, ref: Reference, method: str, group: DatasetGroup, metric: str, point: str = ""
+        self, ref: Reference, method: str, datasets: Sequence[str], metric: str, point: str = ""
     ) -> Number | None:
         """Return a published result."""
-        found = (self.section, ref, self.table, method, group.datasets, metric, point)
+        found = (self.section, ref, self.table, method, datasets, metric, point)
         return percent(published_value(*found))
 
     def difference(
         self,
         series: Series,
-        group: DatasetGroup,
+        datasets: Sequence[str],
         metric: str,
         theirs: Number | None,
         point: str = "",
     ) -> Number | None:
-        """Return ours - theirs in points; None where conditions or images are not the paper's."""
-        section = self.section
-        if theirs is None or not comparable(section) or not paper_split(section, group.datasets):
-            return None
-        if "imagenet" in group.datasets:
+        """Return ours - theirs in points; None where they do not compare."""
+        points = difference(self.section, series, datasets, metric, theirs, point)
+        if points and "imagenet" in datasets:
             self._remarks[IMAGENET_NAMES] = None
-        return difference(section.average(series, group.datasets, metric, point), theirs.value)
+        return points
 
     def compared_rows(
         self,
         head: Sequence[str],
         series: Series,
-        columns: Sequence[tuple[DatasetGroup, str]],
+        columns: Sequence[tuple[Sequence[str], str]],
         metric: str,
         refs: Sequence[Reference],
         first: bool = True,
     ) -> list[Row]:
-        """Return a row of ours at these groups and points, then two for each source.
+        """Return a row of ours on these data sets at these points, then two for each source.
 
         `head` is what all rows begin with; a line is drawn above the `first` rows of a group.
         """
-        ours = (self.score(series, group, metric, point) for group, point in columns)
+        ours = (self.score(series, names, metric, point) for names, point in columns)
         rows = [Row((*head, "ours", *ours), "group" if first else "plain")]
         for ref in refs:
-            theirs = [self.published(ref, series.method, g, metric, p) for g, p in columns]
+            theirs = [self.published(ref, series.method, n, metric, p) for n, p in columns]
             rows.append(Row((*head, ref.title, *theirs), "published"))
             if comparable(self.section):
                 found = zip(columns, theirs, strict=True)
-                minus = (self.difference(series, g, metric, value, p) for (g, p), value in found)
+                minus = (self.difference(series, n, metric, value, p) for (n, p), value in found)
                 rows.append(Row((*head, ours_minus(ref), *minus)))
         return rows
 
@@ -140,15 +137,15 @@ class TableBuilder:
         self,
         series: Series,
         refs: Sequence[Reference],
-        group: DatasetGroup,
+        datasets: Sequence[str],
         metrics: Sequence[str],
     ) -> list[Cell]:
         """Return the results of each source, and the differences to the first."""
-        theirs = [[self.published(r, series.method, group, m) for m in metrics] for r in refs]
+        theirs = [[self.published(r, series.method, datasets, m) for m in metrics] for r in refs]
         cells: list[Cell] = [cell for row in theirs for cell in row]
         if comparable(self.section):
             pairs = zip(metrics, theirs[0], strict=True)
-            cells += [self.difference(series, group, metric, first) for metric, first in pairs]
+            cells += [self.difference(series, datasets, metric, first) for metric, first in pairs]
         return cells
 
     def compared(
@@ -170,7 +167,7 @@ class TableBuilder:
         for title in titles:
             columns += grouped(title, [LABELS[metric] for metric in metrics])
         found = [
-            Row((g.label, *ours, *self._theirs(series, refs, g, metrics)), g.role)
+            Row((g.label, *ours, *self._theirs(series, refs, g.datasets, metrics)), g.role)
             for g, ours in rows
         ]
         label = self.section.label(series)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ...utils.text import MINUS
 from ..load.published import Reference, published, rerun
 from ..load.sections import METHODS, Section, Series
-from .table import Role
+from .table import Number, Role
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,6 @@ def has_published(section: Section, datasets: Iterable[str]) -> bool:
     )
 
 
-def with_published(section: Section) -> list[str]:
-    """Return the data sets, the source among them, that published results may be shown for."""
-    return [n for n in (*section.datasets, section.setup.source) if has_published(section, [n])]
-
-
 def datasets_to_average(section: Section, names: Iterable[str]) -> tuple[str, ...]:
     """Return the paper's data sets among these, or all where there are none."""
     names = tuple(names)
@@ -90,7 +85,8 @@ def dataset_groups(section: Section, names: Sequence[str]) -> list[DatasetGroup]
 
 def references_for(section: Section, series: Series, table: str) -> list[Reference]:
     """Return whose results compare with this series: the paper's, then the rerun's."""
-    if series.fusion not in (None, "logits") or not with_published(section):
+    names = (*section.datasets, section.setup.source)
+    if series.fusion not in (None, "logits") or not any(has_published(section, [n]) for n in names):
         return []
     return [ref for ref in (published(), rerun()) if series.method in ref.methods_of(table)]
 
@@ -118,3 +114,24 @@ def published_value(
     if not has_published(section, datasets):
         return None
     return ref.average(table, method, datasets, metric, point)
+
+
+def difference(
+    section: Section,
+    series: Series,
+    datasets: Sequence[str],
+    metric: str,
+    theirs: Number | None,
+    point: str = "",
+) -> Number | None:
+    """Return ours - theirs in points; None where conditions or images are not the paper's.
+
+    It is that of the rounded numbers, so that a table adds up.
+    """
+    ours = section.average(series, datasets, metric, point)
+    if ours is None or theirs is None:
+        return None
+    if not comparable(section) or not paper_split(section, datasets):
+        return None
+    points = round(round(ours.mean, 2) - round(theirs.value, 2), 2)
+    return Number(points + 0.0, "difference")  # + 0.0: no "-0.00"

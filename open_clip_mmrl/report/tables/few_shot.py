@@ -9,7 +9,6 @@ from ..load.run import FROZEN, Series
 from ..load.sections import Section
 from .builder import TableBuilder
 from .comparison import (
-    DatasetGroup,
     dataset_groups,
     datasets_to_average,
     has_published,
@@ -35,9 +34,8 @@ def _averages(section: Section, slug: str) -> Table | None:
     if len(names) < 2:
         return None
     build, shots = TableBuilder(section, TABLE), shots_of(section)
-    group = DatasetGroup("", names)
     rows = [
-        Row((section.label(series), "ours", *_ours(build, series, group, shots)))
+        Row((section.label(series), "ours", *_ours(build, series, names, shots)))
         for series in section.series
     ]
     paper = published()
@@ -63,10 +61,10 @@ def _all(section: Section, slug: str) -> Table:
             used |= {ref.title: ref for ref in refs}
             head, first = (group.label, section.label(series)), series == section.series[0]
             if series == FROZEN:
-                cells = _ours(build, series, group, shots)
+                cells = _ours(build, series, group.datasets, shots)
                 rows.append(Row((*head, "ours", *cells), "group" if first else "plain"))
             else:
-                columns = [(group, point) for point in shots]
+                columns = [(group.datasets, point) for point in shots]
                 rows += build.compared_rows(head, series, columns, METRIC, refs, first)
     _seed_notes(build)
     heads = (*text_columns("data set", "method", "results"), *grouped("shots per class", shots))
@@ -74,13 +72,13 @@ def _all(section: Section, slug: str) -> Table:
 
 
 def _ours(
-    build: TableBuilder, series: Series, group: DatasetGroup, shots: Sequence[str]
+    build: TableBuilder, series: Series, datasets: Sequence[str], shots: Sequence[str]
 ) -> list[Cell]:
     """Return our scores; frozen CLIP has no shots, so its score is in the first column only."""
     if series == FROZEN:
         build.note("zero-shot CLIP uses no shots; its accuracy is in the first column.")
-        return [build.score(series, group, METRIC), *[None] * (len(shots) - 1)]
-    return [build.score(series, group, METRIC, point) for point in shots]
+        return [build.score(series, datasets, METRIC), *[None] * (len(shots) - 1)]
+    return [build.score(series, datasets, METRIC, point) for point in shots]
 
 
 def _seed_notes(build: TableBuilder) -> None:

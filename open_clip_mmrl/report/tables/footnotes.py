@@ -8,7 +8,7 @@ from ...config import VARIANTS
 from ..load.published import Reference, published
 from ..load.run import FROZEN, METHODS, Series
 from ..load.sections import Section
-from .comparison import DatasetGroup, comparable
+from .comparison import comparable
 
 SCATTER = 2.0
 """Standard deviation over seeds, in points, from which a novel accuracy is marked."""
@@ -80,10 +80,10 @@ def precision_note(section: Section) -> str:
     )
 
 
-def scatter_note(group: DatasetGroup) -> str:
+def scatter_note(datasets: Sequence[str]) -> str:
     """Return why a novel accuracy is marked."""
     text = f"Seeds scatter: the novel accuracy's standard deviation is {SCATTER:g} points or more."
-    if group.datasets == ("eurosat",):
+    if list(datasets) == ["eurosat"]:
         text += (
             " Known for EuroSAT: between the paper and an independent rerun of its code lie "
             "8 points of novel accuracy."

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...utils.text import decimal
-from ..load.sections import Score
 
 DIGITS = {"percent": 2, "difference": 2, "one": 1, "count": 0, "three": 3}
 Kind = Literal["percent", "difference", "one", "count", "three"]
@@ -76,14 +75,6 @@ def file_name(text: str) -> str:
 def percent(value: float | None) -> Number | None:
     """Return the cell of a percentage."""
     return None if value is None else Number(value)
-
-
-def difference(ours: Score | None, theirs: float | None) -> Number | None:
-    """Return ours - theirs in points, of the rounded numbers, so that the table adds up."""
-    if ours is None or theirs is None:
-        return None
-    points = round(round(ours.mean, 2) - round(theirs, 2), 2)
-    return Number(points + 0.0, "difference")  # + 0.0: no "-0.00"
 
 
 def cell_text(cell: Cell) -> str:

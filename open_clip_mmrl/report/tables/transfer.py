@@ -40,12 +40,18 @@ def _all(section: Section, slug: str) -> Table:
     build = TableBuilder(section, table)
     groups = _groups(section, section.datasets)
     rows = [
-        Row((section.label(series), "ours", *(build.score(series, g, METRIC) for g in groups)))
+        Row(
+            (
+                section.label(series),
+                "ours",
+                *(build.score(series, g.datasets, METRIC) for g in groups),
+            )
+        )
         for series in section.series
     ]
     refs = [paper] if any(has_published(section, [name]) for name in section.datasets) else []
     for method in paper.methods_of(table) if refs else []:
-        cells = [build.published(paper, method, group, METRIC) for group in groups]
+        cells = [build.published(paper, method, group.datasets, METRIC) for group in groups]
         rows.append(Row((paper.methods[method], paper.title, *cells), "published"))
     if refs and table == "domain-generalization":
         build.note("The paper has no average here; it is computed from the paper's row.")
@@ -62,8 +68,8 @@ def _compared(section: Section, series: Series, slug: str) -> Table | None:
     for group in _groups(section, section.present(series, METRIC)):
         frozen = section.average(FROZEN, group.datasets, METRIC)
         cells: list[Cell] = [
-            build.score(series, group, METRIC),
-            build.seeds(series, group, METRIC),
+            build.score(series, group.datasets, METRIC),
+            build.seeds(series, group.datasets, METRIC),
             Number(frozen.mean, "percent", frozen.std, frozen.seeds) if frozen else None,
             _beta(section, series, group),
         ]
