@@ -1,7 +1,6 @@
 """Which printed characters the small CLIP knows, what they are called, and in which fonts.
 
-Characters that cannot be told apart when they stand alone, at an unknown size, share a class or
-are left out.
+Characters that look alike when they are alone and of unknown size share a class or are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ def _classes() -> dict[str, str]:
     """Map each class name to the characters drawn for it."""
     table = {f"digit {name}": str(value) for value, name in enumerate(DIGIT_NAMES)}
     # A lone capital of these differs from its small letter in size or place on the line only,
-    # and both are random here: one class for the pair.
+    # and both are random here: one class for both.
     table |= {f"letter {c}": c.upper() + c for c in "cjkpsuvwxyz"}
     # These differ in shape from one case to the other: a class for each.
     for c in "abdefghmnqrt":

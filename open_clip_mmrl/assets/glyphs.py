@@ -6,8 +6,8 @@ handwriting as well, and handwriting is what the demo adapts it to.
 
 Every picture starts from a TrueType outline that ships with matplotlib (``mpl-data/fonts/ttf``:
 DejaVu, STIX and Computer Modern).  A large mask of each glyph in each font is drawn once; a batch
-is then made from random masks with tensor operations only, so that rendering costs little beside
-a training step.
+is then made from random masks with tensor operations only, so that rendering takes little time
+compared with a training step.
 """
 
 from __future__ import annotations
@@ -136,9 +136,9 @@ class GlyphBank:
         # Stroke weight: a point between two adjacent levels, near the outline as designed.
         span = self.heaviest[fonts].to(self.device) - 0.7
         weight = (0.7 + span * uniform(0, 1)).clamp(max=1.99)
-        lower, part = weight.long(), (weight - weight.floor())[:, None, None]
+        lower, share = weight.long(), (weight - weight.floor())[:, None, None]
         rows = torch.arange(count, device=self.device)
-        ink = levels[rows, lower] * (1 - part) + levels[rows, lower + 1] * part
+        ink = levels[rows, lower] * (1 - share) + levels[rows, lower + 1] * share
 
         ink = F.grid_sample(ink[:, None], self._grid(uniform, ink.shape), align_corners=False)
         ink = blur(F.avg_pool2d(ink, 2), uniform(0.2, 0.8))

@@ -7,7 +7,7 @@ from open_clip_mmrl.data.sampling import base_novel_split, few_shot_subset
 
 
 def drawn_by_hand(labels, shots, seed):
-    """The field's procedure with Python's global generator, on (position, label) pairs."""
+    """CoOp's procedure with Python's global generator, on (position, label) pairs."""
     order, items_of = [], {}
     for item in enumerate(labels):
         if item[1] not in items_of:

@@ -207,7 +207,7 @@ def test_data_root_has_to_be_there(tmp_path):
 
 
 def test_nothing_is_downloaded(tmp_path, monkeypatch, write_image):
-    """clip_benchmark fetches this one whatever it is told."""
+    """clip_benchmark downloads this one even with download=False."""
     monkeypatch.setattr("requests.get", lambda *args, **kwargs: pytest.fail("downloads"))
     write_image(tmp_path / "ImageNetV2-matched-frequency" / "0" / "a.jpeg")
     with pytest.raises(ValueError, match="ImageNetV2-matched-frequency holds 1 of 10000 images"):

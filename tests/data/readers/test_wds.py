@@ -146,7 +146,7 @@ def test_imagenets_repeated_names_are_changed_and_others_are_not(tmp_path, caplo
         load(tmp_path)
 
 
-def test_shards_behind_an_address_are_read_like_local_ones(site, cache):
+def test_shards_at_an_address_are_read_like_local_ones(site, cache):
     folder, address, log = site
     write_root(folder, train=[0, 1, 1, 0], test=[1, 0])
     data, local = load(address), load(folder)

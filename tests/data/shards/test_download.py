@@ -115,7 +115,7 @@ def test_addresses_keep_apart_in_the_cache(cache, monkeypatch):
     assert all(cached(url).parent.parent == home for url in urls)
 
 
-def test_a_layout_behind_an_address_is_read_without_its_shards(site):
+def test_a_layout_at_an_address_is_read_without_its_shards(site):
     folder, address, log = site
     write_root(folder, ("cat", "dog"), ["a {c}."], train=[0] * 7, test=[1])
     layout = read_layout(f"{address}/")
@@ -129,14 +129,17 @@ def test_a_layout_behind_an_address_is_read_without_its_shards(site):
 
 
 def test_the_hub_has_one_address_for_texts_and_another_for_shards(monkeypatch):
-    asked = []
+    fetched = []
 
     def fetch(url):
-        asked.append(url)
+        fetched.append(url)
         return "2"
 
     monkeypatch.setattr("open_clip_mmrl.data.shards.index.fetch_text", fetch)  # no network in tests
     hub = "https://huggingface.co/datasets/user/wds_x"
     urls = shard_urls(read_layout(f"{hub}/tree/main/"), "test")
     assert urls == [f"{hub}/resolve/main/test/0.tar", f"{hub}/resolve/main/test/1.tar"]
-    assert f"{hub}/raw/main/test/nshards.txt" in asked and f"{hub}/raw/main/classnames.txt" in asked
+    assert (
+        f"{hub}/raw/main/test/nshards.txt" in fetched
+        and f"{hub}/raw/main/classnames.txt" in fetched
+    )
