@@ -1,4 +1,4 @@
-"""Settings: defaults, what is allowed, and what is said about anything else."""
+"""Settings: defaults, what is allowed, and the errors for anything else."""
 
 import dataclasses
 import json
@@ -137,7 +137,7 @@ def test_the_ends_of_a_range_are_allowed(values):
         {"variant": "mmrl++", "token_sides": "text", "regularizer": "mse"},
     ],
 )
-def test_variants_of_the_ablation_that_go_together(values):
+def test_allowed_combinations_of_the_ablation(values):
     assert MMRLConfig(**values).to_dict().items() >= values.items()
 
 
@@ -147,7 +147,7 @@ def test_as_config_takes_either():
 
 
 @BOTH
-def test_there_and_back_through_json(config_class):
+def test_round_trip_through_json(config_class):
     changed = {MMRLConfig: {"variant": "mmrl++", "alpha": 0.1}, TrainConfig: {"betas": (0.8, 0.9)}}
     for config in (config_class(), config_class(**changed[config_class])):
         again = config_class.from_dict(json.loads(json.dumps(config.to_dict())))

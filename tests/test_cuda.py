@@ -111,7 +111,7 @@ def test_weights_kept_in_half_change_no_bit(precision):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_rows_behind_the_prefix_run_a_fused_kernel(dtype):
+def test_rows_after_the_prefix_run_a_fused_kernel(dtype):
     """Attention with the causal bias, with gradients, against the mask in float64."""
     q, k, v = (torch.randn(2, 2, n, 64, dtype=torch.float64, device="cuda") for n in (5, 9, 9))
     mask = torch.ones(5, 9, dtype=torch.bool, device="cuda").tril(4)
@@ -149,7 +149,7 @@ def test_scaled_gradients_are_not_recorded(precision):
         trainer(precision, cuda_graph=True)
 
 
-def test_too_little_memory_is_said():
+def test_too_little_memory_names_remedies():
     run = trainer()
     run.task.forward = lambda *batch: {"loss": torch.empty(2**50, device="cuda")}
     with pytest.raises(ValueError, match=r"out of GPU memory in training.*lower batch_size"):

@@ -56,7 +56,7 @@ def rows(count=ROWS, batch=BATCH, seed=1):
 
 
 def causal(count):
-    """True where a row may look."""
+    """True where a query row may attend."""
     return torch.ones(count, count, dtype=torch.bool).tril()
 
 
@@ -79,26 +79,26 @@ def test_a_mask(block):
     assert not torch.allclose(theirs, block(rows()), atol=1e-3)
 
 
-@pytest.mark.parametrize("asking", [slice(0, 1), slice(2, 5), slice(6, 7), slice(0, 7)])
+@pytest.mark.parametrize("queries", [slice(0, 1), slice(2, 5), slice(6, 7), slice(0, 7)])
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_subset_asks(block, asking, masked):
+def test_some_query_rows(block, queries, masked):
     mask = causal(ROWS) if masked else torch.ones(ROWS, ROWS, dtype=torch.bool)
     x = rows()
-    ours = run_block(block, x, queries=x[:, asking], mask=mask[asking])
-    close(ours, block(x, attn_mask=additive(mask))[:, asking])
+    ours = run_block(block, x, queries=x[:, queries], mask=mask[queries])
+    close(ours, block(x, attn_mask=additive(mask))[:, queries])
 
 
-def test_a_different_row_asks_in_every_sample(block):
+def test_a_different_query_row_in_every_sample(block):
     """As the text tower reads each prompt at its own end."""
     x, positions = rows(), torch.tensor([2, 6, 0])
-    asking = x[torch.arange(BATCH), positions].unsqueeze(1)
+    queries = x[torch.arange(BATCH), positions].unsqueeze(1)
     mask = (torch.arange(ROWS) <= positions[:, None])[:, None, None]
-    ours = run_block(block, x, queries=asking, mask=mask)[:, 0]
+    ours = run_block(block, x, queries=queries, mask=mask)[:, 0]
     close(ours, block(x, attn_mask=additive(causal(ROWS)))[torch.arange(BATCH), positions])
 
 
 @pytest.mark.parametrize("batch", [1, BATCH])
-def test_shared_rows_stand_in_front(block, batch):
+def test_shared_rows_are_in_front(block, batch):
     front, x = rows(4, batch, seed=2), rows()
     whole = torch.cat([front.expand(BATCH, -1, -1), x], dim=1)
     ours = run_block(block, x, shared=keys_values(block, front))

@@ -36,7 +36,7 @@ def test_groups_hold_every_prompt_once_and_cost_least(group_cost, seed):
     assert cost(groups, end, group_cost) == cheapest(end, group_cost)
 
 
-def test_extremes():
+def test_extreme_costs_of_a_group():
     end = torch.tensor([3, 9, 3, 5])
     assert [g.tolist() for g in length_groups(end, 0)] == [[0, 2], [3], [1]]
     assert [g.tolist() for g in length_groups(end, 1000)] == [[0, 1, 2, 3]]

@@ -43,14 +43,14 @@ def close(ours, theirs):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
-def test_the_frozen_branch_is_the_stock_tower(visual):
+def test_frozen_branch_equals_open_clip(visual):
     images, depth = images_for(visual), len(visual.transformer.resblocks)
     for count in range(1, depth + 1):
         tower = ImageTower(visual, count)
         close(tower.project_class(tower.without_tokens(tower.lower(images))), visual(images))
 
 
-def test_lower_layers_are_run_as_they_are(visual):
+def test_lower_layers_equal_open_clip(visual):
     images, blocks = images_for(visual), visual.transformer.resblocks
     for count in range(1, len(blocks) + 1):
         x = visual._embeds(images)
@@ -59,34 +59,34 @@ def test_lower_layers_are_run_as_they_are(visual):
         close(ImageTower(visual, count).lower(images), x)
 
 
-def literal(visual, images, tokens, beta):
-    """All rows through all layers: tokens between class token and patches."""
+def all_rows(visual, images, tokens, beta):
+    """All rows through all layers, with tokens between class token and patches."""
     x, blocks = visual._embeds(images), visual.transformer.resblocks
     first, count = len(blocks) - len(tokens), tokens.shape[1]
     for i, block in enumerate(blocks):
         if i >= first:
-            fresh = tokens[i - first].expand(len(images), -1, -1)
+            own = tokens[i - first].expand(len(images), -1, -1)
             if i == first:
-                x = torch.cat([x[:, :1], fresh, x[:, 1:]], dim=1)
+                x = torch.cat([x[:, :1], own, x[:, 1:]], dim=1)
             else:
-                mixed = beta * fresh + (1 - beta) * x[:, 1 : 1 + count]
+                mixed = beta * own + (1 - beta) * x[:, 1 : 1 + count]
                 x = torch.cat([x[:, :1], mixed, x[:, 1 + count :]], dim=1)
         x = block(x)
     return x[:, 0], x[:, 1 : 1 + count]
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.6, 0.0])
-def test_tokens_stand_between_class_token_and_patches(visual, beta):
+def test_tokens_are_between_class_token_and_patches(visual, beta):
     images = images_for(visual)
     for count in range(1, len(visual.transformer.resblocks) + 1):
         tower, given = ImageTower(visual, count), tokens(count)
         found = tower.with_tokens(tower.lower(images), given, beta)
-        for ours, theirs in zip(found, literal(visual, images, given, beta), strict=True):
+        for ours, theirs in zip(found, all_rows(visual, images, given, beta), strict=True):
             close(ours, theirs)
 
 
-def test_nearly_replacing_is_nearly_the_same():
-    """beta = 1 takes a way of its own through the layers; it has to meet beta -> 1."""
+def test_beta_near_1_is_near_beta_1():
+    """beta = 1 runs other code; it has to be the limit of beta -> 1."""
     visual = tiny_clip().visual
     tower, given = ImageTower(visual, 2), tokens(2)
     hidden = tower.lower(IMAGES)
@@ -98,7 +98,7 @@ def test_nearly_replacing_is_nearly_the_same():
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-7)
 
 
-def test_images_do_not_see_each_other():
+def test_images_of_a_batch_are_independent():
     tower, given = ImageTower(tiny_clip().visual, 2), tokens(2)
     for beta in (1.0, 0.5):
         whole = tower.with_tokens(tower.lower(IMAGES), given, beta)
@@ -107,7 +107,7 @@ def test_images_do_not_see_each_other():
             close(ours, theirs[1:2])
 
 
-def test_tokens_come_in_the_rows_dtype():
+def test_tokens_are_converted_to_the_rows_dtype():
     visual = tiny_clip().visual.bfloat16()
     tower = ImageTower(visual, 2)
     row, rows = tower.with_tokens(tower.lower(IMAGES.bfloat16()), tokens(2), 0.5)
@@ -135,7 +135,7 @@ def test_the_tower_is_a_view():
         assert torch.equal(value, before[name])
 
 
-def test_a_wrong_number_of_token_layers_is_noticed():
+def test_a_wrong_number_of_token_layers_raises():
     tower = ImageTower(tiny_clip().visual, 2)
     with pytest.raises(ValueError):
         tower.with_tokens(tower.lower(IMAGES), tokens(3), 1.0)
@@ -184,15 +184,15 @@ def test_a_tower_with_foreign_attention_is_unsupported():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_images_are_converted_to_what_the_tower_is_kept_in(dtype):
+def test_images_are_converted_to_the_tower_s_dtype(dtype):
     tower = ImageTower(tiny_clip().visual.requires_grad_(False).to(dtype), 2)
     rows = tower.lower(IMAGES)
     assert rows.dtype == dtype
     assert torch.equal(rows, tower.lower(IMAGES.to(dtype)))
 
 
-def test_whole_numbers_are_no_images():
-    """Pixels that nobody normalized are not taken for images."""
+def test_integer_images_raise():
+    """Pixels that were not normalized are not images."""
     tower = ImageTower(tiny_clip().visual, 2)
     with pytest.raises(RuntimeError):
         tower.lower(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))

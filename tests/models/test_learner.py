@@ -89,7 +89,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize(("settings", "formula"), COUNTS.values(), ids=COUNTS)
-def test_what_a_variant_does_without_does_not_exist(settings, formula):
+def test_variants_have_only_the_parameters_they_use(settings, formula):
     """Counts by formula: at the size of ViT-B/16, and of a tiny model, where what is trained is
     also what is saved."""
     sizes = SimpleNamespace(n=7, K=5, d_r=512, d_v=768, d_t=512, E=512, r=4, p=64)
@@ -129,7 +129,7 @@ def assert_uniform(tensor, fan_in):
     assert tensor.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
 
 
-def test_the_space_is_drawn_narrowly(start):
+def test_space_is_drawn_with_std_of_002(start):
     assert start.space.shape == (5, 512)
     assert_normal(start.space, 0.02)
 
@@ -144,7 +144,7 @@ def test_free_tokens_are_drawn_like_the_space():
         assert not torch.equal(tokens[0], tokens[1])
 
 
-def test_image_tokens_are_made_of_text_tokens_in_mmrl_dagger():
+def test_image_tokens_are_mapped_from_text_tokens_in_mmrl_dagger():
     found = learner("mmrl", space="text_to_image")
     assert found.space is None
     assert_normal(found.text_aligner.tokens, 0.02)
@@ -187,7 +187,7 @@ def test_all_layers_start_equal(start):
     assert not torch.allclose(image[..., :512], text)
 
 
-def test_layers_are_trained_apart(start):
+def test_layers_have_separate_parameters(start):
     """Equal at the start, but each with parameters of its own."""
     start = copy.deepcopy(start)
     image, _ = start()
@@ -196,7 +196,7 @@ def test_layers_are_trained_apart(start):
     assert start.image_aligner.bias.grad.abs().sum(1).nonzero().flatten().tolist() == [2]
 
 
-def test_residuals_start_at_nothing():
+def test_residuals_start_at_zero():
     start = learner("mmrl++")
     for aligner in (start.image_aligner, start.text_aligner):
         assert not aligner.residual_v.any()
@@ -225,7 +225,7 @@ def test_the_full_projection_is_drawn_by_width():
     ],
     ids=lambda s: " ".join(s.values()),
 )
-def test_a_generator_decides_the_start(settings):
+def test_generator_decides_the_start(settings):
     """The seed of a run may come as a generator, without touching torch's own."""
     ours, other = learner(**settings, seed=1), learner(**settings, seed=2)
     assert not torch.equal(ours()[1], other()[1])
@@ -238,13 +238,13 @@ def test_a_generator_decides_the_start(settings):
 
 
 @VARIANTS
-def test_reset_is_a_start_anew(variant):
-    found, fresh = learner(variant, seed=1), learner(variant, seed=2)
+def test_reset_draws_all_parameters_again(variant):
+    found, again = learner(variant, seed=1), learner(variant, seed=2)
     shake(found)
     torch.manual_seed(2)
     found.reset_parameters()
     for name, value in found.state_dict().items():
-        assert torch.equal(value, fresh.state_dict()[name]), name
+        assert torch.equal(value, again.state_dict()[name]), name
 
 
 # The maps, by hand.
@@ -328,7 +328,7 @@ def test_a_checkpoint_of_the_base_keeps_our_values(model, strict, assign, wrappe
     assert all(p.requires_grad for p in model.learner.parameters())
 
 
-def test_half_an_adapter_is_loud(model):
+def test_an_incomplete_adapter_is_an_error(model):
     names = [f"learner.{name}" for name, _ in model.learner.named_parameters()]
     for name in names:
         state = model.state_dict()
@@ -340,13 +340,13 @@ def test_half_an_adapter_is_loud(model):
             model.load_state_dict(only)
 
 
-def test_a_key_of_the_other_variant_is_loud(model):
+def test_a_key_of_the_other_variant_is_an_error(model):
     state = {**model.state_dict(), "learner.other": torch.zeros(1)}
     with pytest.raises(RuntimeError, match=r"Unexpected key.*learner\.other"):
         model.load_state_dict(state)
 
 
-def test_a_base_with_a_gap_is_loud(model):
+def test_an_incomplete_base_is_an_error(model):
     state = tiny_clip().state_dict()
     del state["visual.proj"]
     with pytest.raises(RuntimeError, match=r"Missing key\(s\).*: \"visual\.proj\"\."):
@@ -363,7 +363,7 @@ def test_a_full_checkpoint_is_loaded(model):
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("prefix", ["", "learner."])
 def test_another_start_layer_is_refused(model, prefix, strict):
-    """The shapes fit, so nothing else would tell: towers of other depth, tokens elsewhere."""
+    """The shapes are the same, although the tokens belong to other layers."""
     target = model if prefix else model.learner
     state = {**target.state_dict(), f"{prefix}start_layer": torch.tensor(3)}
     words = r"tokens begin at layer 3, this model's at 2; .*mmrl_cfg=\{'start_layer': 3\}"
@@ -371,6 +371,6 @@ def test_another_start_layer_is_refused(model, prefix, strict):
         target.load_state_dict(state, strict=strict)
 
 
-def test_the_learner_alone_wants_all_its_keys(model):
+def test_the_learner_alone_needs_all_its_keys(model):
     with pytest.raises(RuntimeError, match="Missing key"):
         model.learner.load_state_dict({})

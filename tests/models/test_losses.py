@@ -68,15 +68,15 @@ def test_other_distances_by_hand(parts, regularizer):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-def test_squares_are_the_cosine_made_weaker_by_the_width(parts):
-    """So that nobody compares the two at one reg_weight without knowing."""
+def test_mse_is_cosine_divided_by_half_the_width(parts):
+    """So the two cannot be compared at the same reg_weight."""
     plain = MMRLLoss(0.7, 0.0)(**parts)
     cosine_pull, mse_pull = (MMRLLoss(0.7, 1.0, r)(**parts) - plain for r in ("cosine", "mse"))
     torch.testing.assert_close(mse_pull, cosine_pull * 2 / 5, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.7, 1.0])
-def test_without_a_representation_feature_alpha_plays_no_part(parts, alpha):
+def test_alpha_is_not_used_without_a_representation_feature(parts, alpha):
     parts["logits_rep"] = None
     found = MMRLLoss(alpha, 0.0)(**parts)
     torch.testing.assert_close(found, nll(parts["logits"]), rtol=0, atol=1e-12)
@@ -99,8 +99,8 @@ def test_defaults_are_the_paper_s():
 
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS)
-def test_nothing_drifts_from_itself(parts, regularizer):
-    """The pull sees directions only, and is nought where nothing has moved."""
+def test_distance_to_itself_is_zero(parts, regularizer):
+    """The distance depends on directions only."""
     for kind in ("image", "text"):
         parts[f"frozen_{kind}_features"] = 3.0 * parts[f"{kind}_features"]
     found = MMRLLoss(0.7, 1000.0, regularizer)(**parts)
@@ -108,7 +108,7 @@ def test_nothing_drifts_from_itself(parts, regularizer):
 
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS)
-def test_the_pull_turns_features_back(parts, regularizer):
+def test_gradient_of_the_distance_points_back(parts, regularizer):
     feature = parts["image_features"].requires_grad_()
     (gradient,) = torch.autograd.grad(MMRLLoss(0.7, 1.0, regularizer)(**parts), feature)
     parts["image_features"] = feature.detach() - 0.1 * gradient

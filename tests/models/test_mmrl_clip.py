@@ -189,7 +189,7 @@ def test_start_layer_has_to_fit_both_towers(image_layers, text_layers, start, lo
         MMRLCLIP.from_open_clip(clip, tiny_config(start_layer=start))
 
 
-def test_a_refused_model_is_left_as_it_was():
+def test_a_refused_model_is_not_changed():
     clip = tiny_clip()
     with pytest.raises(UsageError):
         MMRLCLIP.from_open_clip(clip, tiny_config(start_layer=9))
@@ -251,7 +251,7 @@ def test_unknown_features(give):
             encode(given, features="both" if give == "argument" else None)
 
 
-def test_the_text_side_has_one_feature_only():
+def test_text_has_only_one_feature():
     model = tiny_mmrl()
     assert torch.equal(
         model.encode_text(TOKENS, features="representation"), model.encode_text(TOKENS)
@@ -471,7 +471,7 @@ def test_a_whole_model_can_be_pickled(custom):
 
 
 @VARIANTS
-def test_open_clip_s_cast_to_half_spares_the_learner(variant):
+def test_open_clip_s_cast_to_half_skips_the_learner(variant):
     model = tiny_mmrl(tiny_clip().float(), variant=variant).float()
     exact = model.encode_image(IMAGES.float(), True, "fused")
     convert_weights_to_lp(model, torch.bfloat16)
@@ -481,7 +481,7 @@ def test_open_clip_s_cast_to_half_spares_the_learner(variant):
 
 
 @pytest.mark.parametrize("quick", [True, False])
-def test_quick_gelu_is_read_off_the_towers(quick):
+def test_quick_gelu_is_read_from_the_towers(quick):
     assert tiny_mmrl(tiny_clip(quick_gelu=quick)).quick_gelu is quick
 
 
@@ -503,6 +503,6 @@ def test_siblings_share_the_base_and_its_frozen_layers(custom):
     assert trained == {id(p) for p in first.learner.parameters()}
 
 
-def test_models_on_different_bases_share_nothing():
+def test_models_on_different_bases_are_refused():
     with pytest.raises(ValueError, match=r"different base weights.*sibling"):
         encode_image_each([tiny_mmrl(), tiny_mmrl()], tiny_images())

@@ -1,4 +1,4 @@
-"""Precisions and devices by name; frozen weights kept in half, and put back."""
+"""Precisions and devices by name; frozen weights kept in half, and restored."""
 
 import copy
 
@@ -41,7 +41,7 @@ def model_of(clip="plain", variant="mmrl"):
 
 
 def one_step(task, precision):
-    """Everything a step gives, and the gradients."""
+    """Everything a step returns, and the gradients."""
     task.model.zero_grad()
     with autocast(precision, CPU):
         result = task(IMAGES, LABELS)
@@ -75,7 +75,7 @@ class Conversions(TorchDispatchMode):
         ("fp16", torch.float32),
     ],
 )
-def test_autocast_is_of_the_mixed_ones_alone(precision, dtype):
+def test_autocast_is_only_on_in_mixed_precisions(precision, dtype):
     linear, x = torch.nn.Linear(3, 2), torch.zeros(1, 3)
     with autocast(precision, CPU):
         assert linear(x).dtype == dtype
@@ -83,7 +83,7 @@ def test_autocast_is_of_the_mixed_ones_alone(precision, dtype):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_others_turn_off_what_was_on_around_them(precision):
+def test_other_precisions_turn_an_outer_autocast_off(precision):
     linear, x = torch.nn.Linear(3, 2), torch.zeros(1, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16), autocast(precision, CPU):
         assert linear(x).dtype == torch.float32
@@ -103,7 +103,7 @@ def test_unknown_precisions(precision):
 
 
 @pytest.mark.parametrize("precision", ["amp_bf16", "bf16"])
-def test_a_card_without_bf16_says_so(monkeypatch, precision):
+def test_a_gpu_without_bf16_is_refused(monkeypatch, precision):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Old Card")
     for use in (autocast, check_precision):
@@ -113,7 +113,7 @@ def test_a_card_without_bf16_says_so(monkeypatch, precision):
 
 
 @pytest.mark.parametrize("precision", ["amp_fp16", "fp16"])
-def test_a_cpu_without_fp16_says_so(monkeypatch, precision):
+def test_a_cpu_without_fp16_is_refused(monkeypatch, precision):
     def missing(*args):
         raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Half'")
 
@@ -162,8 +162,8 @@ def test_text_features_too_are_the_same_to_the_bit(variant):
 
 
 @CLIP
-def test_autocast_finds_next_to_nothing_left_to_convert(clip):
-    """Left are the image projection, twice, and the image tower's embeddings, converted anyway."""
+def test_autocast_converts_only_four_weights_per_step(clip):
+    """These are the image projection, twice, and the image tower's embeddings."""
     task = MMRLTask(model_of(clip), TOKENS)
     with Conversions(task.model) as before:
         one_step(task, "amp_bf16")
@@ -173,7 +173,7 @@ def test_autocast_finds_next_to_nothing_left_to_convert(clip):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_very_tensors_come_back(precision, tmp_path):
+def test_original_tensors_are_restored(precision, tmp_path):
     model = model_of()
     before = {n: (p, p.data, p.data_ptr(), p.clone()) for n, p in model.named_parameters()}
     save_adapter(model, tmp_path / "before.safetensors")
@@ -206,7 +206,7 @@ def test_mixed_precision_keeps_what_autocast_would_convert(precision):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_keeps_the_whole_base_but_single_numbers(precision):
+def test_half_precision_converts_all_of_the_base_but_scalars(precision):
     model = model_of()
     with half_weights(model, precision):
         for name, parameter in model.named_parameters():
@@ -215,7 +215,7 @@ def test_half_precision_keeps_the_whole_base_but_single_numbers(precision):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_norms_that_compute_in_float32_are_left_to_it(precision):
+def test_norms_that_compute_in_float32_are_not_converted(precision):
     clip = tiny_clip().float()
     for block in clip.visual.transformer.resblocks:
         norm = LayerNormFp32(16)
@@ -235,7 +235,7 @@ def test_mixed_precision_leaves_float64_alone_as_autocast_does():
         assert all(p.dtype == torch.float64 for p in task.model.parameters())
 
 
-def test_a_weight_in_two_places_comes_back():
+def test_a_tied_weight_is_restored():
     model = model_of()
     blocks = model.visual.transformer.resblocks
     blocks[1].mlp.c_fc.weight = blocks[0].mlp.c_fc.weight
@@ -295,7 +295,7 @@ def test_a_device_by_name(given):
 
 @pytest.mark.parametrize("given", [None, "auto"])
 @pytest.mark.parametrize("has_cuda", [True, False])
-def test_the_device_when_nothing_was_asked(monkeypatch, given, has_cuda):
+def test_default_device(monkeypatch, given, has_cuda):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
     assert pick_device(given).type == ("cuda" if has_cuda else "cpu")
 

@@ -33,7 +33,7 @@ def close(ours, theirs, tolerance=1e-12):
 
 
 @VARIANTS
-def test_what_a_step_gives(variant):
+def test_result_of_a_step(variant):
     model = tiny_mmrl(variant=variant)
     result = MMRLTask(model, TOKENS)(IMAGES, LABELS)
     assert set(result) == {"loss", "logits", "logits_rep", "logits_fused", *FEATURES}
@@ -93,7 +93,7 @@ def test_without_text_tokens_the_text_stays_frozen(variant):
 
 @VARIANTS
 @pytest.mark.parametrize("alpha", [0.0, 0.7])
-def test_without_image_tokens_there_is_the_class_feature_alone(variant, alpha):
+def test_without_image_tokens_there_is_only_the_class_feature(variant, alpha):
     model = tiny_mmrl(variant=variant, token_sides="text", alpha=alpha, reg_weight=2.0)
     result = MMRLTask(model, TOKENS)(IMAGES, LABELS)
     assert set(result) == {"loss", "logits", "logits_fused", *FEATURES} - {"image_features_rep"}
@@ -106,8 +106,8 @@ def test_without_image_tokens_there_is_the_class_feature_alone(variant, alpha):
 
 
 @pytest.mark.parametrize(("sides", "tower"), [("image", "text"), ("text", "image")])
-def test_a_tower_without_tokens_is_run_no_second_time(sides, tower):
-    """Its features are frozen CLIP's, which are there already."""
+def test_frozen_tower_runs_once(sides, tower):
+    """Its features are frozen CLIP's, which are computed already."""
     task = MMRLTask(tiny_mmrl(token_sides=sides), TOKENS)
     kind = {"text": TextTower, "image": ImageTower}[tower]
     with (
@@ -205,8 +205,8 @@ def test_a_step_never_waits_for_the_device(variant, chunk_size, precision, sides
         lambda x: [0, 1, 2][x[0].long()],
     ],
 )
-def test_the_test_above_sees_waiting(wait):
-    """On the CPU it overlooks `tolist` alone."""
+def test_no_waiting_detects_waiting(wait):
+    """On the CPU it only misses `tolist`."""
     with pytest.raises(AssertionError), NoWaiting():
         wait(torch.zeros(3))
 
@@ -316,7 +316,7 @@ def test_chunks_of_prompts_change_nothing(variant):
             torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
-def test_a_copy_is_on_its_own():
+def test_a_copy_is_independent():
     task = MMRLTask(tiny_mmrl(), TOKENS)
     twin = copy.deepcopy(task)
     before = task(IMAGES, LABELS)["loss"]
@@ -325,7 +325,7 @@ def test_a_copy_is_on_its_own():
     assert not torch.equal(twin(IMAGES, LABELS)["loss"], before)
 
 
-def test_its_state_is_the_model_s():
+def test_state_dict_is_the_model_s():
     task = MMRLTask(tiny_mmrl(), TOKENS)
     assert set(task.state_dict()) == {f"model.{name}" for name in task.model.state_dict()}
 
@@ -344,7 +344,7 @@ def test_unit_is_float32_or_better(dtype):
     close(result, torch.tensor([[0.6, 0.8], [1.0, 0.0]], dtype=result.dtype), 1e-6)
 
 
-def test_loading_another_base_computes_the_frozen_text_anew():
+def test_loading_another_base_recomputes_the_frozen_text():
     tokens = tiny_prompts([4, 7])
     first = MMRLTask(tiny_mmrl(), tokens)
     second = MMRLTask(tiny_mmrl(tiny_clip(seed=3)), tokens)

@@ -54,24 +54,24 @@ def frozen(tower, tokens):
     return tower.project(tower.without_tokens(tower.lower(tokens)))
 
 
-def test_the_frozen_branch_is_the_stock_tower(clip):
+def test_frozen_branch_equals_open_clip(clip):
     for count in range(1, depth(clip) + 1):
         close(frozen(TextTower.of(clip, count), TOKENS), clip.encode_text(TOKENS))
 
 
-def literal(clip, tokens, given, beta):
-    """All rows through all layers at full length: tokens behind the first one."""
+def all_rows(clip, tokens, given, beta):
+    """All rows through all layers at full length: tokens after the first one."""
     tower = TextTower.of(clip)
     x = tower.token_embedding(tokens) + tower.positional_embedding
     blocks, count = tower.transformer.resblocks, given.shape[1]
     first = len(blocks) - len(given)
     for i, block in enumerate(blocks):
         if i >= first:
-            fresh = given[i - first].expand(len(tokens), -1, -1)
+            own = given[i - first].expand(len(tokens), -1, -1)
             if i == first:
-                x = torch.cat([x[:, :1], fresh, x[:, 1:]], dim=1)
+                x = torch.cat([x[:, :1], own, x[:, 1:]], dim=1)
             else:
-                mixed = beta * fresh + (1 - beta) * x[:, 1 : 1 + count]
+                mixed = beta * own + (1 - beta) * x[:, 1 : 1 + count]
                 x = torch.cat([x[:, :1], mixed, x[:, 1 + count :]], dim=1)
         n = x.shape[1]
         x = block(x, attn_mask=torch.full((n, n), float("-inf"), dtype=x.dtype).triu(1))
@@ -80,20 +80,20 @@ def literal(clip, tokens, given, beta):
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.6, 0.0])
-def test_tokens_stand_behind_the_first_one(clip, beta):
+def test_tokens_are_after_the_first_token(clip, beta):
     for count in range(1, depth(clip) + 1):
         tower = TextTower.of(clip, count)
         given = rep_tokens(count, width=tower.token_embedding.embedding_dim)
         close(
             tower.with_tokens(tower.lower(TOKENS), given, beta),
-            literal(clip, TOKENS, given, beta),
+            all_rows(clip, TOKENS, given, beta),
         )
 
 
 @CUSTOM
 @pytest.mark.parametrize("cost", [0, 5])
 def test_groups_of_similar_length_change_nothing(custom, cost):
-    """As many prompts as these would stay together: here a group costs less than by default."""
+    """By default so few prompts are one group: here a group costs less."""
     clip, tokens = tiny_clip(custom=custom), torch.cat([TOKENS, TOKENS.roll(1, 0)[:, :CONTEXT]])
     tower, given = TextTower.of(clip, 2), rep_tokens(2)
     assert len(tower.lower(tokens).groups) == 1
@@ -102,7 +102,7 @@ def test_groups_of_similar_length_change_nothing(custom, cost):
         close(frozen(tower, tokens), clip.encode_text(tokens))
         for beta in (1.0, 0.5):
             found = tower.with_tokens(tower.lower(tokens), given, beta)
-            close(found, literal(clip, tokens, given, beta))
+            close(found, all_rows(clip, tokens, given, beta))
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
@@ -126,7 +126,7 @@ def frozen_row(tower):
 
 
 @CUSTOM
-def test_no_prompts_at_all(custom):
+def test_zero_prompts(custom):
     clip = tiny_clip(custom=custom)
     assert clip.encode_text(TOKENS[:0]).shape == (0, 10)
     model = tiny_mmrl(clip)
@@ -136,7 +136,7 @@ def test_no_prompts_at_all(custom):
 
 @CUSTOM
 def test_cropped_prompts_equal_full_ones(custom):
-    """What stands behind the end is never read, whoever cropped it."""
+    """Rows after the end are never read, cropped or not."""
     clip = tiny_clip(custom=custom)
     tower, short = TextTower.of(clip, 2), tiny_prompts([4, 7, 6])
     given = rep_tokens(2)
@@ -154,7 +154,7 @@ def test_cropped_prompts_equal_full_ones(custom):
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.5])
-def test_prompts_do_not_see_each_other(beta):
+def test_prompts_are_independent(beta):
     """However they are batched, ordered or repeated."""
     tower, given = TextTower.of(tiny_clip(), 2), rep_tokens(2)
     whole = tower.with_tokens(tower.lower(TOKENS), given, beta)
@@ -164,12 +164,12 @@ def test_prompts_do_not_see_each_other(beta):
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.5])
-def test_prompts_that_begin_differently(beta):
+def test_prompts_with_different_first_tokens(beta):
     clip = tiny_clip()
     tokens = torch.cat([tiny_prompts([5, 9], first=first, seed=first) for first in (3, START, 7)])
     tower, given = TextTower.of(clip, 2), rep_tokens(2)
     close(frozen(tower, tokens), clip.encode_text(tokens))
-    close(tower.with_tokens(tower.lower(tokens), given, beta), literal(clip, tokens, given, beta))
+    close(tower.with_tokens(tower.lower(tokens), given, beta), all_rows(clip, tokens, given, beta))
 
 
 @CUSTOM
@@ -195,7 +195,7 @@ def test_the_causal_bias_of_a_gpu_is_the_mask_of_the_cpu(rows, prefix):
 @CUSTOM
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 def test_the_causal_bias_of_a_gpu_changes_nothing(custom, beta):
-    """Handed to attention on the CPU, which makes a mask of it."""
+    """Passed to attention on the CPU, which turns it into a mask."""
     tower = TextTower.of(tiny_clip(custom=custom, text={"qk_norm": True} if custom else None), 2)
     given, found = rep_tokens(2).requires_grad_(), []
 
@@ -223,7 +223,7 @@ def test_gradients_reach_the_tokens_of_every_layer():
 
 @pytest.mark.parametrize("pool", ["argmax", "eos", "last"])
 @CUSTOM
-def test_the_row_that_is_read_is_open_clip_s(pool, custom):
+def test_row_that_is_read_is_open_clip_s(pool, custom):
     tower = TextTower.of(tiny_clip(custom=custom, text={"pool_type": pool, "eos_id": 5}))
     tokens = torch.tensor([[1, 5, 9, 9], [9, 5, 1, 5], [1, 2, 3, 4], [0, 0, 0, 0]])
     positions = torch.arange(4.0).expand(4, 4)
@@ -242,7 +242,7 @@ def test_the_tower_is_a_view(custom):
     assert tower.text_projection is holder.text_projection
 
 
-def test_prompts_know_how_many_they_are():
+def test_length_is_the_number_of_prompts():
     tower = TextTower.of(tiny_clip(), 2)
     assert len(tower.lower(TOKENS)) == 5
     assert len(tower.lower(TOKENS[:1])) == 1
@@ -264,7 +264,7 @@ def test_integer_ids_of_any_width(dtype):
         (torch.zeros(2, CONTEXT), r"torch\.float32 of shape \(2, 12\)"),
     ],
 )
-def test_what_is_no_prompt(tokens, given):
+def test_wrong_tokens_raise(tokens, given):
     words = rf"text is {given}; .*token ids \[prompts, up to 12\], as the model's tokenizer"
     for encode in (TextTower.of(tiny_clip(), 2).lower, tiny_mmrl().encode_text):
         with pytest.raises(ValueError, match=words):

@@ -1,4 +1,4 @@
-"""The recorded step: everything but the recording itself, with a plain call in its place."""
+"""The recorded step: everything but the recording itself, which a plain call replaces."""
 
 import re
 
@@ -42,7 +42,7 @@ def trainer(precision="fp32", variant="mmrl", epochs=4):
 
 @pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
 @pytest.mark.parametrize("precision", GRAPH_PRECISIONS)
-def test_training_through_the_buffers_is_the_same_to_the_bit(precision, variant, caplog):
+def test_training_through_buffers_is_bit_identical(precision, variant, caplog):
     expected, recorder = plain(trainer(precision, variant)), Recorder()
     found = graphed(trainer(precision, variant), recorder)
     assert found.fit().final_loss == expected.fit().final_loss
@@ -52,7 +52,7 @@ def test_training_through_the_buffers_is_the_same_to_the_bit(precision, variant,
 
 
 def test_a_loss_is_not_overwritten_by_later_steps():
-    """A replay writes its loss to one and the same place."""
+    """A replay writes its loss to the same memory every time."""
     place = torch.zeros(())
 
     def step(images, labels):
@@ -67,7 +67,7 @@ def test_a_loss_is_not_overwritten_by_later_steps():
     assert [loss.item() for loss in losses] == [2.0 * i for i in range(6)]
 
 
-def test_the_batches_lie_in_the_same_buffers_throughout():
+def test_batches_are_copied_into_the_same_buffers():
     seen = set()
 
     def step(images, labels):
@@ -84,7 +84,7 @@ def test_the_batches_lie_in_the_same_buffers_throughout():
     assert len(seen) == 1
 
 
-def test_a_step_that_cannot_be_recorded_is_run_as_it_is(caplog):
+def test_a_step_that_cannot_be_recorded_is_run_without_recording(caplog):
     error = RuntimeError("operation not permitted when stream is capturing")
     recorder, expected = Recorder(error), plain(trainer())
     found = graphed(trainer(), recorder)
@@ -120,7 +120,7 @@ def other_prompts(trainer, images, labels):
         (other_prompts, "other prompts than at its recording"),
     ],
 )
-def test_what_a_recording_does_not_fit_is_run_as_it_is(change, words, caplog):
+def test_other_batches_and_prompts_are_run_without_the_recording(change, words, caplog):
     recorder = Recorder()
     found = graphed(trainer(epochs=1), recorder)
     images, labels = torch.rand(3, 3, 16, 16), torch.tensor([0, 1, 2])
@@ -136,7 +136,7 @@ def test_what_a_recording_does_not_fit_is_run_as_it_is(change, words, caplog):
     assert re.search(words, message)
 
 
-def test_where_steps_cannot_be_recorded():
+def test_recording_needs_cuda_and_unscaled_gradients():
     with pytest.raises(UsageError, match="--cuda-graph needs CUDA, and this run is on the cpu"):
         check_graph("fp32", torch.device("cpu"))
     for precision in ("amp_fp16", "fp16"):

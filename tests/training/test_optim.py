@@ -32,8 +32,8 @@ def test_a_single_epoch_has_no_warm_up():
 
 
 @BOTH
-def test_it_is_torch_s_adamw_whatever_the_device(on_gpu):
-    """The one of a GPU, fused and with its rate as a float32 tensor, runs on the CPU as well."""
+def test_optimizer_equals_torch_adamw_on_every_device(on_gpu):
+    """That of a GPU, fused and with its rate as a float32 tensor, runs on the CPU too."""
     config = TrainConfig(weight_decay=0.1, betas=(0.8, 0.95))
     learner, other = tiny_mmrl().learner.float(), tiny_mmrl().learner.float()
     ours = adamw(learner, config, on_gpu)
@@ -46,8 +46,8 @@ def test_it_is_torch_s_adamw_whatever_the_device(on_gpu):
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_the_rate_of_a_gpu_s_is_one_tensor_for_good():
-    """A recorded step reads it where it lay at the recording."""
+def test_learning_rate_of_a_gpu_is_always_the_same_tensor():
+    """A recorded step reads it where it was at the recording."""
     optimizer = adamw(tiny_mmrl().learner.float(), TrainConfig(lr=0.5), on_gpu=True)
     rate = optimizer.param_groups[0]["lr"]
     assert rate == 0.5

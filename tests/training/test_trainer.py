@@ -107,7 +107,7 @@ def test_resume_after_a_break_equals_an_undisturbed_run(tmp_path, monkeypatch):
     assert [row["epoch"] for row in rows("broken")] == [0, 1, 2, 3]
 
 
-def test_log_rows_say_loss_rate_and_speed(tmp_path):
+def test_log_rows_hold_loss_rate_and_speed(tmp_path):
     make(tmp_path, epochs=2).fit()
     rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert [row["lr"] for row in rows] == [1e-5, 1e-3]
@@ -118,7 +118,7 @@ def test_log_rows_say_loss_rate_and_speed(tmp_path):
 @pytest.mark.parametrize("on_gpu", [False, True], ids=["cpu's", "gpu's"])
 @pytest.mark.parametrize("precision", ["amp_fp16", "fp16"])
 def test_steps_with_overflowing_gradients_are_skipped_and_counted(tmp_path, precision, on_gpu):
-    """With either optimizer: the one of a GPU runs on the CPU as well."""
+    """With either optimizer: that of a GPU runs on the CPU too."""
 
     def maker():
         trainer = make(tmp_path, precision=precision, epochs=3)
@@ -172,8 +172,8 @@ def test_losses_in_half_stay_near_those_in_float32(variant, precision, tolerance
     assert losses[precision] == pytest.approx(losses["fp32"], rel=tolerance)
 
 
-def test_a_checkpoint_of_a_gpu_s_optimizer_goes_on_on_a_cpu(tmp_path):
-    """Its settings (learning rate as a tensor, one kernel) stay where they belong."""
+def test_a_gpu_checkpoint_resumes_on_a_cpu(tmp_path):
+    """Its settings (learning rate as a tensor, one kernel) are not taken over."""
     first = make(tmp_path, epochs=2)
     first.step.optimizer = adamw(first.model.learner, first.config, on_gpu=True)
     first.fit()
@@ -199,7 +199,7 @@ class _NoMemory:
         return self.step(*batch)
 
 
-def test_too_little_gpu_memory_says_what_helps_and_keeps_the_last_epoch(tmp_path):
+def test_too_little_gpu_memory_names_remedies_and_keeps_the_last_epoch(tmp_path):
     trainer = make(tmp_path, epochs=3)
     trainer.task.forward = _NoMemory(trainer.task.forward, at=5)
     with pytest.raises(ValueError) as error:
@@ -245,7 +245,7 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_epoch(tmp_pat
     assert (tmp_path / CHECKPOINT).read_bytes() == kept
 
 
-def test_no_images_is_said():
+def test_no_images_is_an_error():
     with pytest.raises(ValueError, match="no training images"):
         Trainer(
             MMRLCLIP.from_open_clip(tiny_clip(), tiny_config()),

@@ -1,4 +1,4 @@
-"""The measuring itself, on the shipped tiny model: what is counted, and that it adds up."""
+"""The measurement on the shipped tiny model: what is counted, and that the numbers agree."""
 
 import json
 import os
@@ -59,13 +59,13 @@ def test_every_number_is_measured_and_they_agree():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_peak_memory_is_of_a_process_of_its_own():
+def test_peak_memory_is_measured_in_a_separate_process():
     """300 prompts of about 6 rows, 64 wide, keep dozens of values per number: tens of MB."""
     assert 10e6 < step_memory(replace(TINY, classes=300), OURS) < 1e9
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_precision_is_run_by_all(precision):
+def test_every_precision_runs_everywhere(precision):
     bench = Bench(replace(TINY, precision=precision))
     trained, _ = bench.train_seconds((OURS, REFERENCE))
     scored = {which: bench.eval_step(which) for which in (OURS, REFERENCE, OPEN_CLIP)}
@@ -85,7 +85,7 @@ def test_ours_runs_on_weights_in_half_and_the_others_on_their_own(precision):
 
 
 def test_a_recorded_step_is_timed_after_its_recording(monkeypatch):
-    """With plain calls in the place of CUDA's."""
+    """With plain calls instead of CUDA's."""
     recorder = Recorder()
 
     class PlainGraph(GraphedStep):
@@ -141,7 +141,7 @@ def test_a_process_that_dies_is_reported():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_device_that_is_not_there_is_named_before_a_process_is_started():
+def test_a_missing_device_is_named_before_a_process_starts():
     with pytest.raises(UsageError, match="PyTorch finds no CUDA device here"):
         measure(SpeedSettings(model=MODEL_NAME, device="cuda"))
     with pytest.raises(UsageError, match="--cuda-graph needs CUDA"):

@@ -25,7 +25,7 @@ def test_by_default_it_is_imagenet_s_size():
     assert (run.width, run.height, run.model) == (500, 375, "ViT-B-16")
 
 
-def test_pictures_are_jpeg_files_of_the_size_asked_for(tmp_path):
+def test_pictures_are_jpeg_files_of_the_given_size(tmp_path):
     examples = write_pictures(tmp_path, TINY)
     assert [example.label for example in examples] == [0, 0, 1, 1, 2, 2]
     assert len({example.image for example in examples}) == 6

@@ -79,7 +79,7 @@ def test_images_are_decoded_once(examples):
     assert all(np.array_equal(cache.get(i), pixels) for i, pixels in enumerate(expected))
 
 
-def test_a_broken_image_names_itself_and_may_be_mended(examples):
+def test_a_broken_image_is_named_and_can_be_repaired(examples):
     path = examples[3].image
     whole = path.read_bytes()
     path.write_bytes(b"no image")
@@ -92,7 +92,7 @@ def test_a_broken_image_names_itself_and_may_be_mended(examples):
 
 
 @pytest.mark.parametrize("value", [-1, -0.001, float("nan"), float("inf")])
-def test_bounds_that_are_none(value):
+def test_wrong_bounds_raise(value):
     with pytest.raises(UsageError, match=rf"cache_gb is {value}; it has to be a number from 0 up"):
         ImageCache([], value)
 
@@ -107,7 +107,7 @@ def test_filling_draws_nothing_from_the_global_generator(examples):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_process_of_its_own_gets_handles_instead_of_pixels():
+def test_spawned_processes_get_handles_instead_of_pixels():
     """What spawned workers are sent."""
     examples = [Example(image=np.zeros((300, 300), dtype=np.uint8), label=0)] * 4
     cache = ImageCache(examples)

@@ -123,7 +123,7 @@ def test_boxes_and_flips_vary_and_stay_inside():
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 9), st.integers(1, 9), st.booleans())
 def test_any_crop_is_resized_as_pil_does(height, width, h, w, flipped):
-    """Whatever lies in the canvas beyond the crop."""
+    """Whatever the canvas holds outside of the crop."""
     example = Example(image=np.asarray(picture(0, height, width)), label=0)
     canvas = torch.full((1, height + 3, width + 2, 3), 255, dtype=torch.uint8)
     canvas[0, :height, :width] = torch.from_numpy(example.image.copy())
@@ -133,7 +133,7 @@ def test_any_crop_is_resized_as_pil_does(height, width, h, w, flipped):
     assert (found - wanted).abs().max() <= 2
 
 
-def test_precision_of_the_surroundings_does_not_matter():
+def test_outer_autocast_does_not_matter():
     images = on_device(noise())
     expected = batch(images)[0]
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -222,7 +222,7 @@ def test_a_huge_image_has_a_canvas_of_its_own(monkeypatch):
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("cache_gb", [0, 1])
-def test_an_image_that_cannot_be_read_names_itself(tmp_path, cache_gb, workers):
+def test_an_unreadable_image_is_named(tmp_path, cache_gb, workers):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     bad = [*noise(), Example(image=tmp_path / "bad.jpg", label=0)]
     with pytest.raises(ValueError, match=r"^image .*bad\.jpg cannot be read \(not an image\)"):

@@ -65,7 +65,7 @@ def test_train_transform_is_the_released_one():
 
 
 @pytest.mark.parametrize(("flip", "kinds"), [(True, 2), (False, 1)])
-def test_flips_can_be_left_out(flip, kinds):
+def test_flips_can_be_turned_off(flip, kinds):
     """A picture that is dark on the left: its darker half tells whether it was turned."""
     pixels = np.zeros((16, 16, 3), dtype=np.uint8)
     pixels[:, 8:] = 255
@@ -145,7 +145,7 @@ def test_what_is_kept_in_memory_makes_no_difference(examples, tmp_path, kept, wo
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("cache_gb", [0, 1])
-def test_an_image_that_cannot_be_read_names_itself(examples, tmp_path, cache_gb, workers):
+def test_an_unreadable_image_is_named(examples, tmp_path, cache_gb, workers):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     bad = [*examples, Example(image=tmp_path / "bad.jpg", label=0)]
     images = ImageSet(bad, train_transform(model()), seed=7, cache_gb=cache_gb)
@@ -153,7 +153,7 @@ def test_an_image_that_cannot_be_read_names_itself(examples, tmp_path, cache_gb,
         draw(images, 0, [[0, 6]], workers)
 
 
-def test_without_a_seed_the_transform_is_all_there_is(examples):
+def test_without_a_seed_only_the_transform_is_applied(examples):
     transform = eval_transform(model())
     images = ImageSet(examples, transform)
     assert len(images) == 6
@@ -195,7 +195,7 @@ def test_order_changes_with_seed_and_epoch():
     assert tuple(range(50)) not in orders.values()
 
 
-def test_a_dropped_image_gets_its_turn():
+def test_a_dropped_image_is_used_in_another_epoch():
     seen = set()
     for epoch in range(10):
         seen.update(i for batch in epoch_batches(5, 4, 1, epoch) for i in batch)
