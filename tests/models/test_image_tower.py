@@ -137,7 +137,7 @@ def test_the_tower_is_a_view():
 
 def test_a_wrong_number_of_token_layers_raises():
     tower = ImageTower(tiny_clip().visual, 2)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="zip"):
         tower.with_tokens(tower.lower(IMAGES), tokens(3), 1.0)
 
 

@@ -177,10 +177,15 @@ def test_original_tensors_are_restored(precision, tmp_path):
     model = model_of()
     before = {n: (p, p.data, p.data_ptr(), p.clone()) for n, p in model.named_parameters()}
     save_adapter(model, tmp_path / "before.safetensors")
-    with pytest.raises(KeyboardInterrupt), half_weights(model, precision):
-        if precision != "fp32":
-            assert model.visual.conv1.weight.dtype == half_type(precision)
-        raise KeyboardInterrupt
+
+    def stop_inside():
+        with half_weights(model, precision):
+            if precision != "fp32":
+                assert model.visual.conv1.weight.dtype == half_type(precision)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_inside()
     now = dict(model.named_parameters())
     for name, (parameter, data, address, value) in before.items():
         assert now[name] is parameter and parameter.data_ptr() == address, name
