@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import io
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,52 +46,40 @@ SPEC = "clip_benchmark:"
 """Prefix of the data spec of clip_benchmark's data sets."""
 
 
-def plan_runs(
-    dataset: str,
-    dataset_root: str,
-    model: str,
-    pretrained: str | None,
-    *,
-    methods: Sequence[str],
-    shots: Sequence[int],
-    seeds: Sequence[int],
-    overrides: Mapping[str, Any],
-) -> list[FewShotRun]:
+def plan_runs(args: argparse.Namespace) -> list[FewShotRun]:
     """Plan all methods x shots x seeds, the cheap ones first and the zero-shot model once.
 
-    Args:
-        dataset: clip_benchmark's name, "wds/NAME" or one of its own data sets.
-        dataset_root: clip_benchmark's, with {dataset} and {dataset_cleaned}.
-        model: an open_clip model, with a method's prefix or without.
-        pretrained: weights of the base; None for the shipped model's.
-        methods: of `METHODS`.
-        shots: training images per class.
-        seeds: one run each.
-        overrides: fields of TrainConfig that differ from the paper's few-shot recipe.
-
     Raises:
-        UsageError: a name, tag, file or value that does not exist.
+        UsageError: an option with a name, tag, file or value that does not exist.
     """
-    name, base = dataset.removeprefix("wds/"), ModelName.parse(model).base
+    dataset = args.dataset
+    name, base = dataset.removeprefix("wds/"), ModelName.parse(args.model).base
     if not name:
         raise UsageError(f"dataset is {dataset!r}; give wds/NAME or another name.")
-    if min(shots) < 1:
-        raise UsageError(f"shots has {min(shots)}; it takes whole numbers from 1 up.")
-    filled_root(dataset, dataset_root)
+    for option, value in {
+        "shots": min(args.shots),
+        "eval_batch_size": args.eval_batch_size,
+    }.items():
+        if value < 1:
+            raise UsageError(f"--{option} has {value}; it takes whole numbers from 1 up.")
+    filled_root(dataset, args.dataset_root)
+    overrides = {"precision": args.precision}
     if name == "imagenet1k":  # the recipes know it as imagenet, with one training for all methods
         paper = recipe("mmrl", "few-shot", "imagenet").train
-        common = {"epochs": paper.epochs, "batch_size": paper.batch_size, "lr": paper.lr}
-        overrides = {**common, **overrides}
+        overrides |= {"epochs": paper.epochs, "batch_size": paper.batch_size, "lr": paper.lr}
+    given = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
+    given["flip"] = False if args.no_flip else None
+    overrides |= {field: value for field, value in given.items() if value is not None}
     wanted = Wanted(
         protocol="few-shot",
         model=base,
-        pretrained=resolve_pretrained(ModelName(base, "mmrl"), pretrained),
+        pretrained=resolve_pretrained(ModelName(base, "mmrl"), args.pretrained),
         datasets=[SPEC + dataset],
-        methods=sorted(set(methods), key=lambda method: (*METHODS, method).index(method)),
-        shots=sorted(set(shots)),
-        seeds=sorted(set(seeds)),
+        methods=sorted(set(args.methods), key=lambda method: (*METHODS, method).index(method)),
+        shots=sorted(set(args.shots)),
+        seeds=sorted(set(args.seeds)),
         overrides=overrides,
-        data_root=dataset_root,
+        data_root=args.dataset_root,
     )
     return [planned.run.replace(settings_source="custom") for planned in plan(wanted)]
 

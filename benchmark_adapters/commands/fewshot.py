@@ -31,7 +31,6 @@ from rich.table import Table
 
 from open_clip_mmrl.config import METHODS, PRECISIONS
 from open_clip_mmrl.data import load_data
-from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 from open_clip_mmrl.utils.files import json_bytes, write_atomically
 
@@ -75,22 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    if args.eval_batch_size < 1:
-        raise UsageError(f"--eval_batch_size is {args.eval_batch_size}; give 1 or more.")
-    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr", "precision")}
-    given["flip"] = False if args.no_flip else None
-    runs = plan_runs(
-        args.dataset,
-        args.dataset_root,
-        args.model,
-        args.pretrained,
-        methods=args.methods,
-        shots=args.shots,
-        seeds=args.seeds,
-        overrides={name: value for name, value in given.items() if value is not None},
-    )
     runtime = Runtime(workers=args.num_workers, quiet=args.quiet)
-    results = compare(runs, Path(args.output), args.template, runtime, args.eval_batch_size)
+    output, batch_size = Path(args.output), args.eval_batch_size
+    results = compare(plan_runs(args), output, args.template, runtime, batch_size)
     Console().print(table(results))
     print(f"results: {args.output}   as one table: build {args.output} --output results.csv")
     return 0
@@ -105,12 +91,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Carry out the runs that have no result yet; return the content of all result files.
 
-    Args:
-        runs: of `plan_runs`.
-        output: folder of the result files, and of the runs in its folder "runs".
-        template: prompt, {} for the class name; None takes the data set's.
-        runtime: where and how.
-        batch_size: images at a time in clip_benchmark's evaluation.
+    The prompt is `template`, {} for the class name, or the data set's; `batch_size` is that of
+    clip_benchmark's evaluation.
 
     Raises:
         UsageError: names that do not exist, or a run that was started on other images.

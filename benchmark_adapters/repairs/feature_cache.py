@@ -47,13 +47,9 @@ class Features(NamedTuple):
 class FeatureStore:
     """Features of one model, one file per split; computed where there is none that is up to date.
 
-    Args:
-        folder: of `<split>.safetensors`, whose headers hold what they were made from, as JSON.
-        model: a module with `encode_image`, on `device`.
-        normalize: to unit length.
-        amp: autocast, in the half precision that is torch's default for the device.
-        device: of the model.
-        verbose: show progress.
+    They are `<folder>/<split>.safetensors`, whose headers hold what they were made from, as JSON.
+    The model is a module with `encode_image`, on `device`; with amp it runs in the half precision
+    that is torch's default there.
     """
 
     def __init__(

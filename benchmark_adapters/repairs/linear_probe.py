@@ -91,24 +91,11 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return accuracies of a linear classifier of the model's image features.
 
-    Args:
-        model: with `encode_image`.
-        train_dataloader: batches of images and class labels to train on. May be a stream, as the
-            other two.
-        dataloader: batches to score.
-        fewshot_k: training images per class, drawn by `seed` alone; below 0 for all.
-        batch_size: of the probe's training.
-        num_workers: not used, since features fit into memory.
-        lr: initial learning rate of the probe.
-        epochs: of the probe's training.
-        model_id: with the kind of features, the name of their folder below `feature_root`.
-        seed: of the drawn images, the initial layer and the order of images.
-        feature_root: folder in which features are kept.
-        device: of the model.
-        val_dataloader: batches on which the weight decay is chosen; without, it is 0.
-        normalize: scale features to unit length.
-        amp: for the model; the probe itself is trained in float32.
-        verbose: show progress, and print a report.
+    Arguments as clip_benchmark's. `dataloader` is scored; on `val_dataloader` the weight decay is
+    chosen, which is 0 without it; any of the three may be a stream. `fewshot_k` images per class
+    are drawn by `seed` alone, all if it is below 0. Features are kept in `feature_root`, in a
+    folder named by `model_id` and the kind of features. `amp` is for the model; the probe itself is
+    trained in float32. `num_workers` is not used, since features fit into memory.
 
     Returns:
         clip_benchmark's: lp_acc1, lp_acc5 (NaN with fewer than five classes) and

@@ -30,12 +30,7 @@ def run_classification(
 ) -> tuple[Tensor, Tensor]:
     """Return logits [N, C] and targets, [N] or 0 and 1 in [N, C], of all images.
 
-    Args:
-        model: with `encode_image`.
-        classifier: [E, C].
-        dataloader: batches of images and targets.
-        device: of the model.
-        amp: whether the image tower runs under autocast.
+    Arguments as clip_benchmark's; the classifier is [E, C].
 
     Raises:
         ValueError: a target that is none of the classes, features of another width than the

@@ -45,17 +45,11 @@ def build_wds_dataset(
     data_dir: str = "root",
     cache_dir: str | None = None,
 ) -> Shards:
-    """Return the images of one split, in the order of the shards.
+    """Return the images of one split below `data_dir`, a folder or a URL, in the order of shards.
 
     Each is (transform(RGB image), target): the label of a classification set, zeros and ones [C]
-    of a multi-label set, a list of captions of a retrieval set.
-
-    Args:
-        dataset_name: not used; clip_benchmark passes it.
-        transform: applied to the RGB image; None leaves it as it is.
-        split: folder of the shards below `data_dir`.
-        data_dir: a folder or a URL.
-        cache_dir: a folder in which shards from a URL are kept; without, they are not.
+    of a multi-label set, a list of captions of a retrieval set. `dataset_name` is not used; shards
+    from a URL are kept in `cache_dir`, if it is given.
 
     Raises:
         ValueError: what `read_layout` and `shard_urls` find wrong, or a `cache_dir` that cannot

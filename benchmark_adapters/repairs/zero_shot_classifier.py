@@ -35,13 +35,8 @@ def zero_shot_classifier(
 ) -> Tensor:
     """Return one unit vector per class, [E, C], float32 or better: the mean of its prompts.
 
-    Args:
-        model: with `encode_text`.
-        tokenizer: texts to token ids.
-        classnames: C names.
-        templates: prompts with {c} for the class name, or the prompts of each class by its name.
-        device: of the model.
-        amp: whether the text tower runs under autocast.
+    Arguments as clip_benchmark's: templates are prompts with {c} for the class name, or the prompts
+    of each class by its name.
 
     Raises:
         ValueError: no classes or templates, or templates that cannot be filled in.

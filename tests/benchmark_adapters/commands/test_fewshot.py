@@ -16,13 +16,12 @@ from benchmark_adapters.commands.export import export
 from benchmark_adapters.commands.few_shot_runs import Worker, file_name, plan_runs
 from benchmark_adapters.commands.fewshot import add_arguments, compare, main, table
 from open_clip_mmrl.assets import MODEL_NAME, TAG
-from open_clip_mmrl.config import METHODS
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.run_spec import Runtime
 
 QUIET = Runtime(quiet=True)
-SHORT = {"epochs": 2, "batch_size": 5, "flip": False}
+SHORT = {"epochs": 2, "batch_size": 5, "no_flip": True}
 THEIR_KEYS = {"dataset", "model", "pretrained", "task", "metrics", "language"}
 
 
@@ -42,18 +41,16 @@ def root(tmp_path_factory):
     return folder
 
 
+def options(*words):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args([*map(str, words)])
+
+
 def planned(root, **changes):
-    values = {
-        "dataset": "wds/few/digits",
-        "dataset_root": f"{root}/{{dataset_cleaned}}",
-        "model": MODEL_NAME,
-        "pretrained": None,
-        "methods": METHODS,
-        "shots": [1],
-        "seeds": [1],
-        "overrides": SHORT,
-    }
-    return plan_runs(**{**values, **changes})
+    given = options("--dataset", "wds/few/digits", "--model", MODEL_NAME, "--shots", 1)
+    values = {"dataset_root": f"{root}/{{dataset_cleaned}}", **SHORT, **changes}
+    return plan_runs(argparse.Namespace(**{**vars(given), **values}))
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +161,8 @@ def test_names_are_safe_and_different_where_anything_is(root):
         name("linear_probe"),
         name("zeroshot"),
         name(template="the digit {}"),
-        name(overrides={**SHORT, "epochs": 3}),
-        name(overrides={**SHORT, "precision": "amp_bf16"}),
+        name(epochs=3),
+        name(precision="amp_bf16"),
         name(dataset_root=f"{root}/few-digits"),
     }
     assert len(names) == 10
@@ -174,7 +171,7 @@ def test_names_are_safe_and_different_where_anything_is(root):
         assert set(found) <= {*string.ascii_letters, *string.digits, *"_-."}
     # A model's prefix makes no difference, nor does how other methods are trained.
     assert name(model=f"mmrlpp-{MODEL_NAME}") == name()
-    assert name("linear_probe", overrides={"epochs": 3}) == name("linear_probe")
+    assert name("linear_probe", epochs=3) == name("linear_probe")
 
 
 def test_names_are_those_of_earlier_versions():
@@ -185,7 +182,8 @@ def test_names_are_those_of_earlier_versions():
 
 
 def test_imagenet_has_the_recipe_of_imagenet():
-    runs = planned("x", dataset="imagenet1k", methods=["mmrl", "mmrl++"], overrides={"lr": 0.1})
+    words = ["--dataset", "imagenet1k", "--model", MODEL_NAME, "--shots", 1, "--lr", 0.1]
+    runs = plan_runs(options(*words, "--methods", "mmrl", "mmrl++"))
     train = [(run.train.epochs, run.train.batch_size, run.train.lr) for run in runs]
     assert train == [(5, 32, 0.1)] * 2
 
@@ -234,13 +232,14 @@ def test_another_prompt_reaches_clip_benchmark_too(root, tmp_path, finished):
     [
         ({"methods": ["mmrl", "linearprobe"]}, "method 'linearprobe' is not known.*linear_probe"),
         ({"shots": [4, 0]}, "shots has 0; it takes whole numbers from 1 up"),
+        ({"eval_batch_size": 0}, "eval_batch_size has 0; it takes whole numbers from 1 up"),
         ({"seeds": [-1]}, "seed is -1"),
         ({"dataset": "wds/"}, "dataset is 'wds/'; give wds/NAME"),
         ({"dataset_root": "{name}"}, r"--dataset_root '\{name\}' .*\{dataset\}"),
         ({"model": "ViT-B-61"}, "no model 'ViT-B-61'"),
         ({"pretrained": "prinetd"}, "neither a tag.*printed"),
-        ({"overrides": {"epochs": 0}}, "epochs is 0"),
-        ({"overrides": {"precision": "fp8"}}, "precision is 'fp8'"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"precision": "fp8"}, "precision is 'fp8'"),
     ],
 )
 def test_wrong_values_are_named_before_anything_runs(root, changes, message):
@@ -257,11 +256,9 @@ def test_a_data_set_without_training_images(root, tmp_path):
 
 def test_the_command(root, tmp_path, capsys, caplog):
     caplog.set_level("INFO", "benchmark_adapters")
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
     words = f"--dataset wds/few-digits --dataset_root {root}/{{dataset}} --model {MODEL_NAME}"
     words += f" --methods mmrl --shots 1 2 --epochs 1 --batch_size 20 --no_flip --output {tmp_path}"
-    assert main(parser.parse_args(f"{words} --num_workers 0".split())) == 0
+    assert main(options(*words.split(), "--num_workers", 0)) == 0
     assert "[2/2] mmrl, 2 shots, seed 1" in caplog.messages
     assert f"results: {tmp_path} " in capsys.readouterr().out
     shots = sorted(json.loads(p.read_text())["train_images"] for p in tmp_path.glob("*.json"))
