@@ -1,7 +1,7 @@
 """The linear probe: logistic regression on frozen image features, the baseline of few-shot papers.
 
 The recipe is CLIP's (Radford et al. 2021, appendix A.3: scikit-learn's L-BFGS, at most 1000
-iterations, one swept regularisation) in CoOp's few-shot form (github.com/KaiyangZhou/CoOp, lpclip):
+iterations, one swept regularization) in CoOp's few-shot form (github.com/KaiyangZhou/CoOp, lpclip):
 features as they leave the projection, *not* of unit length, and a search on a few validation
 images. The test images have no part in it.
 
@@ -11,7 +11,7 @@ Shapes: N images, C classes, E embedding width.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +32,11 @@ GRID = tuple(10.0**power for power in (6, 4, 2, 0, -2, -4, -6))
 STEPS = 8
 VALIDATION_SHOTS = 4
 FOLDS = 5
-DEFAULT_REGULARISATION = 0.316
+DEFAULT_REGULARIZATION = 0.316
 """C where nothing can choose it (one image per class, no validation): CLIP's README uses it."""
+
+_Trial = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""x, y, held-out x, held-out y."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,19 @@ class LinearProbe:
     weight: Tensor
     """[C, E], float32; a class without a training image has zeros."""
     bias: Tensor
-    """[C]; a class without a training image has minus infinity: it is never answered."""
-    regularisation: float
+    """[C]; a class without a training image has minus infinity: it is never the answer."""
+    regularization: float
     """scikit-learn's C, the inverse of the strength."""
     chosen_on: str
     """What chose it: "validation", "folds" (of the training images) or "default"."""
 
     def scores(self, features: Tensor) -> Tensor:
-        """Logits [N, C] of `frozen_features` [N, E]."""
+        """Return logits [N, C] of `frozen_features` [N, E]."""
         return features.to(self.weight.dtype) @ self.weight.T + self.bias
 
     @property
     def num_parameters(self) -> int:
+        """Return the number of weights and biases."""
         return self.weight.numel() + self.bias.numel()
 
 
@@ -67,7 +71,7 @@ def frozen_features(
     workers: int = 0,
     quiet: bool = False,
 ) -> Tensor:
-    """The base model's image features [N, E], float32 on the CPU, not of unit length."""
+    """Return the base model's image features [N, E], float32 on the CPU, not of unit length."""
     device, found = model.visual.proj.device, []
     images, batches = ImageSet(examples, eval_transform(model)), in_order(len(examples))
     with (
@@ -94,24 +98,28 @@ def train_probe(
     workers: int = 0,
     quiet: bool = False,
 ) -> LinearProbe:
-    """A probe from what `ImageData.few_shot(shots, seed)` left in `train`.
+    """Fit a probe on what `ImageData.few_shot(shots, seed)` left in `train`.
 
-    It sees the images that every other method is trained on. The regularisation is chosen on
+    It has the images that every other method is trained on. The regularization is chosen on
     min(shots, 4) validation images per class, drawn with the same seed, as CoOp draws them.
     """
-    how = {"precision": precision, "workers": workers, "quiet": quiet}
-    labels = torch.tensor([example.label for example in subset.train])
-    features = frozen_features(model, subset.train, **how)
-    validation = {}
+    held_out: tuple[Example, ...] = ()
     if subset.val:
         drawn = few_shot_subset([e.label for e in subset.val], min(shots, VALIDATION_SHOTS), seed)
-        examples = [subset.val[index] for index in drawn]
-        validation = {
-            "val_features": frozen_features(model, examples, **how),
-            "val_labels": torch.tensor([example.label for example in examples]),
-        }
+        held_out = tuple(subset.val[index] for index in drawn)
+
+    def labeled(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        features = frozen_features(
+            model, examples, precision=precision, workers=workers, quiet=quiet
+        )
+        return features, torch.tensor([example.label for example in examples])
+
     return fit_probe(
-        features, labels, **validation, num_classes=subset.num_classes, seed=seed, quiet=quiet
+        *labeled(subset.train),
+        *(labeled(held_out) if held_out else ()),
+        num_classes=subset.num_classes,
+        seed=seed,
+        quiet=quiet,
     )
 
 
@@ -125,11 +133,11 @@ def fit_probe(
     seed: int = 1,
     quiet: bool = True,
 ) -> LinearProbe:
-    """Fit on features [N, E] and labels [N], with the regularisation found on validation features.
+    """Fit on features [N, E] and labels [N], with the regularization found on validation features.
 
     Where there are none, or where they leave out a class that was trained on, it is found by
     stratified cross-validation over the training images (as many folds as the largest class has
-    images, five at most); with one image per class it is `DEFAULT_REGULARISATION`.
+    images, five at most); with one image per class it is `DEFAULT_REGULARIZATION`.
 
     Raises:
         ValueError: fewer than two classes to tell apart, or a label beyond `num_classes`.
@@ -146,13 +154,17 @@ def fit_probe(
             f"{classes[0]} to {classes[-1]}."
         )
     folds = min(FOLDS, int(np.bincount(y).max()))
-    if val_labels is not None and np.isin(classes, val_labels.numpy()).all():
-        chosen_on, parts = "validation", [(x, y, val_features.double().numpy(), val_labels.numpy())]
+    trials: list[_Trial] = []
+    chosen_on = "default"
+    has_val = val_features is not None and val_labels is not None
+    if has_val and np.isin(classes, val_labels.numpy()).all():
+        chosen_on, trials = (
+            "validation",
+            [(x, y, val_features.double().numpy(), val_labels.numpy())],
+        )
     elif folds > 1:
-        chosen_on, parts = "folds", list(_folds(x, y, folds, seed))
-    else:
-        chosen_on, parts = "default", []
-    c = _search(parts, quiet) if parts else DEFAULT_REGULARISATION
+        chosen_on, trials = "folds", list(_folds(x, y, folds, seed))
+    c = _search(trials, quiet) if trials else DEFAULT_REGULARIZATION
     fitted = _fit(x, y, c)
     weight, bias = fitted.coef_, fitted.intercept_
     if len(classes) == 2:  # scikit-learn keeps one row: the second class against the first
@@ -160,7 +172,7 @@ def fit_probe(
     probe = LinearProbe(
         weight=torch.zeros(num_classes, x.shape[1]),
         bias=torch.full((num_classes,), -torch.inf),
-        regularisation=c,
+        regularization=c,
         chosen_on=chosen_on,
     )
     probe.weight[classes] = torch.from_numpy(weight).float()
@@ -168,13 +180,13 @@ def fit_probe(
     return probe
 
 
-def _search(parts: list[tuple[np.ndarray, ...]], quiet: bool) -> float:
-    """The C with the best accuracy over parts (x, y, held-out x, held-out y)."""
-    with Progress("regularisation", len(GRID) + 1 + STEPS, quiet=quiet) as progress:
+def _search(trials: list[_Trial], quiet: bool) -> float:
+    """Return the C with the best accuracy over all trials."""
+    with Progress("regularization", len(GRID) + 1 + STEPS, quiet=quiet) as progress:
 
         def accuracy(power: float) -> float:
             right = total = 0
-            for x, y, held_x, held_y in parts:
+            for x, y, held_x, held_y in trials:
                 right += int((_fit(x, y, 10.0**power).predict(held_x) == held_y).sum())
                 total += len(held_y)
             progress.advance(1)
@@ -184,7 +196,7 @@ def _search(parts: list[tuple[np.ndarray, ...]], quiet: bool) -> float:
 
 
 def best_power(accuracy: Callable[[float], float]) -> float:
-    """log10 of the C that CoOp's search ends at.
+    """Return log10 of the C that CoOp's search ends at.
 
     The best of `GRID`, then between a tenth and ten times of it `STEPS` comparisons in the log
     domain towards the better end, of which the last better end is taken. A tie goes to the first
@@ -204,11 +216,10 @@ def best_power(accuracy: Callable[[float], float]) -> float:
     return right if at_left < at_right else left
 
 
-def _folds(x: np.ndarray, y: np.ndarray, count: int, seed: int):
-    """(x, y, held-out x, held-out y) of every fold."""
+def _folds(x: np.ndarray, y: np.ndarray, count: int, seed: int) -> Iterator[_Trial]:
     splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # A class with fewer images than folds is left out of some: harmless, it is so for every C.
+        # A class with fewer images than folds is missing in some: harmless, the same for every C.
         warnings.simplefilter("ignore", UserWarning)
         for train, held in splitter.split(x, y):
             yield x[train], y[train], x[held], y[held]

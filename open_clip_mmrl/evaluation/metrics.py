@@ -1,4 +1,4 @@
-"""What can be said of scores and labels: accuracies, calibration, curves. All in percent.
+"""Numbers from scores and labels: accuracies, calibration, curves. All in percent.
 
 Shapes: N images, C classes. Scores are logits or probabilities; labels are 0 .. C-1.
 """
@@ -8,20 +8,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..models.ops import mix
-
-Scored = tuple[Tensor, Tensor | None, Tensor]
-"""Logits by the class feature and by the representation feature (None without image tokens),
-[N, C] each, and labels [N]."""
+from .logits import Logits, Scoring
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Top-1 of scores [N, C]."""
+    """Return the top-1 accuracy of scores [N, C]."""
     return 100 * _right(scores, labels).double().mean().item()
 
 
 def per_class_accuracy(scores: Tensor, labels: Tensor, num_classes: int) -> list[float | None]:
-    """Top-1 among the images of every class, in the classes' order; None for one without any."""
+    """Return every class's top-1 accuracy, in their order; None for a class without images."""
     right = _right(scores, labels)
     if labels.max() >= num_classes:
         raise ValueError(f"a label is {int(labels.max())}, but there are {num_classes} classes.")
@@ -31,7 +27,7 @@ def per_class_accuracy(scores: Tensor, labels: Tensor, num_classes: int) -> list
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Expected calibration error: how far confidence and accuracy lie apart, on average.
+    """Return the expected calibration error: the mean distance of confidence and accuracy.
 
     Images are put into bins of equal width, (low, high], by their largest probability; the
     differences of the bins' mean confidence and accuracy are averaged by their numbers of images.
@@ -43,7 +39,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
     probabilities = probabilities.double()
     if probabilities.min() < 0 or (probabilities.sum(dim=1) - 1).abs().max() > 1e-2:
         raise ValueError(
-            "these scores are no probabilities, for they are negative or do not add up to 1: give "
+            "these scores are not probabilities: some are negative, or do not add up to 1. Give "
             "logits.softmax(dim=1)."
         )
     confidence = probabilities.max(dim=1).values
@@ -53,53 +49,44 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
     return 100 * gap.abs().sum().item() / len(labels)
 
 
-def alpha_curve(
-    by_class: Tensor, by_rep: Tensor | None, labels: Tensor, steps: int = 11
-) -> list[dict[str, float]]:
-    """Accuracy of the mix of logits at `steps` values of alpha from 0 to 1.
+def alpha_curve(logits: Logits, steps: int = 11) -> list[tuple[float, float]]:
+    """Return (alpha, accuracy of the mix of logits) at `steps` values of alpha from 0 to 1.
 
-    One trained model, mixed in many ways; not one model trained for every alpha, as table 5 has.
+    One trained model, mixed in many ways; the paper's Table 5 trains one model for every alpha.
     """
     if steps < 2:
         raise ValueError(f"steps is {steps}; it has to be 2 or more, for both ends count.")
     alphas = [step / (steps - 1) for step in range(steps)]
-    return [{"alpha": a, "accuracy": accuracy(mix(by_class, by_rep, a), labels)} for a in alphas]
+    return [(a, accuracy(logits.scores(Scoring("fused", a)), logits.labels)) for a in alphas]
 
 
-def generalized(base: Scored, novel: Scored, seen: Tensor, alpha: float) -> dict[str, float]:
-    """Base and novel classes told apart by one classifier that holds them all.
+def generalized(logits: Logits, seen: Tensor, alpha: float) -> dict[str, float]:
+    """Return the generalized zero-shot (GZSL) accuracy: one classifier of base and novel classes.
 
     Every image is scored against all C classes: those seen in training by both features (the mix
     of logits), the new ones by the class feature alone. Beyond the paper's protocol, in which the
-    classifier holds one half at a time.
+    classifier holds either the base or the novel classes.
 
     Args:
-        base, novel: test images of seen and of new classes.
+        logits: of test images of all C classes.
         seen: bool [C], True for classes seen in training.
         alpha: weight of the class feature in the mix.
 
     Returns:
-        "seen": accuracy on base, "unseen": on novel, "hm": their harmonic mean.
+        "seen": accuracy on images of seen classes, "unseen": of new ones, "hm": their harmonic
+        mean.
     """
-    result = {}
-    for name, (by_class, by_rep, labels), wanted in (
-        ("seen", base, seen),
-        ("unseen", novel, ~seen),
-    ):
-        if seen.dtype != torch.bool or seen.shape != by_class.shape[1:]:
-            raise ValueError(
-                f"seen is {seen.dtype} of shape {tuple(seen.shape)}; for these logits it has to be "
-                f"torch.bool of shape ({by_class.shape[1]},)."
-            )
-        _check(by_class, labels)
-        if not wanted[labels].all():
-            odd = int(labels[~wanted[labels]][0])
-            raise ValueError(
-                f"label {odd} is among those of the {name} images, but seen says otherwise: give "
-                "images of seen classes as base, and of new ones as novel."
-            )
-        result[name] = accuracy(torch.where(seen, mix(by_class, by_rep, alpha), by_class), labels)
-    return {**result, "hm": harmonic_mean(result["seen"], result["unseen"])}
+    if seen.dtype != torch.bool or seen.shape != logits.by_class.shape[1:]:
+        raise ValueError(
+            f"seen is {seen.dtype} of shape {tuple(seen.shape)}; for these logits it has to be "
+            f"torch.bool of shape ({logits.by_class.shape[1]},)."
+        )
+    _check(logits.by_class, logits.labels)
+    scores = torch.where(seen, logits.scores(Scoring("fused", alpha)), logits.by_class)
+    of_seen = seen[logits.labels]
+    base = accuracy(scores[of_seen], logits.labels[of_seen])
+    novel = accuracy(scores[~of_seen], logits.labels[~of_seen])
+    return {"seen": base, "unseen": novel, "hm": harmonic_mean(base, novel)}
 
 
 def _check(scores: Tensor, labels: Tensor) -> None:
@@ -118,11 +105,11 @@ def _check(scores: Tensor, labels: Tensor) -> None:
 
 
 def _right(scores: Tensor, labels: Tensor) -> Tensor:
-    """Whether the best score is the label's, bool [N]."""
+    """Return whether the best score is the label's, bool [N]."""
     _check(scores, labels)
     return scores.argmax(dim=1) == labels
 
 
 def harmonic_mean(base: float, novel: float) -> float:
-    """HM of two accuracies, 0 where one of them is."""
+    """Return the harmonic mean of two accuracies; 0 where one of them is 0."""
     return 2 * base * novel / (base + novel) if base and novel else 0.0

@@ -1,4 +1,4 @@
-"""Scoring images against the classes of a text classifier.
+"""Scores of images against the classes of a text classifier.
 
 Shapes: N images, B of them at a time, C classes, E embedding width.
 """
@@ -6,11 +6,10 @@ Shapes: N images, B of them at a time, C classes, E embedding width.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,9 +22,8 @@ from ..models.ops import cosine_logits, mix, unit
 from ..models.precision import autocast, half_weights
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
+from .logits import SCORED, Logits
 from .metrics import accuracy
-
-SCORED = ("class", "fused", "frozen")
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a pass over N images gave."""
+    """Scores from one pass over N images."""
 
     scores: Tensor
     """Logits, or log probabilities where probabilities were mixed, [N, C], on the CPU."""
@@ -51,43 +49,13 @@ class Predictions:
 
     @property
     def accuracy(self) -> float:
-        """Top-1, percent."""
+        """Return the top-1 accuracy, in percent."""
         return accuracy(self.scores, self.labels)
-
-
-class RawLogits(NamedTuple):
-    """Logits of one batch by every feature, [B, C] each: nothing mixed yet."""
-
-    by_class: Tensor
-    by_rep: Tensor | None
-    """None where the model has no image tokens."""
-    frozen: Tensor
-    """Of the base model: its image feature against its text features."""
-
-
-@dataclass(frozen=True)
-class AllPredictions:
-    """What a pass over N images gave by every feature, for `scores` to look at: any mix, the
-    class feature alone, frozen CLIP. Three times [N, C], on the CPU.
-    """
-
-    by_class: Tensor
-    by_rep: Tensor | None
-    """None where the model has no image tokens."""
-    frozen: Tensor
-    labels: Tensor
-    """[N]."""
-    images_per_second: float
-    """Of the model alone, with both of its branches; `predict` runs only what it needs."""
-
-    def fused(self, alpha: float, fusion: str = "logits") -> Tensor:
-        """Scores [N, C] of both features, as `class_scores` mixes them."""
-        return mix(self.by_class, self.by_rep, alpha, fusion)
 
 
 @torch.no_grad()
 def build_classifier(model: MMRLCLIP, tokens: Tensor, precision: str = "fp32") -> Classifier:
-    """Text features of prompts [C, context length], computed once and passed as a value."""
+    """Return the text features of prompts [C, context length]: computed once, then passed on."""
     device = model.visual.proj.device
     with (
         _enough_memory(len(tokens), precision),
@@ -110,7 +78,7 @@ def _enough_memory(classes: int, precision: str) -> Iterator[None]:
 
 
 def _logits(model: MMRLCLIP, feature: Tensor, text: Tensor) -> Tensor:
-    """Image feature [B, E] as it leaves the projection, and unit text features [C, E]."""
+    """Return logits of image features [B, E], not normalized, and unit text features [C, E]."""
     return cosine_logits(model, unit(feature).to(text.dtype), text)
 
 
@@ -121,9 +89,12 @@ def class_scores(
     features: str = "class",
     fusion: str = "logits",
 ) -> Tensor:
-    """Scores [B, C] of images [B, 3, H, W].
+    """Return scores [B, C] of images [B, 3, H, W].
 
     Args:
+        model: the adapted model.
+        classifier: of the C classes.
+        images: preprocessed, on the model's device.
         features: "class" for new classes, "fused" for classes seen in training (where there are
             no image tokens, the same as "class"), "frozen" for the base model.
         fusion: how "fused" mixes: "logits" as the released code, which made the published
@@ -144,15 +115,16 @@ def class_scores(
     return mix(by_class, by_rep, model.config.alpha, fusion)
 
 
-def raw_logits(model: MMRLCLIP, classifier: Classifier, images: Tensor) -> RawLogits:
-    """Logits of images [B, 3, H, W] by every feature, in one pass over the shared layers."""
+def _every_feature(model: MMRLCLIP, classifier: Classifier, images: Tensor) -> list[Tensor]:
+    """Return logits [B, C] by class, by frozen and, with image tokens, by representation."""
     both, frozen = model.image_branches(images, model.learner()[0])
-    rep = both.representation
-    return RawLogits(
-        by_class=_logits(model, both.class_, classifier.text),
-        by_rep=None if rep is None else _logits(model, rep, classifier.text),
-        frozen=_logits(model, frozen, classifier.frozen),
-    )
+    found = [
+        _logits(model, both.class_, classifier.text),
+        _logits(model, frozen, classifier.frozen),
+    ]
+    if both.representation is not None:
+        found.append(_logits(model, both.representation, classifier.text))
+    return found
 
 
 @torch.no_grad()
@@ -168,8 +140,8 @@ def predict(
 ) -> Predictions:
     """Score every batch (images [B, 3, H, W], labels [B]) of an iterable, in order."""
 
-    def score(images: Tensor) -> tuple[Tensor]:
-        return (class_scores(model, classifier, images, features, fusion),)
+    def score(images: Tensor) -> list[Tensor]:
+        return [class_scores(model, classifier, images, features, fusion)]
 
     with _enough_memory(len(classifier.text), precision), half_weights(model, precision):
         (scores,), labels, speed = _pass(score, classifier, batches, precision, progress)
@@ -182,44 +154,47 @@ def predict_all(
     classifier: Classifier,
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
+    class_names: Sequence[str] = (),
     precision: str = "fp32",
     progress: Progress | None = None,
-) -> AllPredictions:
-    """The logits of every batch (images [B, 3, H, W], labels [B]) by every feature, in order."""
-    score = partial(raw_logits, model, classifier)
+) -> Logits:
+    """Return the logits of every batch (images [B, 3, H, W], labels [B]) by every feature."""
+    score = partial(_every_feature, model, classifier)
     with _enough_memory(len(classifier.text), precision), half_weights(model, precision):
-        logits, labels, speed = _pass(score, classifier, batches, precision, progress)
-    return AllPredictions(*logits, labels, speed)
+        logits, labels, _ = _pass(score, classifier, batches, precision, progress)
+    by_class, frozen, *rest = logits
+    return Logits(by_class, rest[0] if rest else None, frozen, labels, class_names)
 
 
 def _pass(
-    score: Callable[[Tensor], tuple[Tensor | None, ...]],
+    score: Callable[[Tensor], list[Tensor]],
     classifier: Classifier,
     batches: Iterable[tuple[Tensor, Tensor]],
     precision: str,
     progress: Progress | None,
-) -> tuple[list[Tensor | None], Tensor, float]:
-    """Every kind of scores over all batches, on the CPU; labels; images per second."""
+) -> tuple[list[Tensor], Tensor, float]:
+    """Return every kind of scores over all batches, on the CPU; labels; images per second."""
     device = classifier.text.device
-    found, labels, seconds = [], [], 0.0
+    found: list[list[Tensor]] = []
+    labels, seconds = [], 0.0
     for images, targets in batches:
         start = time.perf_counter()
         with autocast(precision, device):
             kinds = score(images.to(device))
         # Waits for the device, so the clock below is honest.
-        found.append([None if kind is None else kind.cpu() for kind in kinds])
+        found.append([kind.cpu() for kind in kinds])
         seconds += time.perf_counter() - start
         labels.append(torch.as_tensor(targets))
         if progress is not None:
             progress.advance(1, images=len(images))
     if not found:
         raise ValueError("there are no images to score.")
-    whole = [None if parts[0] is None else torch.cat(parts) for parts in zip(*found, strict=True)]
+    whole = [torch.cat(parts) for parts in zip(*found, strict=True)]
     return whole, torch.cat(labels), sum(map(len, labels)) / max(seconds, 1e-9)
 
 
 def choose_features(requested: str, classes: Iterable[str], seen: Iterable[str]) -> tuple[str, str]:
-    """What "auto" means for these classes: (features, one sentence that says why).
+    """Return what "auto" stands for with these classes: (features, why, in one sentence).
 
     Raises:
         UsageError: some classes were seen in training and some were not; the user chooses.
@@ -227,21 +202,21 @@ def choose_features(requested: str, classes: Iterable[str], seen: Iterable[str])
     if requested != "auto":
         if requested not in SCORED:
             raise UsageError(f"features is {requested!r}; it has to be auto or one of {SCORED}.")
-        return requested, f"{requested} features, as asked"
-    classes, seen = list(classes), {readable(name) for name in seen}
-    if not seen:
+        return requested, f"{requested} features, as given"
+    names, known_names = list(classes), {readable(name) for name in seen}
+    if not known_names:
         raise UsageError(
             "the adapter names no classes, so auto cannot tell seen from new ones: choose "
             "--features fused or --features class."
         )
-    known = [name for name in classes if readable(name) in seen]
+    known = [name for name in names if readable(name) in known_names]
     if not known:
-        return "class", f"class feature: none of the {len(classes)} classes was seen in training"
-    if len(known) == len(classes):
-        return "fused", f"both features: all {len(classes)} classes were seen in training"
+        return "class", f"class feature: none of the {len(names)} classes was seen in training"
+    if len(known) == len(names):
+        return "fused", f"both features: all {len(names)} classes were seen in training"
     raise UsageError(
-        f"{len(known)} of the {len(classes)} classes were seen in training ({known[0]}, ...) and "
-        f"{len(classes) - len(known)} were not: choose --features fused (both features, best for "
+        f"{len(known)} of the {len(names)} classes were seen in training ({known[0]}, ...) and "
+        f"{len(names) - len(known)} were not: choose --features fused (both features, best for "
         "seen classes) or --features class (the class feature, best for new ones), or score the "
-        "halves apart with --classes base and --classes novel."
+        "two splits one by one, with --classes base and --classes novel."
     )

@@ -48,7 +48,7 @@ def probe_results(
     speed = len(features) / (time.perf_counter() - start)
     results = {
         **_scores(probe, features, part, run),
-        "regularisation": {"C": probe.regularisation, "chosen_on": probe.chosen_on},
+        "regularisation": {"C": probe.regularization, "chosen_on": probe.chosen_on},
         "trainable_parameters": probe.num_parameters,
         "train_seconds": round(seconds, 3),
         "train_ms_per_image": round(1000 * seconds / len(subset.train), 3),

@@ -9,7 +9,7 @@ from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.data.loading.images import ImageSet, eval_transform
 from open_clip_mmrl.evaluation.linear_probe import (
-    DEFAULT_REGULARISATION,
+    DEFAULT_REGULARIZATION,
     GRID,
     best_power,
     fit_probe,
@@ -45,7 +45,7 @@ def test_features_are_the_base_models_own_and_keep_their_length(model, digits):
     examples = digits.train[:5]
     found = frozen_features(model, examples, quiet=True)
     shown = ImageSet(examples, eval_transform(model))
-    images = torch.stack([shown[i][0] for i in range(5)])
+    images = torch.stack([shown.load(i, epoch=0)[0] for i in range(5)])
     with torch.no_grad():
         expected = model.encode_image(images, features="frozen")
     torch.testing.assert_close(found, expected)
@@ -75,7 +75,7 @@ def test_features_of_no_images(model):
 def test_scores_are_scikit_learns(classes):
     features, labels = points(6, classes)
     probe = fit_probe(features, labels, *points(4, classes, seed=1), num_classes=classes)
-    fitted = LogisticRegression(C=probe.regularisation, max_iter=1000)
+    fitted = LogisticRegression(C=probe.regularization, max_iter=1000)
     fitted.fit(features.double().numpy(), labels.numpy())
     found = probe.scores(features).softmax(1).numpy()
     np.testing.assert_allclose(found, fitted.predict_proba(features.double().numpy()), atol=1e-4)
@@ -95,7 +95,7 @@ def test_the_search_reads_validation_accuracy_alone():
     assert accuracy(probe, *val) >= best - 0.02
     # Other validation images, another choice; that is all they decide.
     other = fit_probe(features, labels, features, labels, num_classes=3)
-    assert other.regularisation > probe.regularisation
+    assert other.regularization > probe.regularization
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_search_ends_near_a_single_peak(peak, expected):
     assert len(asked) == 16 and min(asked) >= -7 and max(asked) <= 7
 
 
-def test_ties_go_to_the_first_of_the_grid_and_then_to_the_stronger_regularisation():
+def test_ties_go_to_the_first_of_the_grid_and_then_to_the_stronger_regularization():
     assert best_power(lambda power: 0.5) == 5.0
 
 
@@ -124,7 +124,7 @@ def test_without_validation_images_of_every_class_it_folds_the_training_images(l
     probe = fit_probe(features, labels, *val, num_classes=3)
     again = fit_probe(features, labels, *val, num_classes=3)
     assert probe.chosen_on == "folds"
-    assert probe.regularisation == again.regularisation
+    assert probe.regularization == again.regularization
     assert torch.equal(probe.weight, again.weight)
     assert accuracy(probe, *points(50, noise=0.5, seed=2)) > 0.9
 
@@ -138,7 +138,7 @@ def test_a_class_of_one_image_beside_larger_ones_is_folded_too():
 
 def test_one_image_per_class_and_no_validation_takes_the_default():
     probe = fit_probe(*points(1), num_classes=3)
-    assert probe.chosen_on == "default" and probe.regularisation == DEFAULT_REGULARISATION
+    assert probe.chosen_on == "default" and probe.regularization == DEFAULT_REGULARIZATION
 
 
 def test_a_class_without_training_images_is_never_answered():

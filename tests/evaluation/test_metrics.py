@@ -1,9 +1,10 @@
-"""Figures from scores and labels, against hand computations."""
+"""Numbers from scores and labels, against hand computations."""
 
 import pytest
 import torch
 
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.evaluation.logits import Logits
 from open_clip_mmrl.evaluation.metrics import (
     accuracy,
     alpha_curve,
@@ -54,10 +55,13 @@ def test_the_classes_weighed_by_their_images_give_the_accuracy():
         (lambda: accuracy(SCORES, LABELS + 1), "labels are 1 to 4, .* of 4 classes: 0 to 3"),
         (lambda: accuracy(SCORES, LABELS - 1), "labels are -1 to 2"),
         (lambda: per_class_accuracy(SCORES, LABELS, 3), "a label is 3, but there are 3 classes"),
-        (lambda: alpha_curve(SCORES, SCORES, LABELS, 1), "steps is 1; .* 2 or more"),
+        (
+            lambda: alpha_curve(Logits(SCORES, SCORES, SCORES, LABELS), 1),
+            "steps is 1; .* 2 or more",
+        ),
         (lambda: calibration_error(SCORES, LABELS, 0), "bins is 0; .* 1 or more"),
-        (lambda: calibration_error(3 * SCORES, LABELS), r"no probabilities, .*softmax\(dim=1\)"),
-        (lambda: calibration_error(1 - 2 * SCORES, LABELS), "they are negative"),
+        (lambda: calibration_error(3 * SCORES, LABELS), r"not probabilities.*softmax\(dim=1\)"),
+        (lambda: calibration_error(1 - 2 * SCORES, LABELS), "negative"),
     ],
 )
 def test_what_cannot_be_scored(run, words):
@@ -87,18 +91,19 @@ def test_an_unknown_fusion():
 
 def test_alpha_curve_is_the_mix_at_every_step():
     by_class, by_rep, labels = draw(40, 5, seed=1), draw(40, 5, seed=2), torch.arange(40) % 5
-    curve = alpha_curve(by_class, by_rep, labels)
-    assert [row["alpha"] for row in curve] == [i / 10 for i in range(11)]
-    assert curve[0]["accuracy"] == accuracy(by_rep, labels)
-    assert curve[3]["accuracy"] == accuracy(0.3 * by_class + 0.7 * by_rep, labels)
-    assert curve[-1]["accuracy"] == accuracy(by_class, labels)
-    assert len({row["accuracy"] for row in curve}) > 2
-    assert [row["alpha"] for row in alpha_curve(by_class, by_rep, labels, 3)] == [0.0, 0.5, 1.0]
+    both = Logits(by_class, by_rep, by_class, labels)
+    curve = alpha_curve(both)
+    assert [alpha for alpha, _ in curve] == [i / 10 for i in range(11)]
+    assert curve[0][1] == accuracy(by_rep, labels)
+    assert curve[3][1] == accuracy(0.3 * by_class + 0.7 * by_rep, labels)
+    assert curve[-1][1] == accuracy(by_class, labels)
+    assert len({score for _, score in curve}) > 2
+    assert [alpha for alpha, _ in alpha_curve(both, 3)] == [0.0, 0.5, 1.0]
 
 
 def test_alpha_curve_of_one_feature_is_flat():
-    curve = alpha_curve(SCORES, None, LABELS, 4)
-    assert {row["accuracy"] for row in curve} == {accuracy(SCORES, LABELS)}
+    curve = alpha_curve(Logits(SCORES, None, SCORES, LABELS), 4)
+    assert {score for _, score in curve} == {accuracy(SCORES, LABELS)}
 
 
 # Calibration.
@@ -144,53 +149,46 @@ def test_calibration_error_takes_float32_and_half():
 SEEN = torch.tensor([True, True, False, False])
 
 
-def pair(by_class, by_rep, labels):
-    return torch.tensor(by_class), torch.tensor(by_rep), torch.tensor(labels)
+def logits(by_class, by_rep, labels):
+    return Logits(by_class, by_rep, by_class, torch.as_tensor(labels, dtype=torch.long))
 
 
 def test_generalized_by_hand():
     """alpha 0.5. Of the base images, the first is right by the mix alone (class: 3), the second is
     lost to a new class. Of the novel ones, the second would be right by the mix (4 + 9) only."""
-    base = pair(
-        [[1.0, 0.0, 0.0, 2.0], [0.0, 1.0, 5.0, 0.0]],
-        [[9.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]],
-        [0, 1],
-    )
-    novel = pair(
-        [[0.0, 0.0, 3.0, 0.0], [5.0, 0.0, 0.0, 4.0], [0.0, 0.0, 1.0, 0.0]],
-        [[0.0, 0.0, 0.0, 0.0], [5.0, 0.0, 0.0, 9.0], [0.0, 8.0, 0.0, 0.0]],
-        [2, 3, 2],
-    )
-    found = generalized(base, novel, SEEN, 0.5)
+    by_class = [
+        [1.0, 0.0, 0.0, 2.0], [0.0, 1.0, 5.0, 0.0],
+        [0.0, 0.0, 3.0, 0.0], [5.0, 0.0, 0.0, 4.0], [0.0, 0.0, 1.0, 0.0],
+    ]  # fmt: skip
+    by_rep = [
+        [9.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0], [5.0, 0.0, 0.0, 9.0], [0.0, 8.0, 0.0, 0.0],
+    ]  # fmt: skip
+    both = logits(torch.tensor(by_class), torch.tensor(by_rep), [0, 1, 2, 3, 2])
+    found = generalized(both, SEEN, 0.5)
     expected = {"seen": 50.0, "unseen": 100 / 3, "hm": 40.0}
     assert found == {name: pytest.approx(value) for name, value in expected.items()}
 
 
 def test_generalized_by_the_class_feature_alone():
-    base = scores_for([0, 1, 2], 4), None, torch.tensor([0, 1, 1])
-    novel = scores_for([2, 0], 4), None, torch.tensor([2, 3])
-    found = generalized(base, novel, SEEN, 0.7)
+    scores, labels = scores_for([0, 1, 2, 2, 0], 4), [0, 1, 1, 2, 3]
+    found = generalized(logits(scores, None, labels), SEEN, 0.7)
     assert (found["seen"], found["unseen"]) == (pytest.approx(200 / 3), 50.0)
-    with_rep = [(s, draw(len(s), 4), y) for s, _, y in (base, novel)]
-    assert generalized(*with_rep, SEEN, 1.0) == found
-    assert generalized(*with_rep, SEEN, 0.0) != found
+    with_rep = logits(scores, draw(5, 4), labels)
+    assert generalized(with_rep, SEEN, 1.0) == found
+    assert generalized(with_rep, SEEN, 0.0) != found
 
 
 @pytest.mark.parametrize(
-    ("base", "novel", "seen", "words"),
+    ("labels", "seen", "words"),
     [
-        ([0, 2], [3], SEEN, "label 2 is among those of the seen images, but seen says otherwise"),
-        ([0, 1], [1], SEEN, "label 1 is among those of the unseen images"),
-        ([0, 1], [3], SEEN[:2], r"seen is torch\.bool of shape \(2,\); .*shape \(4,\)"),
-        ([0, 1], [3], SEEN.long(), r"seen is torch\.int64 of shape \(4,\)"),
-        ([], [3], SEEN, "no images to score"),
-        ([0], [4], SEEN, "labels are 4 to 4"),
+        ([0, 3], SEEN[:2], r"seen is torch\.bool of shape \(2,\); .*shape \(4,\)"),
+        ([0, 3], SEEN.long(), r"seen is torch\.int64 of shape \(4,\)"),
+        ([3, 2], SEEN, "no images to score"),
+        ([], SEEN, "no images to score"),
+        ([0, 4], SEEN, "labels are 0 to 4"),
     ],
 )
-def test_generalized_refuses_what_does_not_fit(base, novel, seen, words):
-    base, novel = (
-        (draw(len(labels), 4), None, torch.tensor(labels, dtype=torch.long))
-        for labels in (base, novel)
-    )
+def test_generalized_refuses_what_does_not_fit(labels, seen, words):
     with pytest.raises(ValueError, match=words):
-        generalized(base, novel, seen, 0.7)
+        generalized(logits(draw(len(labels), 4), None, labels), seen, 0.7)

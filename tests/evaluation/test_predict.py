@@ -8,6 +8,7 @@ import torch
 from helpers.tiny import tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.evaluation.logits import Logits, Scoring
 from open_clip_mmrl.evaluation.metrics import harmonic_mean
 from open_clip_mmrl.evaluation.predict import (
     Predictions,
@@ -16,7 +17,6 @@ from open_clip_mmrl.evaluation.predict import (
     class_scores,
     predict,
     predict_all,
-    raw_logits,
 )
 from open_clip_mmrl.models.image_tower import ImageTower
 
@@ -87,22 +87,22 @@ def test_fused_probabilities(model):
     assert not torch.allclose(scores.exp(), logits.softmax(-1), atol=1e-4)
 
 
-def test_raw_logits_are_every_feature_s(model):
-    found = raw_logits(model, build_classifier(model, TOKENS), IMAGES)
+def test_predict_all_gives_the_logits_of_every_feature(model):
+    found = predict_all(model, build_classifier(model, TOKENS), [(IMAGES, LABELS)])
     close(found.by_class, by_hand(model, "class"))
     close(found.by_rep, by_hand(model, "representation"))
     close(found.frozen, by_hand(model, "frozen"))
 
 
-def test_raw_logits_take_one_pass(model):
-    """Each layer is shown to the shared rows once, and to either branch once."""
+def test_predict_all_takes_one_pass(model):
+    """The shared rows go through each layer once, and so does either branch."""
     classifier = build_classifier(model, TOKENS)
     with (
         counted("lower") as lower,
         counted("with_tokens") as adapted,
         counted("without_tokens") as frozen,
     ):
-        raw_logits(model, classifier, IMAGES)
+        predict_all(model, classifier, [(IMAGES, LABELS)])
     assert (lower.call_count, adapted.call_count, frozen.call_count) == (1, 1, 1)
 
 
@@ -120,12 +120,11 @@ def test_without_image_tokens_fused_is_class(fusion):
     classifier = build_classifier(model, TOKENS)
     by_class = class_scores(model, classifier, IMAGES, "class")
     assert torch.equal(class_scores(model, classifier, IMAGES, "fused", fusion), by_class)
-    found = raw_logits(model, classifier, IMAGES)
-    assert found.by_rep is None and torch.equal(found.by_class, by_class)
-    assert not torch.allclose(found.frozen, by_class, atol=1e-3)
     whole = predict_all(model, classifier, [(IMAGES[:3], LABELS[:3]), (IMAGES[3:], LABELS[3:])])
-    assert whole.by_rep is None and torch.equal(whole.fused(0.2, fusion), whole.by_class)
+    fused = whole.scores(Scoring("fused", 0.2, fusion))
+    assert whole.by_rep is None and torch.equal(fused, whole.by_class)
     close(whole.by_class, by_class)
+    assert not torch.allclose(whole.frozen, by_class, atol=1e-3)
 
 
 def test_without_text_tokens_the_classifier_is_frozen_clip_s():
@@ -177,14 +176,14 @@ def test_one_pass_holds_what_every_other_pass_would_give(model, fusion):
     classifier = build_classifier(model, TOKENS)
     parts = [(IMAGES[:2], LABELS[:2].tolist()), (IMAGES[2:], LABELS[2:])]
     whole = predict_all(model, classifier, iter(parts))
-    assert torch.equal(whole.labels, LABELS) and whole.images_per_second > 0
+    assert torch.equal(whole.labels, LABELS)
     for scores, features in ((whole.by_class, "class"), (whole.frozen, "frozen")):
         close(scores, predict(model, classifier, parts, features=features).scores)
         assert not scores.requires_grad
     fused = predict(model, classifier, parts, features="fused", fusion=fusion).scores
-    close(whole.fused(0.6, fusion), fused)
-    close(whole.fused(0.0), whole.by_rep)
-    close(whole.fused(1.0), whole.by_class)
+    close(whole.scores(Scoring("fused", 0.6, fusion)), fused)
+    close(whole.scores(Scoring("fused", 0.0)), whole.by_rep)
+    close(whole.scores(Scoring("fused", 1.0)), whole.by_class)
 
 
 @pytest.mark.parametrize("run", [predict, predict_all])
@@ -213,7 +212,7 @@ def test_predict_in_half_precision(precision):
     assert not torch.equal(found.scores, exact.scores)
     close(found.scores, exact.scores, 0.03 * model.logit_scale.exp().item())
     whole = predict_all(model, classifier, batches, precision=precision)
-    assert torch.equal(whole.fused(model.config.alpha), found.scores)
+    assert torch.equal(whole.scores(Scoring("fused", model.config.alpha)), found.scores)
     assert whole.frozen.dtype == torch.float32
     assert model.visual.conv1.weight.dtype == torch.float32
 
@@ -257,6 +256,13 @@ def test_nothing_to_score(model, run):
         run(model, build_classifier(model, TOKENS), [])
 
 
+def test_a_split_holds_its_own_images_and_classes_alone():
+    logits = Logits(torch.arange(12.0).view(3, 4), None, torch.zeros(3, 4), LABELS[1:4], "abcd")
+    novel = logits.split([2, 3])
+    assert torch.equal(novel.by_class, torch.tensor([[6.0, 7.0], [10.0, 11.0]]))
+    assert novel.labels.tolist() == [0, 1] and novel.names == "cd" and novel.by_rep is None
+
+
 def test_accuracy_is_percent():
     scores = torch.tensor([[1.0, 2.0], [2.0, 1.0], [0.0, 1.0]])
     assert Predictions(scores, torch.tensor([1, 1, 1]), 1.0).accuracy == pytest.approx(200 / 3)
@@ -295,7 +301,7 @@ def test_auto_chooses_by_what_was_seen(classes, seen, features, words):
 def test_a_request_decides(requested):
     for seen in (["cat"], [], ["cat", "emu"]):
         features, why = choose_features(requested, ["cat", "emu"], seen)
-        assert features == requested and "as asked" in why
+        assert features == requested and "as given" in why
 
 
 def test_auto_on_seen_and_unseen_classes_asks():

@@ -1,0 +1,71 @@
+"""What a pass over images gives, before anything is mixed.
+
+Shapes: N images, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from ..config import Fusion
+from ..models.ops import mix
+
+ScoredFeatures = Literal["class", "fused", "frozen"]
+SCORED: tuple[ScoredFeatures, ...] = get_args(ScoredFeatures)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How logits become scores."""
+
+    features: ScoredFeatures
+    """"class" for new classes, "fused" for classes seen in training, "frozen" for the base."""
+    alpha: float = 1.0
+    """Weight of the class feature in "fused"."""
+    fusion: Fusion = "logits"
+    """How "fused" mixes, see `mix`."""
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Logits of images against all of some classes, by every feature, [N, C] each, on the CPU.
+
+    A class's logit does not depend on the other classes, so what these images score against fewer
+    classes can be read off, and so can every mix.
+    """
+
+    by_class: Tensor
+    by_rep: Tensor | None
+    """None where the model has no image tokens."""
+    frozen: Tensor
+    """Of the base model: its image features against its text features."""
+    labels: Tensor
+    """[N], 0 .. C - 1."""
+    names: Sequence[str] = ()
+    """Of the C classes."""
+
+    def scores(self, scoring: Scoring) -> Tensor:
+        """Return scores [N, C]."""
+        if scoring.features == "fused":
+            return mix(self.by_class, self.by_rep, scoring.alpha, scoring.fusion)
+        return self.by_class if scoring.features == "class" else self.frozen
+
+    def of_base_model(self) -> Logits:
+        """Return the base model's logits in the place of the adapted model's."""
+        return Logits(self.frozen, None, self.frozen, self.labels, self.names)
+
+    def split(self, classes: Sequence[int]) -> Logits:
+        """Return the images of some consecutive classes, scored against these classes alone."""
+        first, last = classes[0], classes[-1] + 1
+        rows = (self.labels >= first) & (self.labels < last)
+        return Logits(
+            by_class=self.by_class[rows, first:last],
+            by_rep=None if self.by_rep is None else self.by_rep[rows, first:last],
+            frozen=self.frozen[rows, first:last],
+            labels=self.labels[rows] - first,
+            names=self.names[first:last],
+        )
