@@ -170,8 +170,8 @@ def test_a_whole_run_on_the_gpu(tmp_path):
 
     run = make_run(train=TrainConfig(epochs=3, batch_size=5, precision="amp_bf16"))
     results = execute(run, tmp_path / "gpu", Runtime(device="cuda", quiet=True))
-    assert results["environment"]["device"] == "cuda"
+    assert results.environment.device == "cuda"
     on_cpu = go(tmp_path / "cpu", train=run.train)
-    assert results["zero_shot"]["base"] == pytest.approx(on_cpu["zero_shot"]["base"], abs=3)
+    assert results.zero_shot["base"] == pytest.approx(on_cpu.zero_shot["base"], abs=3)
     classifier = FewShotClassifier.from_adapter(tmp_path / "gpu" / "adapter.safetensors")
     assert classifier.model_.visual.proj.is_cuda

@@ -54,7 +54,6 @@ def run_demo(
     from ..config import VARIANTS
     from ..experiments import recipes
     from ..experiments.execute import execute
-    from ..experiments.results import RunResult
     from ..experiments.run_spec import FewShotRun
     from ..report.figures.comparison import comparison_figure
     from ..report.tables.methods import method_rows
@@ -76,12 +75,12 @@ def run_demo(
             )
             folder = output / f"{variant.replace('+', 'p')}-seed{seed}"
             results.append(execute(run, folder, runtime))
-            scores = results[-1]["metrics"]
+            scores = results[-1].metrics
             logger.info(
                 "%-7s seed %d: base %.1f  novel %.1f  HM %.1f   (%.0f s so far)",
                 variant, seed, *scores.values(), time.perf_counter() - start,
             )  # fmt: skip
-    rows = method_rows([RunResult.from_json(result) for result in results])
+    rows = method_rows(results)
     title = f"Handwritten digits, 16 images per base class, mean of {len(seeds)} seeds"
     comparison_figure(rows, title, output / FIGURE)
     return rows

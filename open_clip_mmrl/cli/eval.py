@@ -52,10 +52,11 @@ def evaluate(
 ) -> None:
     """Score an adapter, and frozen CLIP for comparison."""
     from ..data import load_data
+    from ..evaluation.logits import Scoring
     from ..evaluation.metrics import accuracy
     from ..evaluation.predict import choose_features
     from ..experiments.run_spec import Runtime
-    from ..experiments.score import percent, score_part
+    from ..experiments.score import percent, score_split
     from ..hub.load import build_from_adapter
     from ..utils.devices import pick_device
     from .tables import scores_table
@@ -72,8 +73,8 @@ def evaluate(
         data_set = data_set.with_template(info.template)
     chosen, reason = choose_features(features, data_set.class_names, info.class_names)
     runtime = Runtime(workers=workers, quiet=quiet)
-    part, speed = score_part(loaded, data_set, split, precision, runtime)
-    scores = part.scores(chosen, loaded.model.config.alpha, fusion)
+    logits, speed = score_split(loaded, data_set, split, precision, runtime)
+    scores = logits.scores(Scoring(chosen, loaded.model.config.alpha, fusion))
     result = {
         "adapter": str(adapter),
         "data": data,
@@ -82,9 +83,9 @@ def evaluate(
         "template": data_set.template,
         "features": chosen,
         "fusion": fusion,
-        "images": len(part.labels),
-        "accuracy": percent(accuracy(scores, part.labels)),
-        "zero_shot": percent(accuracy(part.frozen, part.labels)),
+        "images": len(logits.labels),
+        "accuracy": percent(accuracy(scores, logits.labels)),
+        "zero_shot": percent(accuracy(logits.frozen, logits.labels)),
         "eval_images_per_second": round(speed, 1),
     }
     if as_json:

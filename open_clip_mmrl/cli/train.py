@@ -121,11 +121,11 @@ def train(
         cache_gb=cache_gb,
         cuda_graph=cuda_graph,
     )
-    results = execute(run, output, runtime)
+    result = execute(run, output, runtime)
     title = f"{data}, {shots} shots, seed {seed}, {test_split} images, accuracy in %"
-    lines = {"frozen CLIP": results["zero_shot"], results["method"]: results["metrics"]}
+    lines = {"frozen CLIP": result.zero_shot, result.method: result.metrics}
     out.print(scores_table(title, lines))
     say(
-        f"{results['trainable_parameters']:,} trained parameters, {results['train_seconds']:.1f} s "
-        f"({results['train_ms_per_image']:.2f} ms per image)\nadapter: {output / ADAPTER}"
+        f"{result.trainable_parameters:,} trained parameters, {result.train_seconds:.1f} s "
+        f"({result.train_ms_per_image:.2f} ms per image)\nadapter: {output / ADAPTER}"
     )

@@ -22,7 +22,7 @@ from ..models.ops import cosine_logits, mix, unit
 from ..models.precision import autocast, half_weights
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
-from .logits import SCORED, Logits
+from .logits import SCORED, Logits, ScoredFeatures
 from .metrics import accuracy
 
 
@@ -193,16 +193,19 @@ def _pass(
     return whole, torch.cat(labels), sum(map(len, labels)) / max(seconds, 1e-9)
 
 
-def choose_features(requested: str, classes: Iterable[str], seen: Iterable[str]) -> tuple[str, str]:
+def choose_features(
+    requested: str, classes: Iterable[str], seen: Iterable[str]
+) -> tuple[ScoredFeatures, str]:
     """Return what "auto" stands for with these classes: (features, why, in one sentence).
 
     Raises:
         UsageError: some classes were seen in training and some were not; the user chooses.
     """
+    for features in SCORED:
+        if features == requested:
+            return features, f"{requested} features, as given"
     if requested != "auto":
-        if requested not in SCORED:
-            raise UsageError(f"features is {requested!r}; it has to be auto or one of {SCORED}.")
-        return requested, f"{requested} features, as given"
+        raise UsageError(f"features is {requested!r}; it has to be auto or one of {SCORED}.")
     names, known_names = list(classes), {readable(name) for name in seen}
     if not known_names:
         raise UsageError(

@@ -1,38 +1,28 @@
-"""One run from names to numbers, in a folder of its own."""
+"""One run from names to results, in a folder of its own."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from safetensors.torch import load_file
-
-from ..config import VARIANTS
-from ..data import ImageData, load_data
-from ..data.loading.device_augment import training_images
-from ..hub.adapter_file import load_learner, save_adapter
-from ..hub.class_tokens import look_alikes
-from ..hub.load import LoadedModel, build_for_training, resolve_name, resolve_pretrained
-from ..training.trainer import CHECKPOINT, Trainer
-from ..utils.devices import pick_device
+from ..hub.adapter_file import save_adapter
+from ..hub.load import LoadedModel, build_for_training
+from ..training.trainer import CHECKPOINT
 from ..utils.environment import environment
 from ..utils.files import json_bytes, write_atomically
-from ..utils.text import listing
-from .probe_baseline import probe_results
-from .run_dir import ADAPTER, RESULTS, TARGETS, digest, finished, prepare_run_dir
-from .run_spec import FewShotRun, Runtime, dataset_name, training_key
-from .score import score_run
-from .transfer import late_targets, score_targets, sizes_of
-from .tune import select
+from .measured import RunScores, TrainingRecord
+from .probe_baseline import fit_probe, score_probe, target_scorer
+from .resolve import ResolvedRun, resolve
+from .result_parts import AblationPoint, Environment, TargetResult
+from .results import RESULTS, RunResult
+from .run_dir import ADAPTER, prepare_run_dir
+from .run_spec import FewShotRun, Runtime, dataset_name
+from .score import score_run, score_target
+from .train_adapter import train_adapter
+from .transfer import TargetScorer, has_new_targets, score_targets, sizes_of
 
 logger = logging.getLogger(__name__)
-
-_TRAINED = ("trainable_parameters", "train_seconds", "train_ms_per_image", "skipped_steps")
 
 
 def execute(
@@ -40,174 +30,115 @@ def execute(
     output: str | Path,
     runtime: Runtime | None = None,
     reuse_from: Sequence[Path] = (),
-) -> dict[str, Any]:
-    """Train, test, write `results.json` and the adapter; returns the results.
+) -> RunResult:
+    """Train, test, write `results.json` and the adapter.
 
-    A finished run is read, not repeated; a broken one goes on from its last epoch.
+    The results of a finished run are read, not computed again; one that was stopped resumes from
+    its last epoch.
 
     Args:
-        donors: folders of runs that may have been trained in the very same way; the adapter of
-            the first that was is taken instead of training again.
+        run: what decides the numbers.
+        output: the run's folder.
+        runtime: where and how to carry it out.
+        reuse_from: folders of runs that may have been trained in the very same way; the adapter
+            of the first that was is loaded instead of training again.
 
     Raises:
         UsageError: the folder belongs to a run with other settings, or a name is not known.
         ValueError: the data or the files are not what they should be.
     """
-    runtime = runtime or Runtime()
-    device, output = pick_device(runtime.device), Path(output)
-    method = run.method if run.method not in (None, *VARIANTS) else None
-    name = resolve_name(run.model, None if method else run.method)
-    resolve_pretrained(name, run.pretrained)
-    data = load_data(run.data, data_root=run.data_root, template=run.template, quiet=runtime.quiet)
-    subset = _draw(data, run)
-    needed = (RESULTS,) if method else (RESULTS, ADAPTER)
-    if prepare_run_dir(output, run, digest(subset), needed):
-        results = json.loads((output / RESULTS).read_text(encoding="utf-8"))
-        if not late_targets(results, run):
-            (output / CHECKPOINT).unlink(missing_ok=True)  # stopped just before that
-            logger.info("%s holds this very run, finished already: nothing to do.", output)
-            return results
-        reuse_from = (output, *reuse_from)
+    job = resolve(run, Path(output), runtime or Runtime())
+    if prepare_run_dir(job.folder, run, job.digest):
+        result = RunResult.read(job.folder / RESULTS)
+        if not has_new_targets(result, run):
+            (job.folder / CHECKPOINT).unlink(missing_ok=True)  # stopped just before that
+            logger.info("%s holds this very run, finished already: nothing to do.", job.folder)
+            return result
+        reuse_from = (job.folder, *reuse_from)
+    loaded, result = _carry_out(job, reuse_from)
+    _write(job, loaded, result)
+    return result
+
+
+def _carry_out(job: ResolvedRun, reuse_from: Sequence[Path]) -> tuple[LoadedModel, RunResult]:
+    run = job.run
     loaded = build_for_training(
         run.model,
-        run.pretrained,
-        method=None if method else run.method,
+        job.pretrained,
+        method=run.variant,
         settings=run.settings,
-        device=device,
+        device=job.device,
         seed=run.train.seed,
     )
-    results = _what(run, loaded, data, subset)
-    if method == "linear_probe":
-        results |= probe_results(loaded, data, subset, run, output, runtime)
-    elif method == "zeroshot":
-        results |= {**dict.fromkeys(_TRAINED), "trainable_parameters": 0}
-        results |= score_run(loaded, data, run, runtime)
+    score: TargetScorer = score_target
+    if run.method == "linear_probe":
+        probe, training = fit_probe(loaded, job)
+        scores = score_probe(probe, loaded, job)
+        score = target_scorer(probe, job.data.class_names)
     else:
-        results |= _trained(loaded, subset, run, output, runtime, reuse_from)
-        results |= score_run(loaded, data, run, runtime)
-        results |= {"config": loaded.model.config.to_dict(), "train": run.train.to_dict()}
-    if run.targets and TARGETS not in results:
-        results[TARGETS] = score_targets(loaded, run, output, runtime)
-    results["environment"] = environment(device, run.train.precision)
-    if method is None:
+        training = TrainingRecord(trainable_parameters=0)
+        if run.trains_adapter:
+            loaded, training = train_adapter(loaded, job, reuse_from)
+        scores = score_run(loaded, job.data, run, job.runtime)
+    targets = score_targets(loaded, job, score)
+    return loaded, _result(job, loaded, training, scores, targets)
+
+
+def _result(
+    job: ResolvedRun,
+    loaded: LoadedModel,
+    training: TrainingRecord,
+    scores: RunScores,
+    targets: Mapping[str, TargetResult],
+) -> RunResult:
+    run, config = job.run, loaded.model.config
+    return RunResult(
+        method=run.method or config.variant,
+        model=loaded.name,
+        pretrained=job.pretrained,
+        data=run.data,
+        dataset=dataset_name(run.data),
+        sizes=sizes_of(job.data, run.data, run),
+        protocol=run.protocol,
+        ablation=AblationPoint(**run.ablation) if run.ablation else None,
+        settings_source=run.settings_source,
+        shots=run.shots,
+        seed=run.train.seed,
+        test_split=run.test_split,
+        fusion=run.fusion,
+        train_images=len(job.subset.train),
+        selection=training.selection,
+        regularization=training.regularization,
+        trainable_parameters=training.trainable_parameters,
+        train_seconds=training.train_seconds,
+        train_ms_per_image=training.train_ms_per_image,
+        skipped_steps=training.skipped_steps,
+        trained_in=training.trained_in,
+        metrics=scores.metrics,
+        zero_shot=scores.zero_shot,
+        generalized=scores.generalized,
+        generalized_zero_shot=scores.generalized_zero_shot,
+        calibration=scores.calibration,
+        calibration_zero_shot=scores.calibration_zero_shot,
+        per_class=scores.per_class,
+        alpha_curve=scores.alpha_curve,
+        eval_images_per_second=scores.eval_images_per_second,
+        targets=targets,
+        config=config.to_dict() if run.trains_adapter else {},
+        train=run.train.to_dict() if run.trains_adapter else {},
+        environment=Environment.from_json(environment(job.device, run.train.precision)),
+    )
+
+
+def _write(job: ResolvedRun, loaded: LoadedModel, result: RunResult) -> None:
+    if job.run.trains_adapter:
         save_adapter(
             loaded.model,
-            output / ADAPTER,
-            class_names=subset.class_names,
-            template=subset.template,
-            settings=run.to_dict(),
-            scores={key: results[key] for key in ("metrics", "zero_shot")},
+            job.folder / ADAPTER,
+            class_names=job.subset.class_names,
+            template=job.subset.template,
+            settings=job.run.to_dict(),
+            scores={"metrics": result.metrics, "zero_shot": result.zero_shot},
         )
-    write_atomically(output / RESULTS, json_bytes(results))
-    (output / CHECKPOINT).unlink(missing_ok=True)
-    return results
-
-
-def _what(
-    run: FewShotRun, loaded: LoadedModel, data: ImageData, subset: ImageData
-) -> dict[str, Any]:
-    """What was run, on what: the first part of results.json."""
-    return {
-        "method": run.method or loaded.model.config.variant,
-        "model": loaded.name,
-        "pretrained": run.pretrained or loaded.model.base_origin["pretrained"],
-        "data": run.data,
-        "dataset": dataset_name(run.data),
-        "sizes": sizes_of(data, run.data, run),
-        "protocol": run.protocol,
-        **({"ablation": dict(run.ablation)} if run.ablation else {}),
-        "settings_source": run.settings_source,
-        "shots": run.shots,
-        "seed": run.train.seed,
-        "test_split": run.test_split,
-        "fusion": run.fusion,
-        "train_images": len(subset.train),
-    }
-
-
-def _draw(data: ImageData, run: FewShotRun) -> ImageData:
-    """The images and classes that are trained on."""
-    if run.method == "zeroshot" and not data.train:
-        return data.select(run.classes)
-    short = data.shortfall(run.shots)
-    if short and run.method != "zeroshot":
-        names = listing((f"{name} ({count})" for name, count in short.items()), limit=5)
-        logger.warning(
-            "%d of %d classes have fewer than %d training images, which are all used: %s.",
-            len(short), data.num_classes, run.shots, names,
-        )  # fmt: skip
-    return data.few_shot(run.shots, run.train.seed).select(run.classes)
-
-
-def _trained(
-    loaded: LoadedModel,
-    subset: ImageData,
-    run: FewShotRun,
-    output: Path,
-    runtime: Runtime,
-    reuse_from: Sequence[Path],
-) -> dict[str, Any]:
-    """Train `built`, or take over what a donor was trained to; what it took, for the record."""
-    for donor in reuse_from:
-        if not _same_training(donor, run, subset):
-            continue
-        load_learner(loaded.model, load_file(donor / ADAPTER), donor / ADAPTER)
-        told = json.loads((donor / RESULTS).read_text(encoding="utf-8"))
-        _take_over(loaded, told.get("selection"))
-        kept = {key: told[key] for key in (*_TRAINED, "selection") if key in told}
-        return kept if donor == output else {**kept, "trained_in": os.path.relpath(donor, output)}
-    chosen = {}
-    if run.settings_source == "validation":
-        chosen = {"selection": select(loaded, subset, run, output, runtime)}
-        loaded.model.config = replace(loaded.model.config, **_in_training(chosen["selection"]))
-    summary = _train(loaded, subset, run, output, runtime)
-    _take_over(loaded, chosen.get("selection"))
-    return {
-        **chosen,
-        "trainable_parameters": sum(p.numel() for p in loaded.model.learner.parameters()),
-        "train_seconds": round(summary.seconds, 3),
-        "train_ms_per_image": round(summary.ms_per_image, 3),
-        "skipped_steps": summary.skipped_steps,
-    }
-
-
-def _same_training(donor: Path, run: FewShotRun, subset: ImageData) -> bool:
-    """Whether what was trained in a folder is what this run would be trained to."""
-    found = finished(donor)
-    if found is None:
-        return False
-    theirs, images = found
-    return training_key(theirs) == training_key(run) and images == digest(subset)
-
-
-def _in_training(selection: dict[str, Any]) -> dict[str, float]:
-    """Alpha is chosen for testing; training keeps the recipe's."""
-    return {name: value for name, value in selection["chosen"].items() if name != "alpha"}
-
-
-def _take_over(loaded: LoadedModel, selection: dict[str, Any] | None) -> None:
-    """What was chosen on held-out images, for the model that is tested."""
-    if selection:
-        loaded.model.config = replace(loaded.model.config, **selection["chosen"])
-
-
-def _train(loaded: LoadedModel, subset: ImageData, run: FewShotRun, output: Path, runtime: Runtime):
-    tokens = loaded.class_tokens(subset.class_names, subset.template)
-    images = training_images(loaded.model, subset.train, run.train, runtime.cache_gb)
-    trainer = Trainer(
-        loaded.model,
-        tokens,
-        images,
-        run.train,
-        folder=output,
-        workers=runtime.workers,
-        quiet=runtime.quiet,
-        cuda_graph=runtime.cuda_graph,
-    )
-    for pair in look_alikes(subset.class_names, trainer.task.frozen_text_features)[:3]:
-        logger.warning(
-            "%r and %r read the same to this text tower, which cannot tell them apart; other "
-            "class names or another model may help.",
-            *pair,
-        )
-    return trainer.fit()
+    write_atomically(job.folder / RESULTS, json_bytes(result.to_json()))
+    (job.folder / CHECKPOINT).unlink(missing_ok=True)

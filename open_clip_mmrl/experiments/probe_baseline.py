@@ -1,12 +1,13 @@
-"""The linear probe in the protocols' terms; the zero-shot model needs nothing but `score_run`."""
+"""The linear probe as a run's method.
+
+It has answers for the classes trained on alone. So base-to-novel has no novel accuracy and no
+harmonic mean for it, and a target of transfer with other classes no accuracy: they are None.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,112 +16,100 @@ from ..data import ImageData
 from ..data.prompts import readable
 from ..data.sampling import base_novel_split
 from ..evaluation.linear_probe import LinearProbe, frozen_features, train_probe
-from ..evaluation.metrics import accuracy, calibration_error
+from ..evaluation.logits import Logits
+from ..evaluation.metrics import accuracy
 from ..evaluation.predict import build_classifier
 from ..hub.load import LoadedModel
 from ..models.ops import cosine_logits, unit
-from .run_dir import TARGETS
+from .measured import RunScores, TrainingRecord
+from .resolve import ResolvedRun
+from .result_parts import ProbeStrength
 from .run_spec import FewShotRun, Runtime
-from .score import Part, by_name, half, halves, percent
-from .transfer import score_targets
+from .score import accuracy_by_name, base_novel_hm, ece, percent
+from .transfer import TargetScorer
 
 
-def probe_results(
-    loaded: LoadedModel,
-    data: ImageData,
-    subset: ImageData,
-    run: FewShotRun,
-    output: Path,
-    runtime: Runtime,
-) -> dict[str, Any]:
-    """Fit a probe on `subset` and test it; it can answer with the classes trained on alone.
-
-    So base-to-novel has no novel accuracy here, and no harmonic mean: both are None. So has a
-    target of transfer with other classes no accuracy; ImageNet's relatives have its own.
-    """
+def fit_probe(loaded: LoadedModel, job: ResolvedRun) -> tuple[LinearProbe, TrainingRecord]:
+    """Fit a probe on the run's training images."""
     start = time.perf_counter()
     probe = train_probe(
-        loaded.model, subset, shots=run.shots, seed=run.train.seed, **_how(run, runtime)
+        loaded.model,
+        job.subset,
+        shots=job.run.shots,
+        seed=job.run.train.seed,
+        precision=job.run.train.precision,
+        workers=job.runtime.workers,
+        quiet=job.runtime.quiet,
     )
     seconds = time.perf_counter() - start
+    return probe, TrainingRecord(
+        trainable_parameters=probe.num_parameters,
+        train_seconds=round(seconds, 3),
+        train_ms_per_image=round(1000 * seconds / len(job.subset.train), 3),
+        regularization=ProbeStrength(probe.regularization, probe.chosen_on),
+    )
+
+
+def score_probe(probe: LinearProbe, loaded: LoadedModel, job: ResolvedRun) -> RunScores:
+    """Score the run's test split."""
     start = time.perf_counter()
-    features, part = _tested(loaded, data, run, runtime)
-    speed = len(features) / (time.perf_counter() - start)
-    results = {
-        **_scores(probe, features, part, run),
-        "regularisation": {"C": probe.regularization, "chosen_on": probe.chosen_on},
-        "trainable_parameters": probe.num_parameters,
-        "train_seconds": round(seconds, 3),
-        "train_ms_per_image": round(1000 * seconds / len(subset.train), 3),
-        "eval_images_per_second": round(speed, 1),
-    }
-    if run.targets:
-        score = partial(_score_target, probe, data.class_names)
-        results[TARGETS] = score_targets(loaded, run, output, runtime, score)
-    return results
-
-
-def _scores(probe: LinearProbe, features: Tensor, part: Part, run: FewShotRun) -> dict[str, Any]:
-    """What `score_run` says of a model, as far as it can be said of a probe."""
-    if run.classes == "all":
-        scores = probe.scores(features)
-        error = calibration_error(scores.softmax(dim=1), part.labels)
-        return {
-            "metrics": {"accuracy": percent(accuracy(scores, part.labels))},
-            "zero_shot": {"accuracy": percent(accuracy(part.frozen, part.labels))},
-            "calibration": {"accuracy": percent(error)},
-            "per_class": {"all": by_name(scores, part)},
-        }
-    kept = base_novel_split(len(part.names))
-    base, novel = half(part, kept[0]), half(part, kept[1])
-    scores = probe.scores(features[part.labels < len(kept[0])])
-    error = calibration_error(scores.softmax(dim=1), base.labels)
-    return {
-        "metrics": {"base": percent(accuracy(scores, base.labels)), "novel": None, "hm": None},
-        "zero_shot": halves(
+    features, frozen = _frozen_pass(loaded, job.data, job.run, job.runtime)
+    speed = round(len(features) / (time.perf_counter() - start), 1)
+    if job.run.classes == "all":
+        scores, labels = probe.scores(features), frozen.labels
+        return RunScores(
+            metrics={"accuracy": percent(accuracy(scores, labels))},
+            zero_shot={"accuracy": percent(accuracy(frozen.frozen, labels))},
+            calibration={"accuracy": ece(scores, labels)},
+            per_class={"all": accuracy_by_name(scores, frozen)},
+            eval_images_per_second=speed,
+        )
+    base_classes, novel_classes = base_novel_split(len(frozen.names))
+    base, novel = frozen.split(base_classes), frozen.split(novel_classes)
+    scores = probe.scores(features[frozen.labels < len(base_classes)])
+    return RunScores(
+        metrics={"base": percent(accuracy(scores, base.labels)), "novel": None, "hm": None},
+        zero_shot=base_novel_hm(
             accuracy(base.frozen, base.labels), accuracy(novel.frozen, novel.labels)
         ),
-        "calibration": {"base": percent(error), "novel": None},
-        "per_class": {"base": by_name(scores, base)},
-    }
+        calibration={"base": ece(scores, base.labels), "novel": None},
+        per_class={"base": accuracy_by_name(scores, base)},
+        eval_images_per_second=speed,
+    )
 
 
-def _score_target(
-    probe: LinearProbe,
-    classes: Sequence[str],
-    loaded: LoadedModel,
-    data: ImageData,
-    run: FewShotRun,
-    runtime: Runtime,
-) -> dict[str, float | None]:
-    """Accuracy on a target whose classes are all among those the probe was trained on."""
-    features, part = _tested(loaded, data, run, runtime)
-    place = {readable(name): label for label, name in enumerate(classes)}
-    labels = [place.get(readable(name)) for name in data.class_names]
-    found = None
-    if None not in labels:
-        found = percent(accuracy(probe.scores(features)[:, labels], part.labels))
-    return {"accuracy": found, "zero_shot": percent(accuracy(part.frozen, part.labels))}
+def target_scorer(probe: LinearProbe, trained_on: Sequence[str]) -> TargetScorer:
+    """Return the scorer of targets whose classes are all among those the probe was trained on."""
+    place = {readable(name): label for label, name in enumerate(trained_on)}
+
+    def score(
+        loaded: LoadedModel, data: ImageData, run: FewShotRun, runtime: Runtime
+    ) -> tuple[float | None, float]:
+        features, frozen = _frozen_pass(loaded, data, run, runtime)
+        labels = [place.get(readable(name)) for name in data.class_names]
+        found = None
+        if None not in labels:
+            found = percent(accuracy(probe.scores(features)[:, labels], frozen.labels))
+        return found, percent(accuracy(frozen.frozen, frozen.labels))
+
+    return score
 
 
-def _how(run: FewShotRun, runtime: Runtime) -> dict[str, Any]:
-    return {"precision": run.train.precision, "workers": runtime.workers, "quiet": runtime.quiet}
-
-
-def _tested(
+def _frozen_pass(
     loaded: LoadedModel, data: ImageData, run: FewShotRun, runtime: Runtime
-) -> tuple[Tensor, Part]:
-    """Features [N, E] of the test images, and frozen CLIP's own answers from the same features."""
+) -> tuple[Tensor, Logits]:
+    """Return features [N, E] of the test images, and frozen CLIP's logits from the same."""
+    model, precision = loaded.model, run.train.precision
     examples = getattr(data, run.test_split)
     if not examples:
         raise ValueError(f"{data.spec} has no {run.test_split} images to score.")
-    features = frozen_features(loaded.model, examples, **_how(run, runtime))
+    features = frozen_features(
+        model, examples, precision=precision, workers=runtime.workers, quiet=runtime.quiet
+    )
     tokens = loaded.class_tokens(data.class_names, data.template)
-    text = build_classifier(loaded.model, tokens, run.train.precision).frozen.cpu()
+    text = build_classifier(model, tokens, precision).frozen
     with torch.no_grad():
-        device = loaded.model.visual.proj.device
-        image = unit(features).to(device, text.dtype)
-        logits = cosine_logits(loaded.model, image, text.to(device)).cpu()
+        image = unit(features).to(text.device, text.dtype)
+        logits = cosine_logits(model, image, text).cpu()
     labels = torch.tensor([example.label for example in examples])
-    part = Part(by_class=logits, by_rep=None, frozen=logits, labels=labels, names=data.class_names)
-    return features, part
+    return features, Logits(logits, None, logits, labels, data.class_names)

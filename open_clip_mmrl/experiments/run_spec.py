@@ -7,14 +7,26 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from ..config import CACHE_GB, METHODS, PROTOCOLS, MMRLConfig, TrainConfig
+from ..config import (
+    CACHE_GB,
+    METHODS,
+    PROTOCOLS,
+    Fusion,
+    Method,
+    MMRLConfig,
+    Protocol,
+    TrainConfig,
+)
 from ..data.loading.cache import check_cache_gb
 from ..errors import UsageError
 from ..hub.load import resolve_name
 from ..hub.registry import registered_config
 from .results import TRAINED_ON_BASE
+
+_BY_CLASSES: Any = ""
+"""`__post_init__` puts a protocol in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +36,17 @@ class FewShotRun:
     model: str
     pretrained: str | None
     data: str
-    """SPEC of the data set trained on."""
-    method: str | None = None
+    """Data spec of the data set trained on."""
+    method: Method | None = None
     """One of `METHODS`; None goes by the model's name."""
-    protocol: str = ""
+    protocol: Protocol = _BY_CLASSES
     """One of `PROTOCOLS`; by default base-to-novel for the base classes, else few-shot."""
-    classes: str = "all"
-    """What is trained on: "all", or the "base" half (then the novel half is tested as well)."""
+    classes: Literal["all", "base"] = "all"
+    """Trained on: "all", or the "base" classes (then the novel ones are tested as well)."""
     shots: int = 16
-    test_split: str = "test"
+    test_split: Literal["test", "val"] = "test"
     """"test", or "val" for choosing settings."""
-    fusion: str = "logits"
+    fusion: Fusion = "logits"
     data_root: str | None = None
     template: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -45,7 +57,7 @@ class FewShotRun:
     ablation: Mapping[str, Any] | None = None
     """The point of an ablation: {"sweep": ..., "value": ...}."""
     targets: tuple[str, ...] = ()
-    """SPECs of data sets to test on without further training."""
+    """Data specs of data sets to test on without further training."""
 
     def __post_init__(self) -> None:
         if self.classes not in ("all", "base"):
@@ -62,29 +74,40 @@ class FewShotRun:
         if (self.protocol in TRAINED_ON_BASE) != (self.classes == "base"):
             raise UsageError(f"{self.protocol} does not train on {self.classes!r} classes.")
 
+    @property
+    def trains_adapter(self) -> bool:
+        """Return whether the method is MMRL or MMRL++, as given or by the model's name."""
+        return self.method not in ("zeroshot", "linear_probe")
+
+    @property
+    def variant(self) -> Method | None:
+        """Return the method where it is given and trains an adapter."""
+        return self.method if self.trains_adapter else None
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Return plain values, ready for JSON."""
         return json.loads(json.dumps(asdict(self)))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FewShotRun:
-        """The run of a `to_dict`; keys of a run.json that are none of its fields are left out."""
+        """Return the run of a `to_dict`; keys that are no fields are ignored."""
         known = {f.name for f in fields(cls)}
-        kept = {key: value for key, value in values.items() if key in known}
-        train = TrainConfig.from_dict(kept.pop("train"))
-        return cls(**{**kept, "targets": tuple(kept.get("targets", ()))}, train=train)
+        kept: dict[str, Any] = {key: value for key, value in values.items() if key in known}
+        kept["train"] = TrainConfig.from_dict(kept["train"])
+        kept["targets"] = tuple(kept.get("targets", ()))
+        return cls(**kept)
 
     def replace(self, **changes: Any) -> FewShotRun:
-        """The same run with some fields changed."""
+        """Return the same run with some fields changed."""
         return dataclasses.replace(self, **changes)
 
 
 def training_key(run: FewShotRun) -> str:
-    """Equal for two runs whose training is one and the same, however they are tested."""
+    """Return a text that is equal for two runs with the same training, however they are tested."""
     kept = run.to_dict()
     for name in ("protocol", "test_split", "fusion", "ablation", "targets"):
         del kept[name]
-    # Where fixed settings were found is no matter; "validation" goes on to choose among them.
+    # The source of fixed settings does not matter; "validation" still chooses among them.
     kept["settings_source"] = run.settings_source == "validation"
     name = resolve_name(run.model, run.method)
     kept["settings"] = MMRLConfig(**{**registered_config(name), **run.settings}).to_dict()
@@ -92,7 +115,7 @@ def training_key(run: FewShotRun) -> str:
 
 
 def dataset_name(spec: str) -> str:
-    """Short name of a data set: "dtd" of "coop:dtd", "birds" of "folder:/data/birds"."""
+    """Return the short name of a data set: "dtd" of "coop:dtd", "birds" of "folder:/a/birds"."""
     argument = spec.rpartition(":")[2] if "://" not in spec else spec
     return PurePosixPath(argument.replace("\\", "/")).name or argument
 

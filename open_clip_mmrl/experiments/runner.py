@@ -23,7 +23,8 @@ import torch
 from ..utils.log import show_messages
 from .execute import execute
 from .protocols import Planned
-from .run_dir import RESULTS
+from .result_parts import Scores
+from .results import RESULTS
 from .run_spec import Runtime
 from .time_estimate import in_words
 
@@ -36,7 +37,7 @@ class Outcome:
 
     planned: Planned
     seconds: float
-    metrics: dict[str, float] | None = None
+    metrics: Scores | None = None
     error: str | None = None
 
 
@@ -120,10 +121,10 @@ def _carry_out(item: Planned, output: Path, runtime: Runtime) -> Outcome:
     start = time.perf_counter()
     reuse_from = [output / folder for folder in item.reuse_from]
     try:
-        results = execute(item.run, output / item.folder, runtime, reuse_from=reuse_from)
+        result = execute(item.run, output / item.folder, runtime, reuse_from=reuse_from)
     except (ValueError, RuntimeError, OSError) as error:
         return Outcome(item, time.perf_counter() - start, error=str(error))
-    return Outcome(item, time.perf_counter() - start, metrics=results["metrics"])
+    return Outcome(item, time.perf_counter() - start, metrics=result.metrics)
 
 
 def _line(outcome: Outcome, done: int, total: int, left: float) -> str:

@@ -1,78 +1,79 @@
-"""Testing a trained model on other data sets, without further training."""
+"""Tests of a trained model on other data sets, without further training."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from ..data import ImageData, load_data
 from ..data.coop.check import sizes
 from ..hub.load import LoadedModel
 from ..utils.files import json_bytes, write_atomically
 from .recipes import target_beta
+from .resolve import ResolvedRun
+from .result_parts import Sizes, TargetResult
+from .results import RunResult
 from .run_dir import TARGETS
 from .run_spec import FewShotRun, Runtime, dataset_name
-from .score import score_target
 
 logger = logging.getLogger(__name__)
 
+TargetScorer = Callable[[LoadedModel, ImageData, FewShotRun, Runtime], tuple[float | None, float]]
+"""Returns the accuracy of the method and of frozen CLIP, in percent."""
+
 
 def score_targets(
-    loaded: LoadedModel,
-    run: FewShotRun,
-    output: Path,
-    runtime: Runtime,
-    score: Callable[..., dict[str, float | None]] = score_target,
-) -> dict[str, dict[str, Any]]:
-    """Every target that is there, by its short name; each is written down as it is done.
+    loaded: LoadedModel, job: ResolvedRun, score: TargetScorer
+) -> dict[str, TargetResult]:
+    """Score every target, by its short name; one that cannot be read is noted as missing.
 
-    Args:
-        score: what gives {"accuracy", "zero_shot"} of (built, data, run, runtime).
+    Each is written to `targets/` as it is done, and read from there when the run resumes.
     """
-    trained = loaded.model.config
-    found = {}
+    run, found = job.run, {}
     for spec in run.targets:
         name = dataset_name(spec)
-        path = output / TARGETS / f"{name}.json"
+        path = job.folder / TARGETS / f"{name}.json"
         if path.is_file():
-            found[name] = json.loads(path.read_text(encoding="utf-8"))
+            found[name] = TargetResult.from_json(json.loads(path.read_text(encoding="utf-8")))
             continue
         try:
-            data = load_data(spec, data_root=run.data_root, quiet=runtime.quiet)
+            data = load_data(spec, data_root=run.data_root, quiet=job.runtime.quiet)
         except ValueError as error:
             logger.warning("%s is left out: %s", name, error)
-            found[name] = {"missing": str(error)}
+            found[name] = TargetResult(missing=str(error))
             continue
-        beta = target_beta(name, run.settings_source) if trained.variant == "mmrl++" else None
-        if beta is not None:
-            loaded.model.config = replace(trained, beta=beta)
-        found[name] = {
-            **score(loaded, data, run, runtime),
-            "beta": loaded.model.config.beta,
-            "sizes": sizes_of(data, spec, run),
-        }
-        loaded.model.config = trained
-        write_atomically(path, json_bytes(found[name]))
-        accuracy = found[name]["accuracy"]
+        tested = _for_target(loaded, run, name)
+        accuracy, zero_shot = score(tested, data, run, job.runtime)
+        found[name] = TargetResult(
+            accuracy=accuracy,
+            zero_shot=zero_shot,
+            beta=tested.model.config.beta,
+            sizes=sizes_of(data, spec, run),
+        )
+        write_atomically(path, json_bytes(found[name].to_json()))
         logger.info("%s: %s", name, "other classes" if accuracy is None else f"{accuracy:.1f}")
     return found
 
 
-def sizes_of(data: ImageData, spec: str, run: FewShotRun) -> dict[str, Any]:
-    """Counts of a data set, and whether they are the paper's."""
-    return sizes(
-        data, spec.removeprefix("coop:") if spec.startswith("coop:") else "", run.data_root
-    )
+def _for_target(loaded: LoadedModel, run: FewShotRun, name: str) -> LoadedModel:
+    """Return the model with the beta that the paper chose for this target, where it did."""
+    beta = None
+    if loaded.model.config.variant == "mmrl++":
+        beta = target_beta(name, run.settings_source)
+    return loaded if beta is None else loaded._replace(model=loaded.model.with_config(beta=beta))
 
 
-def late_targets(results: dict[str, Any], run: FewShotRun) -> bool:
-    """Whether a target that was missing when this run was finished is there now."""
+def sizes_of(data: ImageData, spec: str, run: FewShotRun) -> Sizes:
+    """Return the counts of a data set, and whether they are the paper's."""
+    name = spec.removeprefix("coop:") if spec.startswith("coop:") else ""
+    return Sizes.from_json(sizes(data, name, run.data_root))
+
+
+def has_new_targets(result: RunResult, run: FewShotRun) -> bool:
+    """Return whether a target that was missing when this run was finished is there now."""
     for spec in run.targets:
-        if "missing" in results[TARGETS][dataset_name(spec)]:
+        if result.targets[dataset_name(spec)].missing is not None:
             try:
                 load_data(spec, data_root=run.data_root)
                 return True

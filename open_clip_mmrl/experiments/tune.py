@@ -1,32 +1,36 @@
-"""Choosing lambda, beta and alpha for one run on held-out shots alone ("validation" settings).
+"""Hyperparameter selection for one run on held-out shots alone ("validation" settings).
 
-Nothing but the run's own few-shot images is looked at: a quarter of each class's images is held
-out. Where new classes will be tested, half of the *training* classes play their part: the others
-are trained on, and what is maximised is the harmonic mean, as in the protocol itself.
+Only the run's own few-shot images are used: a quarter of each class's images is held out. Where
+new classes will be tested, half of the *training* classes stand for them: the others are trained
+on, and the harmonic mean is maximized, as in the protocol itself.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Generator
 
 from ..config import MMRLConfig
-from ..data import ImageData
+from ..data import Example, ImageData
 from ..data.loading.device_augment import training_images
 from ..data.sampling import base_novel_split
+from ..evaluation.logits import Scoring
 from ..hub.load import LoadedModel
 from ..training.trainer import Trainer
 from ..utils.files import json_bytes, write_atomically
+from ..utils.json_fields import Content, number, numbers, required_number, rows
 from ..utils.seeds import mix_seed
+from .resolve import ResolvedRun
+from .result_parts import AlphaPoint, Candidate, Selection, known
 from .run_dir import SELECTION
-from .run_spec import FewShotRun, Runtime
-from .score import score_run
+from .run_spec import FewShotRun
+from .score import all_scores, base_novel_scores, score_split
 
 logger = logging.getLogger(__name__)
 
@@ -34,109 +38,154 @@ LAMBDAS = (0.2, 0.5, 1.0, 3.0, 6.0)
 BETAS = (0.3, 0.6, 0.9)
 
 
-def select(
-    loaded: LoadedModel, subset: ImageData, run: FewShotRun, output: Path, runtime: Runtime
-) -> dict[str, Any]:
-    """Settings for this run: {"chosen", "candidates" with their scores, "held_out", "seconds"}.
+@dataclass(frozen=True)
+class HeldOut:
+    """A run's own images as a small data set.
 
-    Candidates are kept in `output`/selection.json as they are tried, so that a run that is broken
-    off goes on behind the last one. lambda is chosen first, then MMRL++'s beta with it, then alpha
-    for testing from the best candidate's logits (all are trained with the recipe's alpha). Of
-    equals, the one nearest to the recipe is taken.
+    Attributes:
+        data: its test split is what was held out.
+        count: number of images of the classes trained on that were held out.
+        base_to_novel: whether half of the classes stand for new ones.
     """
-    record = output / SELECTION
-    found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
-    trial, held_out = _hold_out(subset, run)
-    if not held_out:
+
+    data: ImageData
+    count: int
+    base_to_novel: bool
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings that were tried, with what decides among them; one entry of selection.json."""
+
+    settings: Mapping[str, float]
+    score: float
+    alpha_curve: tuple[AlphaPoint, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        curve = [point.to_json() for point in self.alpha_curve]
+        return {**vars(self), "settings": dict(self.settings), "alpha_curve": curve}
+
+    @classmethod
+    def from_json(cls, content: Content) -> Trial:
+        """Read an entry."""
+        curve = []
+        for row in rows(content, "alpha_curve"):
+            scores = {name: required_number(row, name) for name in row if name != "alpha"}
+            curve.append(AlphaPoint(required_number(row, "alpha"), scores))
+        return cls(
+            settings=known(numbers(content, "settings")),
+            score=required_number(content, "score"),
+            alpha_curve=tuple(curve),
+            seconds=number(content, "seconds") or 0,
+        )
+
+
+def select(loaded: LoadedModel, job: ResolvedRun) -> Selection:
+    """Choose lambda, then MMRL++'s beta with it, then alpha.
+
+    Alpha is for testing, from the logits of the best candidate; all are trained with the recipe's.
+    Of equals, the one nearest to the recipe is chosen. Candidates are written to selection.json as
+    they are tried, so that a run that was stopped resumes after the last one.
+    """
+    record, usual = job.folder / SELECTION, loaded.model.config
+    held_out = hold_out(job.subset, job.run)
+    if not held_out.count:
         logger.warning("One image per class: nothing to hold out, so the fixed settings are kept.")
-        return {"chosen": {}, "candidates": [], "held_out": 0, "seconds": 0}
-    usual = loaded.model.config
-    with_beta = usual.variant == "mmrl++"
+        return Selection()
+    trials = _read(record)
 
-    def try_out(**settings: float) -> None:
-        if any(candidate["settings"] == settings for candidate in found):
+    def try_out(settings: Mapping[str, float]) -> None:
+        if any(trial.settings == settings for trial in trials):
             return
-        found.append({"settings": settings, **_score(loaded, trial, run, settings, runtime)})
-        write_atomically(record, json_bytes(found))
+        trials.append(try_settings(loaded, held_out, job, settings))
+        write_atomically(record, json_bytes([trial.to_json() for trial in trials]))
         shown = ", ".join(f"{name} {value}" for name, value in settings.items())
-        logger.info("held-out images, %s: %.2f", shown, found[-1]["score"])
+        logger.info("held-out images, %s: %.2f", shown, trials[-1].score)
 
-    def best() -> dict[str, Any]:
-        def rank(candidate):
-            away = (abs(v - getattr(usual, k)) for k, v in candidate["settings"].items())
-            return candidate["score"], -sum(away)
-
-        return max(found, key=rank)
-
+    is_plus = usual.variant == "mmrl++"
     for value in LAMBDAS:
-        try_out(reg_weight=value, **({"beta": usual.beta} if with_beta else {}))
-    reg_weight = best()["settings"]["reg_weight"]
-    for value in BETAS if with_beta else ():
-        try_out(reg_weight=reg_weight, beta=value)
-    curve = best()["alpha_curve"]
-    key = "base" if "base" in curve[0] else "accuracy"
-    alpha = max(curve, key=lambda p: (p[key], -abs(p["alpha"] - usual.alpha)))["alpha"]
-    return {
-        "chosen": {**best()["settings"], "alpha": alpha},
-        "candidates": [{**c["settings"], "score": c["score"]} for c in found],
-        "held_out": held_out,
-        "seconds": round(sum(candidate["seconds"] for candidate in found), 3),
-    }
+        try_out({"reg_weight": value, **({"beta": _value(usual, "beta")} if is_plus else {})})
+    reg_weight = _best(trials, usual).settings["reg_weight"]
+    for value in BETAS if is_plus else ():
+        try_out({"reg_weight": reg_weight, "beta": value})
+    best = _best(trials, usual)
+    main = "base" if held_out.base_to_novel else "accuracy"
+    point = max(best.alpha_curve, key=lambda p: (p.scores[main], -abs(p.alpha - usual.alpha)))
+    return Selection(
+        chosen={**best.settings, "alpha": point.alpha},
+        candidates=tuple(Candidate(trial.settings, trial.score) for trial in trials),
+        held_out=held_out.count,
+        seconds=round(sum(trial.seconds for trial in trials), 3),
+    )
 
 
-def _hold_out(subset: ImageData, run: FewShotRun) -> tuple[ImageData, int]:
-    """The run's own images as a small data set, and how many of the classes trained on it tests."""
-    by_class: dict[int, list] = {}
+def _read(record: Path) -> list[Trial]:
+    if not record.is_file():
+        return []
+    return [Trial.from_json(entry) for entry in json.loads(record.read_text(encoding="utf-8"))]
+
+
+def _best(trials: Sequence[Trial], usual: MMRLConfig) -> Trial:
+    """Return the trial with the highest score, of equals the nearest to the usual settings."""
+
+    def rank(trial: Trial) -> tuple[float, float]:
+        return trial.score, -sum(abs(v - _value(usual, k)) for k, v in trial.settings.items())
+
+    return max(trials, key=rank)
+
+
+def _value(config: MMRLConfig, name: str) -> float:
+    return float(getattr(config, name))
+
+
+def hold_out(subset: ImageData, run: FewShotRun) -> HeldOut:
+    """Hold out a quarter of each class's images."""
+    by_class: dict[int, list[Example]] = {}
     for example in subset.train:
         by_class.setdefault(example.label, []).append(example)
-    # Two halves of at least two classes; fewer cannot play at base and novel.
-    halved = run.classes == "base" and subset.num_classes >= 4
-    seen = set(base_novel_split(subset.num_classes)[0] if halved else by_class)
-    train, test, held_out = [], [], 0
+    # Base and novel classes, two of each at least.
+    base_to_novel = run.classes == "base" and subset.num_classes >= 4
+    seen = set(base_novel_split(subset.num_classes)[0] if base_to_novel else by_class)
+    train: list[Example] = []
+    test: list[Example] = []
+    held_out = 0
     for label in range(subset.num_classes):
         images = by_class.get(label, [])
-        if label not in seen:  # plays at being new: none of it is trained on
+        if label not in seen:  # stands for a new class: none of its images is trained on
             test += images
             continue
         count = max(1, len(images) // 4) if len(images) > 1 else 0
         train += images[: len(images) - count]
         test += images[len(images) - count :]
         held_out += count
-    trial = replace(subset, train=tuple(train), val=(), test=tuple(test), classes="all")
-    return trial, held_out
+    data = replace(subset, train=tuple(train), val=(), test=tuple(test), classes="all")
+    return HeldOut(data, held_out, base_to_novel)
 
 
-def _score(
-    loaded: LoadedModel,
-    trial: ImageData,
-    run: FewShotRun,
-    settings: Mapping[str, float],
-    runtime: Runtime,
-) -> dict[str, Any]:
-    """Train a learner of its own on the same frozen weights, and test it on what is held out.
-
-    {"score", "alpha_curve", "seconds"}; the score is what the protocol maximises.
-    """
-    halved = run.classes == "base" and trial.num_classes >= 4
-    model = loaded.model.sibling(MMRLConfig(**{**loaded.model.config.to_dict(), **settings}))
+def try_settings(
+    loaded: LoadedModel, held_out: HeldOut, job: ResolvedRun, settings: Mapping[str, float]
+) -> Trial:
+    """Train a new learner on the same frozen weights, and score it on what is held out."""
+    run, runtime = job.run, job.runtime
+    model = loaded.model.sibling(replace(loaded.model.config, **settings))
     model.learner.reset_parameters(Generator().manual_seed(mix_seed(run.train.seed)))
-    part = trial.select("base") if halved else trial
+    trained_on = held_out.data.select("base") if held_out.base_to_novel else held_out.data
+    candidate = loaded._replace(model=model)
     summary = Trainer(
         model,
-        loaded.class_tokens(part.class_names, part.template),
-        training_images(model, part.train, run.train, runtime.cache_gb),
+        candidate.class_tokens(trained_on.class_names, trained_on.template),
+        training_images(model, trained_on.train, run.train, runtime.cache_gb),
         run.train,
         workers=runtime.workers,
         quiet=runtime.quiet,
         cuda_graph=runtime.cuda_graph,
     ).fit()
-    protocol = "base-to-novel" if halved else "few-shot"
-    tested = run.replace(
-        classes="base" if halved else "all", protocol=protocol, test_split="test", ablation=None
-    )
-    scores = score_run(loaded._replace(model=model), trial, tested, runtime)
-    return {
-        "score": scores["metrics"]["hm" if halved else "accuracy"],
-        "alpha_curve": scores["alpha_curve"],
-        "seconds": summary.seconds,
-    }
+    logits, _ = score_split(candidate, held_out.data, "test", run.train.precision, runtime)
+    seen = Scoring("fused", model.config.alpha, run.fusion)
+    if held_out.base_to_novel:
+        scores, main = base_novel_scores(logits, seen, replace(seen, features="class")), "hm"
+    else:
+        scores, main = all_scores(logits, seen), "accuracy"
+    return Trial(settings, known(scores.metrics)[main], scores.alpha_curve, summary.seconds)

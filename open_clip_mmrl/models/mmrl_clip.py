@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
@@ -98,6 +99,16 @@ class MMRLCLIP(TowerFeatures):
         model = _same_weights(self, type(self))
         del model.learner  # ours stays trainable
         model._add_tokens(config or self.config)
+        return model
+
+    def with_config(self, **changes: float) -> MMRLCLIP:
+        """Return the same model under another alpha, beta or reg_weight.
+
+        Weights and learner are shared: what is trained in one of the two is trained in both.
+        """
+        assert changes.keys() <= {"alpha", "beta", "reg_weight"}, changes
+        model = _same_weights(self, type(self))
+        model.config = replace(self.config, **changes)
         return model
 
     def _add_tokens(self, config: MMRLConfig) -> None:

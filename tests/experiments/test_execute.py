@@ -24,33 +24,33 @@ KEYS = {
 
 def test_base_to_novel_run_leaves_adapter_results_and_log(tmp_path):
     results = go(tmp_path)
-    assert results.keys() >= KEYS
-    assert json.loads((tmp_path / "results.json").read_text()) == results
-    assert results["protocol"] == "base-to-novel"
-    for scores in (results["metrics"], results["zero_shot"]):
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written.keys() >= KEYS and written == results.to_json()
+    assert results.protocol == "base-to-novel"
+    for scores in (results.metrics, results.zero_shot):
         assert scores.keys() == {"base", "novel", "hm"}
         base, novel = scores["base"], scores["novel"]
         assert scores["hm"] == pytest.approx(2 * base * novel / (base + novel), abs=1e-3)
-    assert results["train_images"] == 10
+    assert results.train_images == 10
     info = read_adapter_info(tmp_path / "adapter.safetensors")
     assert info["class_names"] == ["zero", "one", "two", "three", "four"]
     assert info["template"] == "a photo of the digit {}."
     assert info["base"]["model"] == MODEL_NAME and info["base"]["pretrained"] == TAG
-    assert info["scores"]["metrics"] == results["metrics"]
+    assert info["scores"]["metrics"] == results.metrics
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_few_shot_run_scores_all_classes(tmp_path):
     results = go(tmp_path, classes="all", method="mmrl++", fusion="probabilities")
-    assert results["protocol"] == "few-shot" and results["method"] == "mmrl++"
-    assert results["metrics"].keys() == results["zero_shot"].keys() == {"accuracy"}
-    assert results["train_images"] == 20
+    assert results.protocol == "few-shot" and results.method == "mmrl++"
+    assert results.metrics.keys() == results.zero_shot.keys() == {"accuracy"}
+    assert results.train_images == 20
 
 
 def test_the_same_seed_gives_the_same_adapter_file_and_scores(tmp_path):
     first, second = go(tmp_path / "a"), go(tmp_path / "b")
-    assert first["metrics"] == second["metrics"]
+    assert first.metrics == second.metrics
     files = [(tmp_path / x / "adapter.safetensors").read_bytes() for x in "ab"]
     assert files[0] == files[1]
 
@@ -78,7 +78,7 @@ def test_a_broken_run_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert (tmp_path / "broken" / "checkpoint.pt").is_file()
     resumed = go(tmp_path / "broken", train=TrainConfig(epochs=3, batch_size=5))
-    assert resumed["metrics"] == whole["metrics"]
+    assert resumed.metrics == whole.metrics
     files = [(tmp_path / x / "adapter.safetensors").read_bytes() for x in ("whole", "broken")]
     assert files[0] == files[1]
 
@@ -103,7 +103,7 @@ def test_a_folder_with_results_of_unknown_origin_is_refused(tmp_path):
 def test_fewer_images_than_shots_are_all_used_with_a_warning(tmp_path, caplog):
     spec = write_folder(tmp_path / "data", {"one": 2, "two": 5, "three": 5, "four": 5})
     results = go(tmp_path / "run", data=spec, classes="all", shots=4, test_split="test")
-    assert results["train_images"] == 2 + 3 * 4
+    assert results.train_images == 2 + 3 * 4
     assert "1 of 4 classes have fewer than 4" in caplog.text and "one (2)" in caplog.text
 
 
@@ -124,7 +124,7 @@ def test_an_unreadable_image_is_named_and_the_run_can_go_on(tmp_path):
     with pytest.raises(ValueError, match=str(broken)):
         go(tmp_path / "run", **changes)
     broken.write_bytes(good)
-    assert math.isfinite(go(tmp_path / "run", **changes)["metrics"]["accuracy"])
+    assert math.isfinite(go(tmp_path / "run", **changes).metrics["accuracy"])
 
 
 def test_long_class_names_are_refused_before_training(tmp_path):
@@ -173,7 +173,7 @@ def test_the_demo_recipe_is_run_for_every_seed_and_drawn(tmp_path, monkeypatch):
     runtime = Runtime(device="cpu", quiet=True)
     rows = demo.run_demo(tmp_path, runtime, seeds=(1, 2))
     assert [row.method for row in rows] == ["frozen CLIP", "MMRL", "MMRL++"]
-    assert [row.seeds for row in rows] == [1, 2, 2]
+    assert [row.base.seeds for row in rows[1:]] == [2, 2]
     assert len(list(tmp_path.glob("*/results.json"))) == 4
     with Image.open(tmp_path / demo.FIGURE) as image:
         assert np.asarray(image).std() > 5
@@ -191,7 +191,7 @@ def test_a_changed_data_set_is_noticed(tmp_path):
 def test_a_run_without_its_adapter_is_not_finished(tmp_path):
     first = go(tmp_path)
     (tmp_path / "adapter.safetensors").unlink()
-    assert go(tmp_path)["metrics"] == first["metrics"]
+    assert go(tmp_path).metrics == first.metrics
     assert (tmp_path / "adapter.safetensors").is_file()
 
 
@@ -216,4 +216,4 @@ def test_an_unreadable_image_is_one_line_with_and_without_workers(tmp_path, work
 def test_a_folder_where_nothing_was_computed_may_be_taken(tmp_path):
     with pytest.raises(UsageError, match="start_layer is 9"):
         go(tmp_path, settings={"start_layer": 9})
-    assert go(tmp_path)["protocol"] == "base-to-novel"
+    assert go(tmp_path).protocol == "base-to-novel"

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 import torch
-from helpers.runs import make_run
+from helpers.runs import make_run, resolved
 from helpers.trees import write_tree
 
 from open_clip_mmrl import TrainConfig
@@ -10,9 +10,10 @@ from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.evaluation.linear_probe import frozen_features, train_probe
 from open_clip_mmrl.evaluation.metrics import calibration_error
-from open_clip_mmrl.experiments.probe_baseline import probe_results
+from open_clip_mmrl.experiments.probe_baseline import fit_probe, score_probe, target_scorer
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.experiments.score import score_run
+from open_clip_mmrl.experiments.transfer import score_targets
 from open_clip_mmrl.hub.load import build_for_training
 
 QUIET = Runtime(device="cpu", quiet=True)
@@ -29,21 +30,21 @@ def test_the_probe_sees_the_runs_images_and_its_zero_shot_is_the_pass_of_the_oth
     data = load_data("digits")
     run = make_run(method="linear_probe", shots=4, train=TrainConfig())
     subset = data.few_shot(4, 1).select("base")
-    found = probe_results(loaded, data, subset, run, tmp_path, QUIET)
-    assert (
-        found["zero_shot"]
-        == score_run(loaded, data, run.replace(method="zeroshot"), QUIET)["metrics"]
-    )
+    job = resolved(run, tmp_path)
+    fitted, record = fit_probe(loaded, job)
+    found = score_probe(fitted, loaded, job)
+    zero_shot = score_run(loaded, data, run.replace(method="zeroshot"), QUIET)
+    assert found.zero_shot == zero_shot.metrics
     probe = train_probe(loaded.model, subset, shots=4, seed=1, quiet=True)
     base = data.select("base")
     scores = probe.scores(frozen_features(loaded.model, base.val, quiet=True))
     labels = torch.tensor([example.label for example in base.val])
     right = 100 * (scores.argmax(1) == labels).double().mean().item()
-    assert found["metrics"] == {"base": pytest.approx(right, abs=1e-3), "novel": None, "hm": None}
-    assert found["regularisation"]["chosen_on"] == "validation"
-    assert found["per_class"]["base"].keys() == set(base.class_names)
+    assert found.metrics == {"base": pytest.approx(right, abs=1e-3), "novel": None, "hm": None}
+    assert record.regularization.chosen_on == "validation"
+    assert found.per_class["base"].keys() == set(base.class_names)
     error = calibration_error(scores.softmax(dim=1), labels)
-    assert found["calibration"] == {"base": pytest.approx(error, abs=1e-3), "novel": None}
+    assert found.calibration == {"base": pytest.approx(error, abs=1e-3), "novel": None}
 
 
 def test_targets_with_the_same_classes_are_tested_and_others_have_no_accuracy(loaded, tmp_path):
@@ -60,17 +61,17 @@ def test_targets_with_the_same_classes_are_tested_and_others_have_no_accuracy(lo
         data_root=str(tmp_path), targets=targets, shots=4, test_split="test",
     )  # fmt: skip
     subset = data.few_shot(4, 1)
-    found = probe_results(loaded, data, subset, run, tmp_path / "run", QUIET)["targets"]
-    assert found["dtd"]["accuracy"] is None and found["dtd"]["zero_shot"] > 0
+    job = resolved(run, tmp_path / "run", data=data, subset=subset)
+    fitted, _ = fit_probe(loaded, job)
+    found = score_targets(loaded, job, target_scorer(fitted, data.class_names))
+    assert found["dtd"].accuracy is None and found["dtd"].zero_shot > 0
     probe = train_probe(loaded.model, subset, shots=4, seed=1, quiet=True)
     for name, kept in (("imagenetv2", range(5)), ("imagenet_r", (1, 2))):
         target = load_data(f"coop:{name}", data_root=tmp_path)
         features = frozen_features(loaded.model, target.test, quiet=True)
         labels = torch.tensor([example.label for example in target.test])
         right = probe.scores(features)[:, list(kept)].argmax(1) == labels
-        assert found[name]["accuracy"] == pytest.approx(
-            100 * right.double().mean().item(), abs=1e-3
-        )
+        assert found[name].accuracy == pytest.approx(100 * right.double().mean().item(), abs=1e-3)
 
 
 def test_no_images_to_test_on(loaded, tmp_path):
@@ -79,5 +80,7 @@ def test_no_images_to_test_on(loaded, tmp_path):
         spec="some", class_names=data.class_names, template="{}", train=data.train, val=(), test=()
     )
     run = make_run(method="linear_probe", classes="all", shots=2, train=TrainConfig())
+    job = resolved(run, tmp_path, data=empty, subset=empty.few_shot(2, 1))
+    fitted, _ = fit_probe(loaded, job)
     with pytest.raises(ValueError, match="some has no val images to score"):
-        probe_results(loaded, empty, empty.few_shot(2, 1), run, tmp_path, QUIET)
+        score_probe(fitted, loaded, job)

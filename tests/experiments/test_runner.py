@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 from helpers.trees import write_tree
@@ -103,7 +104,8 @@ def test_finished_runs_do_not_count_in_the_time_left(root, tmp_path, monkeypatch
     go(items[:1], tmp_path)
     clock = iter(range(0, 1000, 60))
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(runner, "execute", lambda *_, **__: {"metrics": {"base": 1.0}})
+    done = SimpleNamespace(metrics={"base": 1.0})
+    monkeypatch.setattr(runner, "execute", lambda *_, **__: done)
     caplog.clear()
     go(items, tmp_path)
     # The clock is looked at once at the start, then three times for every run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -10,6 +11,7 @@ from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.experiments.execute import execute
+from open_clip_mmrl.experiments.resolve import ResolvedRun, resolve
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 
 
@@ -30,6 +32,12 @@ def make_run(**changes) -> FewShotRun:
 
 def go(folder, **changes):
     return execute(make_run(**changes), folder, Runtime(device="cpu", quiet=True))
+
+
+def resolved(run, folder, subset=None, data=None) -> ResolvedRun:
+    """Return a run on given images; they need not be what its data spec stands for."""
+    job = resolve(run, folder, Runtime(device="cpu", quiet=True))
+    return replace(job, data=data or job.data, subset=subset or job.subset)
 
 
 def write_folder(root: Path, train: dict[str, int], test: int = 3) -> str:

@@ -304,6 +304,6 @@ def test_digits_train_and_score_the_same_from_shards(tmp_path):
             train=TrainConfig(epochs=2, batch_size=5),
         )
         found = execute(run, tmp_path / name, Runtime(device="cpu", quiet=True))
-        return found["metrics"], found["zero_shot"]
+        return found.metrics, found.zero_shot
 
     assert accuracy(spec, "a") == accuracy("digits", "b")

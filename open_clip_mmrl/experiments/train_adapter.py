@@ -1,0 +1,95 @@
+"""Training of an adapter, or reuse of one that another run trained in the very same way."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from ..data.loading.device_augment import training_images
+from ..hub.adapter_file import load_learner
+from ..hub.class_tokens import look_alikes
+from ..hub.load import LoadedModel
+from ..training.trainer import Trainer, TrainSummary
+from .measured import TrainingRecord
+from .resolve import ResolvedRun
+from .results import RESULTS, RunResult
+from .run_dir import ADAPTER, finished_run
+from .run_spec import training_key
+from .tune import select
+
+logger = logging.getLogger(__name__)
+
+
+def train_adapter(
+    loaded: LoadedModel, job: ResolvedRun, reuse_from: Sequence[Path]
+) -> tuple[LoadedModel, TrainingRecord]:
+    """Train the learner, or load the first adapter of `reuse_from` that was trained just so.
+
+    Returns:
+        The trained model under the settings it is tested with, and what training took.
+    """
+    record = next((found for folder in reuse_from if (found := _reuse(loaded, job, folder))), None)
+    if record is None:
+        record = _train_from_recipe(loaded, job)
+    chosen = record.selection.chosen if record.selection else {}
+    return loaded._replace(model=loaded.model.with_config(**chosen)), record
+
+
+def _reuse(loaded: LoadedModel, job: ResolvedRun, folder: Path) -> TrainingRecord | None:
+    """Load the adapter of a folder; None if it was trained in another way, or is not finished."""
+    found = finished_run(folder)
+    if found is None:
+        return None
+    run, digest = found
+    if training_key(run) != training_key(job.run) or digest != job.digest:
+        return None
+    load_learner(loaded.model, load_file(folder / ADAPTER), folder / ADAPTER)
+    result = RunResult.read(folder / RESULTS)
+    is_own = folder == job.folder
+    return TrainingRecord(
+        trainable_parameters=result.trainable_parameters,
+        train_seconds=result.train_seconds,
+        train_ms_per_image=result.train_ms_per_image,
+        skipped_steps=result.skipped_steps,
+        trained_in=result.trained_in if is_own else os.path.relpath(folder, job.folder),
+        selection=result.selection,
+    )
+
+
+def _train_from_recipe(loaded: LoadedModel, job: ResolvedRun) -> TrainingRecord:
+    selection = select(loaded, job) if job.run.settings_source == "validation" else None
+    chosen = dict(selection.chosen) if selection else {}
+    chosen.pop("alpha", None)  # chosen for testing; training keeps the recipe's
+    summary = _train(loaded._replace(model=loaded.model.with_config(**chosen)), job)
+    return TrainingRecord(
+        trainable_parameters=sum(p.numel() for p in loaded.model.learner.parameters()),
+        train_seconds=round(summary.seconds, 3),
+        train_ms_per_image=round(summary.ms_per_image, 3),
+        skipped_steps=summary.skipped_steps,
+        selection=selection,
+    )
+
+
+def _train(loaded: LoadedModel, job: ResolvedRun) -> TrainSummary:
+    subset, train, runtime = job.subset, job.run.train, job.runtime
+    trainer = Trainer(
+        loaded.model,
+        loaded.class_tokens(subset.class_names, subset.template),
+        training_images(loaded.model, subset.train, train, runtime.cache_gb),
+        train,
+        folder=job.folder,
+        workers=runtime.workers,
+        quiet=runtime.quiet,
+        cuda_graph=runtime.cuda_graph,
+    )
+    for pair in look_alikes(subset.class_names, trainer.task.frozen_text_features)[:3]:
+        logger.warning(
+            "%r and %r read the same to this text tower, which cannot tell them apart; other "
+            "class names or another model may help.",
+            *pair,
+        )
+    return trainer.fit()
