@@ -28,7 +28,6 @@ from open_clip_mmrl.evaluation.linear_probe import frozen_features, train_probe
 from open_clip_mmrl.experiments.execute import execute
 from open_clip_mmrl.experiments.protocols import Wanted, plan
 from open_clip_mmrl.experiments.recipes import recipe
-from open_clip_mmrl.experiments.results import RESULTS, RunResult
 from open_clip_mmrl.experiments.run_dir import ADAPTER
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 from open_clip_mmrl.hub.load import build_for_training, resolve_pretrained
@@ -161,14 +160,13 @@ class Worker:
             "trainable_parameters": probe.num_parameters,
             "train_images": len(subset.train),
             "train_seconds": round(seconds, 3),
-            "regularisation": probe.regularisation,
+            "regularisation": probe.regularization,
             "regularisation_chosen_on": probe.chosen_on,
         }
 
     def _adapter(self, run: FewShotRun) -> dict[str, Any]:
         folder = self.output / "runs" / file_name(run)
-        execute(run, folder, self.runtime)
-        trained, adapter = RunResult.read(folder / RESULTS), folder / ADAPTER
+        trained, adapter = execute(run, folder, self.runtime), folder / ADAPTER
         return {
             "model": run.model,
             "metrics": self._evaluate("mmrl_fused", run.model, str(adapter)),

@@ -77,6 +77,7 @@ def train(
     from .. import assets
     from ..experiments import recipes
     from ..experiments.execute import execute
+    from ..experiments.result_parts import known
     from ..experiments.run_dir import ADAPTER
     from ..experiments.run_spec import FewShotRun, Runtime
     from ..hub.load import resolve_name
@@ -123,7 +124,7 @@ def train(
     )
     result = execute(run, output, runtime)
     title = f"{data}, {shots} shots, seed {seed}, {test_split} images, accuracy in %"
-    lines = {"frozen CLIP": result.zero_shot, result.method: result.metrics}
+    lines = {"frozen CLIP": known(result.zero_shot), result.method: known(result.metrics)}
     out.print(scores_table(title, lines))
     say(
         f"{result.trainable_parameters:,} trained parameters, {result.train_seconds:.1f} s "
