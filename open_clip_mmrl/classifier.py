@@ -11,7 +11,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .config import TrainConfig
+from .config import MMRLConfig, TrainConfig
 from .data import DEFAULT_TEMPLATE
 from .data.example import Example
 from .data.loading.device_augment import training_images
@@ -26,24 +26,35 @@ from .utils.devices import pick_device
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
-    """Adapt an open_clip model to a few labelled images.
+    """Adapt an open_clip model to a few labeled images.
 
     Args:
         model: an open_clip model, with the method's prefix ("mmrl-ViT-B-16") or without.
-        pretrained: its weights, a tag or a checkpoint file.
+        pretrained: its weights, a tag or a checkpoint file; not needed for the shipped model.
         class_names: one name per class. With them, labels are names or indices into them;
-            without, the labels themselves have to be names. Give them in sorted order where a
-            tool of scikit-learn encodes labels by itself (`cross_val_predict`), for it sorts.
+            without, the labels themselves have to be names. Give them in sorted order for tools of
+            scikit-learn that encode the labels (`cross_val_predict`), which sort them.
         template: the prompt, {} for the class name.
-        method: "mmrl" or "mmrl++"; None goes by the model's name.
-        settings: fields of MMRLConfig to change, e.g. {"reg_weight": 3.0}.
+        method: "mmrl" or "mmrl++"; by default the one in the model's name.
+        config: fields of MMRLConfig to change, e.g. {"reg_weight": 3.0}, or a whole MMRLConfig.
+        settings: another name of `config`.
         train: fields of TrainConfig to change, e.g. {"epochs": 30}, or a whole TrainConfig.
-        device: "cpu", "cuda"; None takes the best there is.
-        quiet: no progress bar.
+        device: "cpu", "cuda", ...; by default the best available.
+        quiet: show no progress bar.
 
     Attributes:
-        classes_: the labels, sorted, in the order of `predict_proba`'s columns.
+        classes_: the labels, sorted, in the order of the columns of `predict_proba`.
         model_: the adapted MMRLCLIP.
+
+    Example:
+        >>> from sklearn.datasets import load_digits
+        >>> from open_clip_mmrl import FewShotClassifier
+        >>> digits = load_digits(n_class=2)
+        >>> images = [(15 * image).astype("uint8") for image in digits.images]  # 0 to 16 before
+        >>> classifier = FewShotClassifier("mmrl-ViT-Ti-8-glyphs", class_names=["zero", "one"])
+        >>> classifier = classifier.fit(images[:8], digits.target[:8])
+        >>> classifier.score(images[8:40], digits.target[8:40]) > 0.8
+        True
     """
 
     def __init__(
@@ -54,7 +65,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         class_names: Sequence[str] | None = None,
         template: str = DEFAULT_TEMPLATE,
         method: str | None = None,
-        settings: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | MMRLConfig | None = None,
+        settings: Mapping[str, Any] | MMRLConfig | None = None,
         train: Mapping[str, Any] | TrainConfig | None = None,
         device: str | None = None,
         quiet: bool = True,
@@ -64,6 +76,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.class_names = class_names
         self.template = template
         self.method = method
+        self.config = config
         self.settings = settings
         self.train = train
         self.device = device
@@ -73,7 +86,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def from_adapter(
         cls, path: str | Path, *, pretrained: str | None = None, device: str | None = None
     ) -> FewShotClassifier:
-        """A fitted classifier from an adapter file; its labels are the class names."""
+        """Return a fitted classifier from an adapter file; its labels are the class names.
+
+        Args:
+            path: the adapter file.
+            pretrained: the base weights, where those named in the file are not found.
+            device: "cpu", "cuda", ...; by default the best available.
+
+        Raises:
+            ValueError: the file cannot be used, names no classes, or its base is not found.
+        """
         loaded, info = build_from_adapter(
             path, base_pretrained=pretrained, device=pick_device(device)
         )
@@ -87,36 +109,54 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def fit(self, images: Sequence[Any], labels: Sequence[Any]) -> FewShotClassifier:
-        """Train on all images given: paths, PIL images or uint8 arrays [H, W] or [H, W, 3]."""
-        images, labels = list(images), np.asarray(labels)
-        if len(images) != len(labels) or not images:
-            raise ValueError(f"there are {len(images)} images and {len(labels)} labels.")
-        self._names, classes, indices = self._resolve_labels(labels)
+        """Train on all images given.
+
+        Args:
+            images: paths, PIL images or uint8 arrays [H, W] or [H, W, 3].
+            labels: one per image, class names or indices into `class_names`.
+
+        Returns:
+            The classifier itself.
+
+        Raises:
+            ValueError: images and labels do not fit together, or a parameter has a wrong value.
+        """
+        if self.config is not None and self.settings is not None:
+            raise ValueError(
+                "config and settings are two names of one parameter; give config only."
+            )
+        images, given_labels = list(images), np.asarray(labels)
+        if len(images) != len(given_labels) or not images:
+            raise ValueError(f"there are {len(images)} images and {len(given_labels)} labels.")
+        self._names, classes, indices = self._resolve_labels(given_labels)
         given = self.train.to_dict() if isinstance(self.train, TrainConfig) else self.train
         changes = {"seed": 1, **(given or {})}
         loaded = build_for_training(
             self.model,
             self.pretrained,
             method=self.method,
-            settings=self.settings,
+            settings=self.settings if self.config is None else self.config,
             device=pick_device(self.device),
             seed=changes["seed"],
         )
-        config = recipes.changed(
+        train = recipes.changed(
             recipes.recipe(loaded.model.config.variant, "few-shot").train, **changes
         )
         tokens = loaded.class_tokens(self._names, self.template)
         examples = [_example(image, int(i)) for image, i in zip(images, indices, strict=True)]
-        shown = training_images(loaded.model, examples, config)
-        Trainer(loaded.model, tokens, shown, config, quiet=self.quiet).fit()
-        self._precision = config.precision
+        shown = training_images(loaded.model, examples, train)
+        Trainer(loaded.model, tokens, shown, train, quiet=self.quiet).fit()
+        self._precision = train.precision
         self._adopt(loaded, classes)
         return self
 
     def predict_proba(self, images: Sequence[Any], fusion: str = "probabilities") -> np.ndarray:
-        """Probabilities [N, C] from both features.
+        """Return the probabilities [N, C] from both features.
 
-        fusion: "probabilities" mixes them as the paper writes, "logits" as the released code.
+        Args:
+            images: as in `fit`.
+            fusion: "probabilities" mixes them as the paper writes, "logits" as the released code
+                does.
         """
         check_is_fitted(self, "model_")
         shown = ImageSet([_example(image, 0) for image in images], eval_transform(self.model_))
@@ -131,12 +171,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return found.scores.double().softmax(dim=1).numpy()
 
     def predict(self, images: Sequence[Any]) -> np.ndarray:
-        """The most probable label of every image, [N]."""
+        """Return the most probable label of every image, [N]."""
         best = self.predict_proba(images).argmax(axis=1)
         return self.classes_[best]
 
     def save(self, path: str | Path) -> Path:
-        """Write the adapter file, with class names and template."""
+        """Write the adapter file, with class names and template; see `save_adapter`."""
         check_is_fitted(self, "model_")
         return save_adapter(self.model_, path, class_names=self._names, template=self.template)
 
@@ -148,7 +188,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self._classifier = build_classifier(loaded.model, tokens, self._precision)
 
     def _resolve_labels(self, labels: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Class names, labels of the classes, and the class index of every label."""
+        """Return class names, the labels of the classes, and the class index of every label."""
         is_text = labels.dtype.kind in "UO"
         if self.class_names is None:
             if not is_text:
@@ -174,7 +214,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _example(image: Any, label: int) -> Example:
-    """An example from a path, a PIL image or an array."""
+    """Return an example from a path, a PIL image or an array."""
     if isinstance(image, str | Path):
         return Example(image=Path(image), label=label)
     if isinstance(image, torch.Tensor):

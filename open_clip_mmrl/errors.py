@@ -1,5 +1,5 @@
-"""The one distinction the command line makes between errors."""
+"""The one kind of error that the command line distinguishes."""
 
 
 class UsageError(ValueError):
-    """What was asked for does not exist or does not fit together: exit code 2, not 1."""
+    """A name, option or value that does not exist or does not fit: exit code 2 instead of 1."""

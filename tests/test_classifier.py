@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from open_clip_mmrl import FewShotClassifier, TrainConfig
+from open_clip_mmrl import FewShotClassifier, MMRLConfig, TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.data.loading.images import eval_transform
@@ -49,14 +49,24 @@ def test_fit_predict_score(fitted, digits):
     np.testing.assert_array_equal(fitted.classes_, [0, 1, 2])
 
 
-def test_training_is_told_by_fields_or_by_a_whole_config(digits):
+def test_train_takes_fields_or_a_whole_config(digits):
     rest = {"lr": 2e-3, "batch_size": 32, "epochs": 1}
     both = [classifier(train=t).fit(*digits[0]) for t in (rest, TrainConfig(**rest))]
     first, second = (c.predict_proba(digits[1][0]) for c in both)
     np.testing.assert_array_equal(first, second)
 
 
-def test_fusions_differ_and_mix_as_they_say(fitted, digits):
+def test_config_is_another_name_of_settings(fitted, digits):
+    settings = SHORT["settings"]
+    images = digits[1][0][:4]
+    for given in (settings, MMRLConfig(**settings)):
+        other = classifier(settings=None, config=given).fit(*digits[0])
+        np.testing.assert_array_equal(other.predict_proba(images), fitted.predict_proba(images))
+    with pytest.raises(ValueError, match="config and settings are two names"):
+        classifier(config=settings).fit(*digits[0])
+
+
+def test_fusions_differ_and_mix_by_their_formulas(fitted, digits):
     images = digits[1][0][:4]
     shown = torch.stack([eval_transform(fitted.model_)(
         Image.fromarray(i).convert("RGB")) for i in images])  # fmt: skip
@@ -91,7 +101,7 @@ def test_labels_may_be_names(digits):
 
 
 def test_scikit_learn_can_cross_validate_it(digits):
-    """Both ways to predict agree, though the tool encodes labels by itself for one of them."""
+    """Both ways to predict agree, though the tool encodes the labels for one of them."""
     (images, labels), _ = digits
     arrays, names = np.stack(images), np.array([NAMES[i] for i in labels])
     model = classifier(class_names=sorted(NAMES))
@@ -110,7 +120,7 @@ def test_images_may_be_files_pictures_and_arrays(fitted, digits, tmp_path):
     assert np.ptp(rows, axis=0).max() < 1e-6
 
 
-def test_scikit_learn_can_clone_it_and_sees_its_parameters():
+def test_scikit_learn_can_clone_it_and_read_its_parameters():
     copy = clone(classifier(method="mmrl++"))
     assert copy.get_params()["method"] == "mmrl++" and copy.class_names == NAMES
     assert copy.set_params(quiet=False).quiet is False
@@ -124,7 +134,7 @@ def test_save_and_load_give_the_same_answers(fitted, digits, tmp_path):
     np.testing.assert_array_equal(loaded.predict_proba(images), fitted.predict_proba(images))
 
 
-def test_bad_input_is_said(digits, fitted):
+def test_wrong_input_is_named(digits, fitted):
     (images, labels), _ = digits
     with pytest.raises(NotFittedError):
         classifier().predict(images)

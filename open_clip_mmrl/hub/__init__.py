@@ -1,0 +1,5 @@
+"""Models under their open_clip names, and adapter files.
+
+`registry` is the one seam into open_clip; `load` builds a model with its tokenizer. May be imported
+by every room above `models` and `data`; imports these two.
+"""

@@ -66,7 +66,7 @@ def save_adapter(
     """
     if isinstance(class_names, str):
         raise ValueError(f"class_names is the text {class_names!r}; give a list of names.")
-    origin = getattr(model, "base_origin", None) or {}
+    origin = model.base_origin or {}
     name = base_model or origin.get("model")
     info = AdapterInfo(
         path=path,

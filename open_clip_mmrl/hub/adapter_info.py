@@ -109,7 +109,8 @@ class AdapterInfo:
         if header.get("format_version") != FORMAT_VERSION:
             raise ValueError(
                 f"{path} has adapter format {header.get('format_version')}, this version of "
-                f"open_clip_mmrl reads {FORMAT_VERSION}: install the version that wrote it or newer."
+                f"open_clip_mmrl reads {FORMAT_VERSION}: install the version that wrote it or a "
+                "newer one."
             )
         _check(path, header, _HEADER)
         base = header["base"]
@@ -122,11 +123,13 @@ class AdapterInfo:
         except ValueError as error:
             raise ValueError(f"{path} has a config that cannot be used: {error}") from error
         prints = {name: base["fingerprint"][name] for name in _FINGERPRINT}
-        known = {name: base.get(name) for name in ("model", "pretrained", "preprocess", *_BASE)}
+        optional = {name: base.get(name) for name in ("model", "pretrained", "preprocess")}
+        known: dict[str, Any] = {**optional, **{name: base[name] for name in _BASE}}
+        known["fingerprint"] = Fingerprint(**prints)
         return cls(
             path=path,
             config=config,
-            base=BaseInfo(**{**known, "fingerprint": Fingerprint(**prints)}),
+            base=BaseInfo(**known),
             class_names=header["class_names"],
             template=header["template"],
             settings=header.get("settings", {}),

@@ -60,7 +60,7 @@ def _base_shape(model: MMRLCLIP) -> dict[str, int]:
     return {
         "image_width": model.visual.proj.shape[0],
         "image_layers": len(model.visual.transformer.resblocks),
-        "patch_size": model.visual.patch_size[0],
+        "patch_size": model.visual.conv1.kernel_size[0],
         "text_width": tower.token_embedding.embedding_dim,
         "text_layers": len(tower.transformer.resblocks),
         "embed_dim": model.visual.proj.shape[1],

@@ -1,4 +1,4 @@
-"""From class names to token ids, with the checks that a tokenizer does not make."""
+"""Token ids of class names, with the checks that a tokenizer does not make."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..data.prompts import prompts
 def class_tokens(
     model: nn.Module, tokenizer: Callable, class_names: Sequence[str], template: str
 ) -> Tensor:
-    """One prompt per class, [C, context length].
+    """Return the token ids of one prompt per class, [C, context length].
 
     Raises:
         ValueError: no names, a template without a place for the name, or a prompt longer than
-            the model's context, which a tokenizer would cut without a word.
+            the model's context, which a tokenizer would cut silently.
     """
     if not class_names:
         raise ValueError("there are no class names; give at least one.")
     texts, context = prompts(class_names, template), model.context_length
-    # Four times the room: whatever differs from the padding behind the context was cut.
+    # Four times the context: what differs from the padding after the context would be cut.
     roomy = tokenizer(texts, context_length=4 * context)
     cut = (roomy[:, context:] != roomy[:, -1:]).any(dim=1)
     if cut.any():
@@ -37,10 +37,10 @@ def class_tokens(
 def look_alikes(
     class_names: Sequence[str], text_features: Tensor, limit: int = 2000
 ) -> list[tuple[str, str]]:
-    """Pairs of classes whose text features [C, E] (unit length) are the same to the model.
+    """Return pairs of classes whose text features [C, E] (unit length) are the same.
 
-    Such classes can never be told apart: names that differ in capitals only, or words that a
-    small text tower has never seen. Not looked for beyond `limit` classes.
+    The model cannot distinguish such classes: their names differ in upper and lower case only, or
+    in words that a small text tower has never seen. Empty for more than `limit` classes.
     """
     if len(class_names) > limit:
         return []

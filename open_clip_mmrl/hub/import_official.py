@@ -7,6 +7,7 @@ projection calls our D "A" and our U "B".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,22 +16,38 @@ from ..models.mmrl_clip import MMRLCLIP
 from .adapter_file import load_learner
 
 _PREFIX = "representation_learner."
-# What an official checkpoint holds beside the learner: all of CLIP, and constants of the prompts.
+# What an official checkpoint holds besides the learner: all of CLIP, and constants of the prompts.
 _FROZEN = ("image_encoder.", "text_encoder.", "prompt_embeddings", "clip_model")
 
 
-def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Tensor]) -> None:
-    """Load the learnable parameters of the authors' MMRL or MMRL++ into a model.
+def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Any]) -> None:
+    """Load the learned parameters of the authors' MMRL or MMRL++ into a model.
 
     Args:
-        model: of the same variant and shape; J comes from the model, for the released files do
-            not say it, but the number of layers is checked.
-        state_dict: tensors under the authors' names, as they are or within their checkpoint's
-            "state_dict"; CLIP's own frozen weights among them are passed over.
+        model: of the same variant and shape. Its start layer J is kept: the released files do not
+            record J, but the number of layers is checked.
+        state_dict: tensors under the authors' names, or a checkpoint of theirs, which has them
+            in "state_dict". CLIP's frozen weights among them are skipped.
 
     Raises:
         ValueError: names are missing or not known, or shapes differ, or the model is a variant
             of the ablation, of which the authors have released none.
+
+    Example:
+        >>> import open_clip, open_clip_mmrl, torch
+        >>> name, tag = "mmrl-ViT-Ti-8-glyphs", "printed"
+        >>> model = open_clip.create_model(name, tag, mmrl_cfg={"start_layer": 6, "rep_dim": 8})
+        >>> state_dict = {  # of torch.load("model.pth.tar-10", weights_only=True)
+        ...     "representation_learner.compound_rep_tokens": torch.zeros(5, 8),
+        ...     "image_encoder.proj_rep": torch.zeros(model.visual.proj.shape),
+        ... }
+        >>> for tower, width in (("r2v", 128), ("r2t", 64)):
+        ...     part = f"representation_learner.compound_rep_tokens_{tower}proj.0."
+        ...     state_dict[part + "weight"] = torch.zeros(width, 8)
+        ...     state_dict[part + "bias"] = torch.zeros(width)
+        >>> open_clip_mmrl.load_official_state_dict(model, {"state_dict": state_dict})
+        >>> model.learner.space.abs().max().item()
+        0.0
     """
     for name, full in (("token_sides", "both"), ("space", "shared")):
         value = getattr(model.config, name)
@@ -39,7 +56,7 @@ def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Tensor]) 
                 f"The authors' checkpoints hold the full method, but this model has {name}="
                 f"{value!r}: create it with {name}={full!r}."
             )
-    tensors = dict(state_dict.get("state_dict", state_dict))
+    tensors: dict[str, Tensor] = dict(state_dict.get("state_dict", state_dict))
     layers = model.learner.layers
     sources = _official_names(model.config.variant, layers)
     learned = [n for n in tensors if n.startswith(_PREFIX) and not n.endswith("prompt_embeddings")]
@@ -65,7 +82,7 @@ def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Tensor]) 
 
 
 def _official_names(variant: str, layers: int) -> dict[str, list[str]]:
-    """Our parameter -> the authors' names that make it up, one per layer where it is stacked."""
+    """Return the authors' names for each parameter of ours, one per layer where it is stacked."""
     names = {"space": [_PREFIX + "compound_rep_tokens"]}
     for ours, theirs in (("image_aligner", "r2v"), ("text_aligner", "r2t")):
         if variant == "mmrl":

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import open_clip
 import torch
 from open_clip.pretrained import list_pretrained_tags_by_model
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from .. import assets
 from ..config import VARIANTS, MMRLConfig
@@ -28,13 +28,12 @@ from .registry import registered_config
 
 
 class Random(Enum):
-    """In place of weights."""
+    """In place of weights: the initial ones, for measurements of time."""
 
     WEIGHTS = auto()
 
 
 RANDOM = Random.WEIGHTS
-"""In place of weights: leave them as they were drawn."""
 
 
 class LoadedModel(NamedTuple):
@@ -59,10 +58,10 @@ def resolve_name(model: str, method: str | None = None) -> ModelName:
 
 
 def resolve_pretrained(name: ModelName, pretrained: str | Path | None) -> str:
-    """What `pretrained` stands for: checked, and filled in for the model that is shipped.
+    """Return `pretrained`, checked, or the default for the model that is shipped.
 
     Raises:
-        UsageError: the model, tag or file does not exist, or the base cannot carry tokens.
+        UsageError: the model, tag or file does not exist, or the base does not support tokens.
     """
     registered_config(name)
     if pretrained is None and name.base == assets.MODEL_NAME:
@@ -92,18 +91,18 @@ def build_for_training(
     device: torch.device,
     seed: int,
 ) -> LoadedModel:
-    """A model whose learner was drawn from `seed` alone; `RANDOM` weights are for timing.
+    """Return a model whose learner was drawn from `seed` alone.
 
     Raises:
-        UsageError: a name, tag or file that does not exist, or a base that cannot carry tokens.
+        UsageError: a name, tag or file that does not exist, or a base that does not support
+            tokens.
     """
     name = resolve_name(model, method)
     weights = None if isinstance(pretrained, Random) else resolve_pretrained(name, pretrained)
-    with loading_errors(weights), quiet_open_clip():
-        loaded = open_clip.create_model(str(name), weights, mmrl_cfg=settings, device="cpu")
-        tokenizer = open_clip.get_tokenizer(str(name))
-    loaded.learner.reset_parameters(Generator().manual_seed(mix_seed(seed)))
-    return LoadedModel(loaded.to(device).eval(), tokenizer, str(name))
+    with loading_errors(weights):
+        loaded = _create(name, weights, mmrl_cfg=settings, device="cpu")
+    loaded.model.learner.reset_parameters(Generator().manual_seed(mix_seed(seed)))
+    return loaded._replace(model=loaded.model.to(device).eval())
 
 
 def build_from_adapter(
@@ -120,24 +119,30 @@ def build_from_adapter(
             f"{adapter} does not name its base model: load it with load_adapter into a model "
             "made by MMRLCLIP.from_open_clip."
         )
-    name = str(ModelName(info.base.model, info.config.variant))
-    with loading_errors(base_pretrained or info.base.pretrained), quiet_open_clip():
-        model = open_clip.create_model(
-            name,
-            info,
-            mmrl_cfg=settings,
-            base_pretrained=base_pretrained,
-            device=device,
+    name = ModelName(info.base.model, info.config.variant)
+    with loading_errors(base_pretrained or info.base.pretrained):
+        loaded = _create(
+            name, info, mmrl_cfg=settings, base_pretrained=base_pretrained, device=device
         )
-        tokenizer = open_clip.get_tokenizer(name)
-    return LoadedModel(model.eval(), tokenizer, name), info
+    return loaded._replace(model=loaded.model.eval()), info
+
+
+def _create(name: ModelName, source: str | AdapterInfo | None, **kwargs: Any) -> LoadedModel:
+    """Create a model and its tokenizer through open_clip, quietly."""
+    create_model: Callable[..., nn.Module] = open_clip.create_model  # ours; see `registry`
+    with _quiet_open_clip():
+        model = create_model(str(name), source, **kwargs)
+        tokenizer = open_clip.get_tokenizer(str(name))
+    assert isinstance(model, MMRLCLIP)  # `create` has checked it
+    return LoadedModel(model, tokenizer, str(name))
 
 
 @contextmanager
 def loading_errors(weights: str | Path | None) -> Iterator[None]:
-    """Name the weights in whatever goes wrong while open_clip loads them.
+    """Name the weights in any error raised while open_clip loads them.
 
-    What it raises depends on the file: unpickling errors, key errors, missing keys by the page.
+    The kind of error depends on the file: unpickling errors, key errors, long lists of missing
+    keys.
     """
     try:
         yield
@@ -148,16 +153,16 @@ def loading_errors(weights: str | Path | None) -> Iterator[None]:
         short = text if len(text) < 400 else text[:400] + " ..."
         raise ValueError(
             f"the base weights {weights} cannot be loaded ({type(error).__name__}: {short}). A "
-            "tag is downloaded when it is first used: look to the connection. For a file: give "
-            "a plain state dict of this model, as torch.save(model.state_dict(), ...) or "
-            "safetensors write it; training checkpoints with other objects inside, and TorchScript "
-            "archives, have to be saved again as one."
+            "tag is downloaded when it is first used: check the connection. For a file: give a "
+            "plain state dict of this model, as torch.save(model.state_dict(), ...) or "
+            "safetensors write it; training checkpoints with other objects in them, and "
+            "TorchScript archives, have to be saved again as one."
         ) from error
 
 
 @contextmanager
-def quiet_open_clip() -> Iterator[None]:
-    """open_clip warns through the root logger that weights are random where that is wanted."""
+def _quiet_open_clip() -> Iterator[None]:
+    """Silence open_clip, which warns through the root logger that weights are random."""
     root, level = logging.getLogger(), logging.getLogger().level
     root.setLevel(logging.ERROR)
     try:

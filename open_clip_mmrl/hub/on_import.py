@@ -47,16 +47,17 @@ class AfterImport(MetaPathFinder):
         others = [f for f in sys.meta_path if f is not self and hasattr(f, "find_spec")]
         found = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in found if spec is not None), None)
-        if spec is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _Loader(spec, self)
+        loader = spec.loader if spec is not None else None
+        if spec is not None and loader is not None and hasattr(loader, "exec_module"):
+            spec.loader = _Loader(spec, loader, self)
         return spec
 
 
 class _Loader(Loader):
     """The package's own loader, with the action after it."""
 
-    def __init__(self, spec: ModuleSpec, hook: AfterImport) -> None:
-        self.spec, self.loader, self.hook = spec, spec.loader, hook
+    def __init__(self, spec: ModuleSpec, loader: Loader, hook: AfterImport) -> None:
+        self.spec, self.loader, self.hook = spec, loader, hook
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)

@@ -124,7 +124,7 @@ def _variant(name: object) -> str | None:
     return ModelName.parse(name).variant if isinstance(name, str) else None
 
 
-def _is_ours(name: object) -> bool:
+def _is_ours(name: Any) -> bool:
     """Return whether `register()` made this name, rather than a user's own config file."""
     from open_clip import factory
 

@@ -41,6 +41,7 @@ class MMRLCLIP(TowerFeatures):
             and text [sqrt(a) w ; sqrt(1-a) w] of unit vectors, whose inner product is the
             released code's mix of logits;
             "frozen": the base model's own feature, without tokens.
+        base_origin: "model" and "pretrained", the base's name and weights where known.
 
     Example:
         >>> import open_clip, torch
@@ -56,6 +57,8 @@ class MMRLCLIP(TowerFeatures):
     """
 
     features: str
+    context_length: int
+    base_origin: Mapping[str, str | None] | None = None
     logit_scale: nn.Parameter
     logit_bias: nn.Parameter | None
 

@@ -1,4 +1,4 @@
-"""Adapter files: what they hold, what they fit, and what they say when they do not."""
+"""Adapter files: what they hold, what they fit, and the errors where they do not."""
 
 import copy
 import json

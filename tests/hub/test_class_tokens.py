@@ -51,12 +51,9 @@ def test_a_prompt_may_fill_the_context(model, tokenizer):
 )
 def test_a_longer_prompt_is_refused_by_name(model, tokenizer, count):
     names = ["dog", words(count), "emu", words(CONTEXT)]
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=r"2 of 4 prompts are .* 12 tokens.*: shorten") as error:
         class_tokens(model, tokenizer, names, "{}!")
-    message = str(error.value)
-    assert "2 of 4 prompts are longer than the model's context of 12 tokens" in message
-    assert repr(f"{words(count)}!") in message
-    assert "shorten the class names or the template" in message
+    assert repr(f"{words(count)}!") in str(error.value)
 
 
 @pytest.mark.parametrize("names", [[], ()])
