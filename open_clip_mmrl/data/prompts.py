@@ -5,6 +5,12 @@ from collections.abc import Iterable
 from ..errors import UsageError
 
 DEFAULT_TEMPLATE = "a photo of a {}."
+REPEATED_IMAGENET_NAMES = {
+    "n04008634": ("missile", "projectile"),
+    "n04356056": ("sunglasses", "dark glasses"),
+}
+"""By WordNet id, the second class of each name that CLIP's list for ImageNet repeats: this name, and
+another one that WordNet has. Two classes with one prompt would always get the same logit."""
 
 
 def parse_template(template: str) -> str:

@@ -14,8 +14,8 @@ names are repeated, "missile" and "sunglasses"; three data sets hold both classe
 ImageNetV2 and ImageNet-Sketch. In lists of WordNet's first words, "crane", "maillot" and
 "cardigan" are repeated. `naming_note` says what this does to results.
 
-Images are sorted by file name here. CoOp takes them in the order of the file system (`os.listdir`),
-which nobody recorded, so no published few-shot draw from ImageNet can be repeated, by any seed.
+Images are sorted by file name here. CoOp takes them in the order of the file system, which
+nobody recorded, so no published few-shot draw from ImageNet can be repeated, by any seed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ...utils.text import listing
 from ..dataset import SPLITS
 from ..example import Example
 from ..folders import class_folders, image_names
-from ..prompts import readable
+from ..prompts import REPEATED_IMAGENET_NAMES, readable
 from .catalog import CATALOG, CLASS_NAMES, IMAGENET, Entry
 from .lines import read_lines, require
 
@@ -38,14 +38,9 @@ _OTHER_NAMES = {
     "n02113186": "Cardigan Welsh corgi",
     "n03126707": "construction crane",
     "n03710721": "tank suit",
-    "n04008634": "projectile",
-    "n04356056": "dark glasses",
+    **{wnid: other_name for wnid, (_, other_name) in REPEATED_IMAGENET_NAMES.items()},
 }
-_CHANGED_IN_COOPS_LIST = {
-    "n04008634": ("missile", "projectile"),
-    "n04356056": ("sunglasses", "dark glasses"),
-}
-_HOLD_BOTH_PAIRS = (IMAGENET, "imagenetv2", "imagenet_sketch")
+_ALL_THOUSAND_CLASSES = (IMAGENET, "imagenetv2", "imagenet_sketch")
 _LIST_SOURCE = "github.com/KaiyangZhou/CoOp, DATASETS.md, which links it"
 
 
@@ -138,7 +133,7 @@ def changed_names(
 
 
 def naming_note(
-    name: str, changed: Mapping[str, tuple[str, str]] = MappingProxyType(_CHANGED_IN_COOPS_LIST)
+    name: str, changed: Mapping[str, tuple[str, str]] = MappingProxyType(REPEATED_IMAGENET_NAMES)
 ) -> str | None:
     """Return what to know when results are compared with published ones; None: nothing.
 
@@ -146,13 +141,13 @@ def naming_note(
         name: a data set of the catalog.
         changed: what `changed_names` found; without it, what it finds in CoOp's list.
     """
-    if not changed or name not in _HOLD_BOTH_PAIRS:
+    if not changed or name not in _ALL_THOUSAND_CLASSES:
         return None
     changes = "; ".join(f"{old!r} ({wnid}) is {new!r}" for wnid, (old, new) in changed.items())
     note = f"class names changed, because another class has the same: {changes}."
-    if dict(changed) != _CHANGED_IN_COOPS_LIST:
-        return f"{note} Published results do not have the change"
-    # 2 classes of 1,000, 2 of the 500 novel ones; the test split has 50 images of each class.
+    if dict(changed) != REPEATED_IMAGENET_NAMES:
+        return f"{note} Published results were obtained without the change"
+    # One class of each pair: 2 of 1,000, and 2 of the 500 novel ones, with 50 test images each.
     return (
         f"{note} Published results have one prompt for both classes of a pair, so at best the "
         "images of one of them count as right: accuracy here can be up to 0.2 points higher, and "

@@ -16,7 +16,7 @@ from ...utils.progress import Progress
 from ...utils.text import listing
 from ..dataset import SPLITS, ImageData
 from ..example import Example
-from ..prompts import DEFAULT_TEMPLATE, parse_template
+from ..prompts import DEFAULT_TEMPLATE, REPEATED_IMAGENET_NAMES, parse_template
 from ..shards.download import fetch_shard, is_url
 from ..shards.index import (
     CLASS_NAMES,
@@ -29,9 +29,7 @@ from ..shards.index import (
 
 logger = logging.getLogger(__name__)
 
-# In CLIP's names of ImageNet's classes, which clip_benchmark uses, these are repeated. The second
-# classes are n04008634 and n04356056, for which WordNet has other names.
-_OTHER_NAMES = {"missile": "projectile", "sunglasses": "dark glasses"}
+_OTHER_NAMES = dict(REPEATED_IMAGENET_NAMES.values())  # clip_benchmark uses CLIP's list
 
 
 def read_wds(root: str, *, quiet: bool = False, spec: str | None = None) -> ImageData:
@@ -116,13 +114,9 @@ def distinct_names(class_names: Sequence[str], spec: str) -> tuple[str, ...]:
     names: list[str] = []
     for name in class_names:
         if name in _OTHER_NAMES and name in names:
-            logger.warning(
-                "%s: two classes are named %r; the second is %r here",
-                spec,
-                name,
-                _OTHER_NAMES[name],
-            )
-            name = _OTHER_NAMES[name]
+            other = _OTHER_NAMES[name]
+            logger.warning("%s: two classes are named %r; the second is %r here", spec, name, other)
+            name = other
         names.append(name)
     return tuple(names)
 
