@@ -16,10 +16,10 @@ from .comparison import (
     references_for,
 )
 from .footnotes import (
-    IMAGENET_NAMES,
     OTHER_SPLIT,
     SCATTER,
     precision_note,
+    renamed_classes_note,
     scatter_note,
     settings_note,
     source_notes,
@@ -105,8 +105,8 @@ class TableBuilder:
     ) -> Number | None:
         """Return ours - theirs in points; None where they do not compare."""
         points = difference(self.section, series, datasets, metric, theirs, point)
-        if points and "imagenet" in datasets:
-            self._remarks[IMAGENET_NAMES] = None
+        if points and (note := renamed_classes_note(datasets)):
+            self._remarks[note] = None
         return points
 
     def compared_rows(

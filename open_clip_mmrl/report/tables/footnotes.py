@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ...config import VARIANTS
+from ...data.coop.imagenet import naming_note
 from ..load.published import Reference, published
 from ..load.run import FROZEN, METHODS, Series
 from ..load.sections import Section
@@ -36,11 +37,6 @@ CONTEXT = (
     "are context here: no differences are given."
 )
 OTHER_SPLIT = "Not the paper's split: other images, or divided otherwise; no difference is given."
-IMAGENET_NAMES = (
-    "ImageNet: where two classes have one name, one is renamed here; with CLIP's names, the second "
-    '"missile" is "projectile" and the second "sunglasses" is "dark glasses". Both are novel '
-    "classes, so ours can be up to 0.4 points higher in novel accuracy."
-)
 
 
 def settings_note(series: Series) -> str | None:
@@ -65,6 +61,12 @@ def source_notes(section: Section, table: str, refs: Sequence[Reference]) -> lis
     )
     notes = [published_note if ref is paper else RERUN for ref in refs]
     return [*notes, CONTEXT] if refs and not comparable(section) else notes
+
+
+def renamed_classes_note(datasets: Iterable[str]) -> str | None:
+    """Return what renamed classes of ImageNet do to a difference; None where they do nothing."""
+    notes = [note for name in datasets if (note := naming_note(name))]
+    return f"ImageNet {notes[0]}." if notes else None
 
 
 def precision_note(section: Section) -> str:
