@@ -35,6 +35,12 @@ class ImageData:
     Raises:
         ValueError: fewer than two classes, a class name that repeats, a label out of range, or a
             template without a place for the class name.
+
+    Example:
+        >>> from open_clip_mmrl.data import load_data
+        >>> base = load_data("digits").few_shot(shots=16, seed=1).select("base")
+        >>> base.class_names, len(base.train)
+        (('zero', 'one', 'two', 'three', 'four'), 80)
     """
 
     spec: str

@@ -9,8 +9,8 @@ REPEATED_IMAGENET_NAMES = {
     "n04008634": ("missile", "projectile"),
     "n04356056": ("sunglasses", "dark glasses"),
 }
-"""By WordNet id, the second class of each name that CLIP's list for ImageNet repeats: this name, and
-another one that WordNet has. Two classes with one prompt would always get the same logit."""
+"""By WordNet id, the second class of each name that CLIP's list for ImageNet repeats: its name, and
+WordNet's other name for it. Two classes with one prompt would always get the same logit."""
 
 
 def parse_template(template: str) -> str:
@@ -18,6 +18,10 @@ def parse_template(template: str) -> str:
 
     Raises:
         ValueError: no such place, more than one, or any other brace.
+
+    Example:
+        >>> parse_template("a photo of a [CLASS].")
+        'a photo of a {}.'
     """
     rule = "write {} (or [CLASS]) once, where the class name goes, as in 'a photo of a {}.'"
     if not isinstance(template, str):
@@ -46,6 +50,10 @@ def prompts(class_names: Iterable[str], template: str = DEFAULT_TEMPLATE) -> lis
 
     Raises:
         ValueError: see `parse_template`; or `class_names` is one string instead of several.
+
+    Example:
+        >>> prompts(["sea_lion", "cat"], "a photo of a {}, a type of pet.")
+        ['a photo of a sea lion, a type of pet.', 'a photo of a cat, a type of pet.']
     """
     if isinstance(class_names, str):
         raise ValueError(f"class_names is the string {class_names!r}; give a list of names")
