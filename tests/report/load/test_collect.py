@@ -1,6 +1,7 @@
 """results.json files found, checked, and chosen among."""
 
 import json
+from pathlib import Path
 
 import pytest
 from helpers.made_results import (
@@ -43,6 +44,12 @@ def test_files_of_earlier_versions_are_read(tmp_path):
     assert (run.result.dataset, run.series.settings_source, run.paper_split) == ("dtd", None, None)
     old["data"] = "folder:some/where/my-images"
     assert read_run(write(tmp_path, old)).result.dataset == "my-images"
+
+
+def test_results_of_version_1_are_read():
+    collected = collect([Path(__file__).parents[2] / "fixtures" / "v1"])
+    assert {run.setup.protocol for run in collected.runs} >= {"base-to-novel", "few-shot"}
+    assert not any(note.startswith("Left out") for note in collected.notes)
 
 
 def test_a_few_shot_run_is_read_whole(tmp_path):
