@@ -6,9 +6,8 @@ import io
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +45,20 @@ class TrainSummary:
     def ms_per_image(self) -> float:
         """Milliseconds of training per image."""
         return 1000 * self.seconds / max(self.images, 1)
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """What a run has done after its last finished epoch; in its checkpoint as a dict."""
+
+    epoch: int = 0
+    """Finished epochs."""
+    seconds: float = 0.0
+    images: int = 0
+    steps: int = 0
+    skipped_steps: int = 0
+    loss: float = 0.0
+    """Mean of the last epoch."""
 
 
 class Trainer:
@@ -89,9 +102,7 @@ class Trainer:
         self.task = MMRLTask(model, tokens, config.text_chunk_size)
         self.step = TrainingStep(self.task, config, device)
         self.run_step: Step = GraphedStep.of(self.step) if cuda_graph else self.step
-        self.state: dict[str, Any] = {
-            "epoch": 0, "seconds": 0.0, "images": 0, "steps": 0, "skipped_steps": 0, "loss": 0.0,
-        }  # fmt: skip
+        self.state = TrainState()
 
     def fit(self) -> TrainSummary:
         """Train from the beginning or from the folder's checkpoint to the end.
@@ -108,16 +119,16 @@ class Trainer:
             half_weights(self.model, self.config.precision),
             Progress("training", total, quiet=self.quiet) as progress,
         ):
-            progress.advance(self.state["steps"])
-            for epoch in range(self.state["epoch"], self.config.epochs):
+            progress.advance(self.state.steps)
+            for epoch in range(self.state.epoch, self.config.epochs):
                 self._epoch(epoch, progress)
         self.model.eval()
         return TrainSummary(
-            seconds=self.state["seconds"],
-            images=self.state["images"],
-            steps=self.state["steps"],
-            skipped_steps=self.state["skipped_steps"],
-            final_loss=self.state["loss"],
+            seconds=self.state.seconds,
+            images=self.state.images,
+            steps=self.state.steps,
+            skipped_steps=self.state.skipped_steps,
+            final_loss=self.state.loss,
             notes=tuple(self.run_step.notes) if isinstance(self.run_step, GraphedStep) else (),
         )
 
@@ -161,13 +172,15 @@ class Trainer:
         seconds: float,
     ) -> None:
         mean = sum(losses) / len(losses)
-        count = sum(map(len, order))
-        self.state["epoch"] = epoch + 1
-        self.state["loss"] = mean
-        self.state["seconds"] += seconds
-        self.state["images"] += count
-        self.state["steps"] += len(order)
-        self.state["skipped_steps"] = self.state["steps"] - steps_taken(self.step.optimizer)
+        count, steps = sum(map(len, order)), self.state.steps + len(order)
+        self.state = TrainState(
+            epoch=epoch + 1,
+            seconds=self.state.seconds + seconds,
+            images=self.state.images + count,
+            steps=steps,
+            skipped_steps=steps - steps_taken(self.step.optimizer),
+            loss=mean,
+        )
         if not math.isfinite(mean):
             raise ValueError(
                 f"the loss became {mean} in epoch {epoch}: lower the learning rate "
@@ -178,12 +191,12 @@ class Trainer:
             return
         row = {
             "epoch": epoch,
-            "step": self.state["steps"],
+            "step": self.state.steps,
             "loss": mean,
             "lr": rate,
-            "seconds": round(self.state["seconds"], 3),
+            "seconds": round(self.state.seconds, 3),
             "images_per_second": round(count / seconds, 1),
-            "skipped_steps": self.state["skipped_steps"],
+            "skipped_steps": self.state.skipped_steps,
         }
         with (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
@@ -195,7 +208,7 @@ class Trainer:
             "learner": self.model.learner.state_dict(),
             "optimizer": self.step.optimizer.state_dict(),
             "scaler": self.step.scaler.state_dict(),
-            "state": self.state,
+            "state": asdict(self.state),
         }
         torch.save(content, buffer)
         write_atomically(path, buffer.getvalue())
@@ -209,7 +222,7 @@ class Trainer:
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({**content["optimizer"], "param_groups": groups})
             self.step.scaler.load_state_dict(content["scaler"])
-            self.state = content["state"]
+            self.state = TrainState(**content["state"])
         except Exception as error:  # a damaged file raises whatever its damage leads to
             raise ValueError(
                 f"the checkpoint {path} cannot be read ({type(error).__name__}): delete it to "
@@ -225,5 +238,5 @@ class Trainer:
             self._load(path)
         # Rows of epochs without a checkpoint will be written again.
         rows = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        kept = rows[: self.state["epoch"]]
+        kept = rows[: self.state.epoch]
         write_atomically(log, "".join(row + "\n" for row in kept).encode())

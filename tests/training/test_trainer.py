@@ -130,7 +130,7 @@ def test_steps_with_overflowing_gradients_are_skipped_and_counted(tmp_path, prec
     step, changed = trainer.run_step, []
 
     def overflow_in_epoch_1(images, labels):
-        epoch, before = trainer.state["epoch"], weights(trainer)
+        epoch, before = trainer.state.epoch, weights(trainer)
         if epoch:
             trainer.step.scaler.update(1e38 if epoch == 1 else 256.0)
         loss = step(images, labels)
