@@ -29,55 +29,47 @@ SWEEP = (10, 50, 100, 250, 500, 1000)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """All numbers of one setting; None for what was not run. Seconds are of one training step."""
+class TrainStep:
+    """A training step of ours and of the reference; None for what was not run."""
 
-    settings: SpeedSettings
-    machine: Machine
     seconds: float
     reference_seconds: float | None
     operations: int
     reference_operations: int
     peak_bytes: int | None
     reference_peak_bytes: int | None
+    floor_seconds: float
+    """What ours would take if it were nothing but matrix products."""
+    operations_per_second: float
+    share_of_matrix_product_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """Images per second of ours, of the reference (None if not run) and of open_clip."""
+
     images_per_second: float
-    """Scoring, as the two below."""
     reference_images_per_second: float | None
     open_clip_images_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """All numbers of one setting."""
+
+    settings: SpeedSettings
+    machine: Machine
+    train_step: TrainStep
+    eval: Scoring
     matrix_product_rate: float
     """Operations per second of the device, in products of the same precision."""
     notes: tuple[str, ...]
     """Warnings of the CUDA graph."""
 
-    @property
-    def floor_seconds(self) -> float:
-        """What our step would take if it were nothing but matrix products."""
-        return self.operations / self.matrix_product_rate
-
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""
-        speed = self.operations / self.seconds
-        return {
-            "train_step": {
-                "seconds": self.seconds,
-                "reference_seconds": self.reference_seconds,
-                "operations": self.operations,
-                "reference_operations": self.reference_operations,
-                "peak_bytes": self.peak_bytes,
-                "reference_peak_bytes": self.reference_peak_bytes,
-                "floor_seconds": self.floor_seconds,
-                "operations_per_second": speed,
-                "share_of_matrix_product_rate": speed / self.matrix_product_rate,
-            },
-            "eval": {
-                "images_per_second": self.images_per_second,
-                "reference_images_per_second": self.reference_images_per_second,
-                "open_clip_images_per_second": self.open_clip_images_per_second,
-            },
-            "matrix_product_rate": self.matrix_product_rate,
-            "notes": list(self.notes),
-            "settings": {**asdict(self.settings), **asdict(self.machine)},
-        }
+        values = asdict(self) | {"notes": list(self.notes)}
+        return values | {"settings": values["settings"] | values.pop("machine")}
 
 
 def measure(settings: SpeedSettings) -> Measurement:
@@ -105,18 +97,26 @@ def measure(settings: SpeedSettings) -> Measurement:
     logger.info("scoring ...")
     scored = bench.seconds({which: bench.eval_step(which) for which in (*compared, OPEN_CLIP)})
     per_second = {which: settings.eval_batch_size / s for which, s in scored.items()}
+    speed = operations[OURS] / train[OURS]
     return Measurement(
         settings=settings,
         machine=Machine.of(bench.device),
-        seconds=train[OURS],
-        reference_seconds=train.get(REFERENCE),
-        operations=operations[OURS],
-        reference_operations=operations[REFERENCE],
-        peak_bytes=memory.get(OURS),
-        reference_peak_bytes=memory.get(REFERENCE),
-        images_per_second=per_second[OURS],
-        reference_images_per_second=per_second.get(REFERENCE),
-        open_clip_images_per_second=per_second[OPEN_CLIP],
+        train_step=TrainStep(
+            seconds=train[OURS],
+            reference_seconds=train.get(REFERENCE),
+            operations=operations[OURS],
+            reference_operations=operations[REFERENCE],
+            peak_bytes=memory.get(OURS),
+            reference_peak_bytes=memory.get(REFERENCE),
+            floor_seconds=operations[OURS] / rate,
+            operations_per_second=speed,
+            share_of_matrix_product_rate=speed / rate,
+        ),
+        eval=Scoring(
+            images_per_second=per_second[OURS],
+            reference_images_per_second=per_second.get(REFERENCE),
+            open_clip_images_per_second=per_second[OPEN_CLIP],
+        ),
         matrix_product_rate=rate,
         notes=notes,
     )

@@ -27,35 +27,33 @@ def speed_table(found: Measurement) -> Table:
     for name in ("ours", "reference", "reference / ours", "open_clip"):
         table.add_column(name, justify="right")
 
+    def cell(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
     def row(
         name: str,
+        unit: float,
+        digits: int,
         ours: float | None,
         reference: float | None,
-        digits: int,
-        *,
-        scale: float = 1,
-        open_clip: float | None = None,
+        *other: float,
     ) -> None:
-        def cell(value: float | None, scale: float, digits: int) -> str:
-            return "-" if value is None else f"{value * scale:.{digits}f}"
-
+        values = [None if value is None else value / unit for value in (ours, reference)]
         ratio = reference / ours if ours and reference else None
-        cells = (cell(ours, scale, digits), cell(reference, scale, digits), cell(ratio, 1, 2))
-        table.add_row(name, *cells, cell(open_clip, scale, digits))
+        cells = [*(cell(value, digits) for value in values), cell(ratio, 2)]
+        table.add_row(name, *cells, cell(other[0] if other else None, digits))
 
-    seconds = (found.seconds, found.reference_seconds)
-    row("training step, s", *seconds, 3)
-    row("training, ms per image", *seconds, 1, scale=1000 / batch)
-    row("operations per step, 10^9", found.operations, found.reference_operations, 1, scale=1e-9)
-    row("peak memory, MB", found.peak_bytes, found.reference_peak_bytes, 0, scale=1e-6)
-    row("step / operation floor", found.seconds / found.floor_seconds, None, 2)
+    step, scored = found.train_step, found.eval
+    seconds = (step.seconds, step.reference_seconds)
+    row("training step, s", 1, 3, *seconds)
+    row("training, ms per image", batch / 1000, 1, *seconds)
+    row("operations per step, 10^9", 1e9, 1, step.operations, step.reference_operations)
+    row("peak memory, MB", 1e6, 0, step.peak_bytes, step.reference_peak_bytes)
+    row("step / operation floor", step.floor_seconds, 2, step.seconds, None)
     row(
-        "scoring, images/s",
-        found.images_per_second,
-        found.reference_images_per_second,
-        1,
-        open_clip=found.open_clip_images_per_second,
-    )
+        "scoring, images/s", 1, 1, scored.images_per_second, scored.reference_images_per_second,
+        scored.open_clip_images_per_second,
+    )  # fmt: skip
     table.caption = (
         f"matrix products run at {found.matrix_product_rate / 1e9:.1f} * 10^9 operations per "
         f"second here; medians of {settings.repeats}; memory is above the model's own"
@@ -65,10 +63,10 @@ def speed_table(found: Measurement) -> Table:
 
 def speed_text(found: Measurement) -> str:
     """Return what the table has no row for: how near the step is to the device's own speed."""
-    speed = found.operations / found.seconds
+    step = found.train_step
     line = (
-        f"training: {speed / 1e9:.1f} * 10^9 operations per second, "
-        f"{speed / found.matrix_product_rate:.0%} of {found.machine.device_name}'s matrix products "
+        f"training: {step.operations_per_second / 1e9:.1f} * 10^9 operations per second, "
+        f"{step.share_of_matrix_product_rate:.0%} of {found.machine.device_name}'s matrix products "
         f"in the same precision{', as a CUDA graph' if found.settings.cuda_graph else ''}"
     )
     return "\n".join([line, *found.notes])
@@ -88,18 +86,13 @@ def whole_run_text(found: WholeRunResult) -> str:
 
 def speed_figure(results: Sequence[Measurement], path: Path) -> None:
     """Draw time and memory of a training step against the number of classes, log axes."""
-    first = results[0]
-    panels = {
-        "seconds per step": [(r.seconds, r.reference_seconds) for r in results],
-        "peak memory, MB": [
-            (
-                r.peak_bytes and r.peak_bytes / 1e6,
-                r.reference_peak_bytes and r.reference_peak_bytes / 1e6,
-            )
-            for r in results
-        ],
+    first, steps = results[0], [result.train_step for result in results]
+    panels: dict[str, list[tuple[float | None, float | None]]] = {
+        "seconds per step": [(step.seconds, step.reference_seconds) for step in steps]
     }
-    panels = {label: values for label, values in panels.items() if values[0][0]}
+    if first.train_step.peak_bytes:
+        memory = [(step.peak_bytes, step.reference_peak_bytes) for step in steps]
+        panels["peak memory, MB"] = [(a and a / 1e6, b and b / 1e6) for a, b in memory]
     classes = [r.settings.classes for r in results]
     figure = new_figure(4.5 * len(panels), 4)
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]

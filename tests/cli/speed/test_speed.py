@@ -99,7 +99,7 @@ def test_a_recorded_step_is_timed_after_its_recording(monkeypatch):
     monkeypatch.setattr(bench_module, "GraphedStep", PlainGraph)
     found = measure(replace(TINY, cuda_graph=True, repeats=2))
     assert recorder.calls == ["warm up"] * 3 + ["record"] + ["replay"] * 3
-    assert found.operations > 0 and found.notes == ()
+    assert found.train_step.operations > 0 and found.notes == ()
     assert "as a CUDA graph" in speed_text(found)
 
 
