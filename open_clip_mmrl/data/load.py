@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..utils.files import expand_home
 from ..utils.text import did_you_mean, suggestion
 from .coop.catalog import CATALOG
 from .coop.read import read_coop
@@ -117,7 +118,7 @@ def _forms() -> str:
 def _suggestion(spec: str, prefix: str) -> str:
     if prefix in ("http", "https"):
         return suggestion(f"wds:{spec}")
-    path = Path(spec).expanduser()
+    path = expand_home(spec)
     if path.is_dir():
         kind = "wds" if next(path.glob("*/nshards.txt"), None) else "folder"
         return suggestion(f"{kind}:{spec}")

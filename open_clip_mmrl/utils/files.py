@@ -1,4 +1,4 @@
-"""Files that are never half written, and the JSON in them."""
+"""Files that are never half written, the JSON in them, and `~` in paths."""
 
 from __future__ import annotations
 
@@ -40,3 +40,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 def json_bytes(value: Any) -> bytes:
     """Return indented JSON; a ValueError for NaN, which JSON does not have."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return the path with a leading `~` expanded; a `~name` that is no user stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

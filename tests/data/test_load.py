@@ -23,6 +23,7 @@ def test_a_wrong_template_is_found_before_anything_is_read(tmp_path):
         ("fer2013", r"Did you mean clip_benchmark:fer2013\?"),
         ("https://host/x", r"Did you mean wds:https://host/x\?"),
         ("imagefolder", "unknown data 'imagefolder'"),
+        ("~nobody.here/images", "unknown data '~nobody.here/images'"),
         ("", "unknown data ''"),
         ("folder", "'folder' must be written folder:PATH"),
         ("folder:", "'folder:' must be written folder:PATH"),

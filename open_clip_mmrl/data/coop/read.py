@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import UsageError
+from ...utils.files import expand_home
 from ...utils.text import did_you_mean, listing
 from ..dataset import ImageData
 from ..example import Example
@@ -85,7 +86,7 @@ def existing_root(name: str, data_root: str | Path | None) -> Path:
             f"coop:{name} needs data_root (on the command line --data-root): the folder that "
             "holds the data sets' folders, such as caltech-101 and oxford_pets"
         )
-    root = Path(data_root).expanduser()
+    root = expand_home(data_root)
     if not root.is_dir():
         raise UsageError(f"data_root {root} does not exist or is not a folder")
     return root

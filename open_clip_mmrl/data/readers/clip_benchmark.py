@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
+from ...utils.files import expand_home
 from ...utils.progress import Progress
 from ...utils.text import did_you_mean, listing
 from ..dataset import ImageData
@@ -70,7 +71,7 @@ def read_benchmark(name: str, data_root: str | Path | None, *, quiet: bool = Fal
     root = str(data_root).replace("{dataset}", short)
     root = root.replace("{dataset_cleaned}", short.replace("/", "-"))
     if not is_url(root):
-        root = str(Path(root).expanduser())
+        root = str(expand_home(root))
     if short != name:
         return read_wds(root, quiet=quiet, spec=spec)
     if not Path(root).is_dir():

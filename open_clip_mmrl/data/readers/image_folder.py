@@ -6,6 +6,7 @@ PATH/train/<class>/*    PATH/test/<class>/*    PATH/val/<class>/* (optional)
 from pathlib import Path
 
 from ...errors import UsageError
+from ...utils.files import expand_home
 from ...utils.text import listing
 from ..dataset import ImageData
 from ..example import Example
@@ -23,7 +24,7 @@ def read_folder(path: str | Path) -> ImageData:
         ValueError: PATH, its train or its test folder is missing, there are no class folders, one
             holds no image, or the classes of the splits do not match.
     """
-    root = Path(path).expanduser()
+    root = expand_home(path)
     if not root.is_dir():
         raise UsageError(f"folder {root} does not exist; give a folder that holds train and test")
     train, test = _class_folders(root / "train"), _class_folders(root / "test")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ...errors import UsageError
+from ...utils.files import expand_home
 from ...utils.progress import Progress
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def cached(url: str, folder: str | Path | None = None) -> Path:
     parent, _, name = url.rpartition("/")
     readable = re.sub(r"[^A-Za-z0-9._]+", "-", parent.partition("://")[2])
     digest = hashlib.sha256(parent.encode()).hexdigest()[:12]
-    return Path(folder).expanduser() / f"{readable[-80:]}-{digest}" / name
+    return expand_home(folder) / f"{readable[-80:]}-{digest}" / name
 
 
 def _get(url: str) -> Response:

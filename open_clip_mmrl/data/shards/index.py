@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import UsageError
+from ...utils.files import expand_home
 from ...utils.text import listing
 from ..dataset import SPLITS
 from ..example import Example, ShardImage
@@ -59,7 +60,7 @@ def read_layout(root: str) -> ShardLayout:
         ValueError: a server does not answer, a file is not UTF-8, or a class has an empty name.
     """
     if not is_url(root):
-        root = str(Path(root).expanduser())
+        root = str(expand_home(root))
         if not Path(root).is_dir():
             raise UsageError(f"folder {root} does not exist; give one that holds train and test")
     kind = (_read(root, DATASET_TYPE) or "").strip().lower()
