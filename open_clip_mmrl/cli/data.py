@@ -73,8 +73,9 @@ def _table(found: list[DatasetCheck]) -> Table:
     for dataset in found:
         paper, sizes = CATALOG[dataset.name].sizes, dataset.sizes or {}
         counts = [_count(sizes.get(key), paper[key]) for key in paper]
-        agrees = {True: "yes", False: "no", None: "-"}[sizes.get("paper_split")]
-        table.add_row(dataset.name, dataset.state, agrees, *counts)
+        agrees = sizes.get("paper_split")
+        split = "-" if agrees is None else "yes" if agrees else "no"
+        table.add_row(dataset.name, dataset.state, split, *counts)
     return table
 
 

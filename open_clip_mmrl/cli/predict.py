@@ -21,13 +21,44 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Name the most probable classes of images, among those the adapter was trained on."""
-    from ..classifier import FewShotClassifier
-
-    classifier = FewShotClassifier.from_adapter(adapter, pretrained=pretrained, device=device)
-    for path, row in zip(images, classifier.predict_proba(images), strict=True):
-        best = row.argsort()[::-1][:top]
-        found = {str(classifier.classes_[i]): round(float(row[i]), 4) for i in best}
+    for path, probabilities in zip(
+        images, _probabilities(images, adapter, pretrained, device), strict=True
+    ):
+        best = sorted(probabilities.items(), key=lambda item: item[1], reverse=True)[:top]
         if as_json:
-            say(json.dumps({"image": str(path), "classes": found}))
+            say(json.dumps({"image": str(path), "classes": {n: round(p, 4) for n, p in best}}))
         else:
-            say(f"{path}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in found.items()))
+            say(f"{path}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in best))
+
+
+def _probabilities(
+    images: list[Path], adapter: Path, pretrained: str | None, device: str | None
+) -> list[dict[str, float]]:
+    """Return the probability of every class, image by image, as `FewShotClassifier` does.
+
+    Without it, because it imports scikit-learn, which takes a second.
+    """
+    from ..data import Example
+    from ..data.loading.images import ImageSet, eval_transform, in_order, loader
+    from ..evaluation.predict import build_classifier, predict
+    from ..hub.load import build_from_adapter
+    from ..utils.devices import pick_device
+
+    loaded, info = build_from_adapter(
+        adapter, base_pretrained=pretrained, device=pick_device(device)
+    )
+    if not info.class_names:
+        raise ValueError(f"{adapter} names no classes: it was saved without class_names.")
+    tokens = loaded.class_tokens(info.class_names, info.template)
+    shown = ImageSet(
+        [Example(image=path, label=0) for path in images], eval_transform(loaded.model)
+    )
+    scores = predict(
+        loaded.model,
+        build_classifier(loaded.model, tokens),
+        loader(shown, in_order(len(shown))),
+        features="fused",
+        fusion="probabilities",
+    ).scores
+    rows = scores.double().softmax(dim=1).tolist()
+    return [dict(zip(info.class_names, row, strict=True)) for row in rows]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PREFIXES = {"mmrl-": "mmrl", "mmrlpp-": "mmrl++"}
+from ..config import Variant
+
+PREFIXES: dict[str, Variant] = {"mmrl-": "mmrl", "mmrlpp-": "mmrl++"}
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class ModelName:
     """
 
     base: str
-    variant: str | None = None
+    variant: Variant | None = None
 
     @classmethod
     def parse(cls, name: str) -> ModelName:
@@ -28,7 +30,7 @@ class ModelName:
         return cls(name.replace("/", "-"))
 
     @property
-    def method(self) -> str:
+    def method(self) -> Variant:
         """The variant, or "mmrl" where the name has none."""
         return self.variant or "mmrl"
 

@@ -6,7 +6,7 @@ import pytest
 from helpers.cli import run
 from helpers.runs import write_folder
 
-from open_clip_mmrl import __version__
+from open_clip_mmrl import FewShotClassifier, __version__
 from open_clip_mmrl.assets import MODEL_NAME
 
 TRAIN = ["--data", "digits", "--shots", 2, "--epochs", 1, "--batch-size", 8, "--quiet"]
@@ -102,7 +102,12 @@ def test_predict_names_images(adapter, tmp_path):
     code, _, result = run("predict", "--adapter", adapter, *images, "--json")
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [len(row["classes"]) for row in rows] == [3, 3]
-    assert set(rows[0]["classes"]) < {"zero", "one", "two", "three", "four"}
+    classifier = FewShotClassifier.from_adapter(adapter)
+    expected = classifier.predict_proba(images)
+    for row, probabilities in zip(rows, expected, strict=True):
+        by_name = dict(zip(classifier.classes_, probabilities.tolist(), strict=True))
+        assert row["classes"] == {name: round(by_name[name], 4) for name in row["classes"]}
+        assert min(row["classes"].values()) >= sorted(probabilities)[-3] - 5e-5
 
 
 @pytest.mark.parametrize(
