@@ -46,7 +46,7 @@ def check(
             for place in dataset.absent:
                 say(f"    {place}")
     notes = dict.fromkeys(note for dataset in found for note in dataset.notes)
-    for note in notes:  # the five of ImageNet share a note
+    for note in notes:  # data sets of ImageNet share a note
         say(f"{', '.join(d.name for d in found if note in d.notes)}: {note}")
     if json_file is not None:
         content = {"data_root": str(data_root), "datasets": [d.to_dict() for d in found]}

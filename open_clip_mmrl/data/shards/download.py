@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -174,7 +174,7 @@ def _chunks(answer: Response, url: str) -> Iterator[bytes]:
 
 
 @contextmanager
-def _naming(url: str) -> Iterator[None]:
+def _naming(url: str) -> Generator[None, None, None]:
     """Make whatever goes wrong on the network a ValueError that names the URL."""
     try:
         yield
