@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,25 +25,20 @@ logger = logging.getLogger(__name__)
 Evaluate = Callable[..., dict[str, Any]]
 
 
-def choosing_features(
-    evaluate: Evaluate,
-    class_names: Callable[[Mapping[str, Any]], Sequence[str] | None] = lambda _: None,
-    *,
-    mix: bool = False,
-) -> Evaluate:
+def choosing_features(evaluate: Evaluate) -> Evaluate:
     """Return a task's `evaluate` before which auto models choose their features.
 
-    Args:
-        evaluate: of clip_benchmark's signature.
-        class_names: reads them from the arguments; None where a task has no classes.
-        mix: whether the task can use both kinds of features in one classifier.
+    Class names are an argument, or those of the data set; tasks on captions have none. Only the
+    first, zero-shot classification, can use both kinds of features in one classifier.
     """
     signature = inspect.signature(evaluate)
 
     @functools.wraps(evaluate)
     def choosing(*args: Any, **kwargs: Any) -> dict[str, Any]:
         given = signature.bind(*args, **kwargs).arguments
-        with chosen_features(given["model"], class_names(given), mix=mix):
+        mix, data = "classnames" in given, getattr(given["dataloader"], "dataset", None)
+        names = given["classnames"] if mix else getattr(data, "classes", None)
+        with chosen_features(given["model"], names, mix=mix):
             return evaluate(*args, **kwargs)
 
     return choosing

@@ -96,7 +96,7 @@ def _seen_classes(pretrained: str) -> frozenset[str]:
     names = read_adapter_info(pretrained)["class_names"]
     if not names:
         raise UsageError(
-            f"{pretrained} names no classes, so mmrl_auto cannot tell seen from new ones: choose "
-            "--model_type mmrl_fused (both features) or mmrl (the class feature)."
+            f"{pretrained} names no classes, which mmrl_auto needs: choose --model_type mmrl_fused "
+            "(both features) or mmrl (the class feature)."
         )
     return frozenset(readable(name) for name in names)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 CLI = "clip_benchmark.cli"
@@ -86,13 +85,6 @@ def _patches() -> tuple[Patch, ...]:
     from .repairs.wds_reader import build_wds_dataset
     from .repairs.zero_shot_classifier import zero_shot_classifier
 
-    choosing_by_arguments = partial(
-        choosing_features, class_names=lambda given: given["classnames"], mix=True
-    )
-    choosing_by_data_set = partial(
-        choosing_features,
-        class_names=lambda given: getattr(given["dataloader"].dataset, "classes", None),
-    )
     return (
         Patch(CLI, "run", wrap_run),
         Patch(CLI, "main_build", _instead(main_build)),
@@ -106,10 +98,10 @@ def _patches() -> tuple[Patch, ...]:
         Patch(SELECTION, "evaluate", check_captions),
         Patch(PROBE, "evaluate", _instead(evaluate_probe)),
         # Not repairs: models of the type mmrl_auto choose their features for each task.
-        Patch(CLASSIFICATION, "evaluate", choosing_by_arguments),
-        Patch(RETRIEVAL, "evaluate", choosing_features),
-        Patch(SELECTION, "evaluate", choosing_features),
-        Patch(PROBE, "evaluate", choosing_by_data_set),
+        *(
+            Patch(task, "evaluate", choosing_features)
+            for task in (CLASSIFICATION, RETRIEVAL, SELECTION, PROBE)
+        ),
     )
 
 
@@ -142,14 +134,11 @@ def _find(module: str, name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (AttributeError, ModuleNotFoundError) as error:
-        if isinstance(error, ModuleNotFoundError) and not _is_theirs(error.name):
+        lacks = error.name if isinstance(error, ModuleNotFoundError) else module
+        if not (lacks or "").startswith("clip_benchmark"):
             raise  # something that clip_benchmark needs
         version = importlib.metadata.version("clip-benchmark")
         raise ValueError(
             f"clip_benchmark {version} has no {module}.{name}, which benchmark_adapters "
             f"replaces: install clip-benchmark {VERSION}, or a later version that has it."
         ) from error
-
-
-def _is_theirs(module: str | None) -> bool:
-    return (module or "").split(".")[0] == "clip_benchmark"

@@ -109,7 +109,7 @@ def _samples(cache_dir: str | None, sources: Iterable[dict]) -> Iterator[dict]:
             if not isinstance(error, OSError):
                 error.args = error.args[:1]  # webdataset adds its stream to them
             reason = plain_message(error)
-            raise ValueError(f"{url} cannot be read ({reason}); fetch it anew") from error
+            raise ValueError(f"{url} cannot be read ({reason}); download it again") from error
         if not count:
             raise ValueError(f"{url} holds no samples; remove it and correct nshards.txt")
 

@@ -40,8 +40,8 @@ def error(capsys):
 def test_help_lists_all_commands(argv, capsys):
     with pytest.raises(SystemExit, match="0") if argv else nullcontext():
         main(argv)
-    said = capsys.readouterr().out
-    assert all(f"\n    {name} " in said for name in ("eval", "build", "fewshot", "export"))
+    shown = capsys.readouterr().out
+    assert all(f"\n    {name} " in shown for name in ("eval", "build", "fewshot", "export"))
 
 
 def test_an_unknown_command_is_a_usage_error(capsys):
@@ -63,8 +63,8 @@ def test_every_command_has_help(argv, words, capsys):
     before = sys.argv
     with pytest.raises(SystemExit) as stop:
         main(argv)
-    said = capsys.readouterr().out
-    assert stop.value.code == 0 and all(word in said for word in words)
+    shown = capsys.readouterr().out
+    assert stop.value.code == 0 and all(word in shown for word in words)
     assert sys.argv is before
 
 
@@ -93,7 +93,7 @@ def test_clip_benchmarks_own_models_and_tables(tmp_path, digits, capsys):
     assert "there are no results in" in error(capsys)
 
 
-def test_the_model_may_be_left_to_the_adapter(tmp_path, digits, adapter):
+def test_the_adapter_names_the_model(tmp_path, digits, adapter):
     """--model then has clip_benchmark's default, which is not what is evaluated."""
     command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", adapter)
     place = command.index("--model")
@@ -113,8 +113,8 @@ def test_adapters_of_one_name_and_skipping(tmp_path, digits, capsys):
     assert main([*command, "--skip_existing"]) == 0
     first = results(tmp_path / "out")
     assert [found["pretrained"] for found in first.values()] in (paths, paths[::-1])
-    said = capsys.readouterr().out
-    assert "Skip" not in said and all(f"Results: {tmp_path}/out/{name}" in said for name in first)
+    shown = capsys.readouterr().out
+    assert "Skip" not in shown and all(f"Results: {tmp_path}/out/{name}" in shown for name in first)
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert main([*command, "--skip_existing"]) == 0
     assert capsys.readouterr().out.count(", exists already.") == 2
@@ -128,8 +128,10 @@ def test_finished_runs_stay_and_the_failing_one_is_named(tmp_path, digits, adapt
     root, datasets = tmp_path / "{dataset}", ["wds/digits", "wds/gone"]
     command = eval_command(root, datasets[0], tmp_path / "out", "--pretrained", adapter)
     assert main([*command, "--dataset", *datasets]) == 2
-    said = error(capsys)
-    assert said.startswith(f"wds/gone with {OURS}, {adapter}: ") and str(tmp_path / "gone") in said
+    shown = error(capsys)
+    assert (
+        shown.startswith(f"wds/gone with {OURS}, {adapter}: ") and str(tmp_path / "gone") in shown
+    )
     (found,) = results(tmp_path / "out").values()
     assert found["dataset"] == "wds/digits"
 
@@ -158,21 +160,21 @@ def test_finished_runs_stay_and_the_failing_one_is_named(tmp_path, digits, adapt
 def test_errors_are_one_line(tmp_path, digits, adapter, capsys, options, code, words):
     command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", adapter)
     assert main([*command, *options]) == code
-    said = capsys.readouterr().err
-    assert "warning: the tokens" not in said
-    last = said.strip().splitlines()[-1]
+    shown = capsys.readouterr().err
+    assert "warning: the tokens" not in shown
+    last = shown.strip().splitlines()[-1]
     assert last.startswith("error: ") and words in last
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_clip_benchmarks_parser_ends_in_its_own_way(capsys):
+def test_clip_benchmarks_own_usage_errors_exit_with_2(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["eval", "--nothing"])
     assert stop.value.code == 2 and "unrecognized arguments: --nothing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", ["zeroshot_classification", "linear_probe"])
-def test_errors_of_workers_lose_their_traceback(tmp_path, adapter, capsys, task):
+def test_errors_of_workers_are_shown_without_traceback(tmp_path, adapter, capsys, task):
     """What a DataLoader's worker raises comes with its traceback as the message."""
     root = single_label(tmp_path / "digits", 4)
     (root / "test" / "0.tar").unlink()
@@ -182,12 +184,12 @@ def test_errors_of_workers_lose_their_traceback(tmp_path, adapter, capsys, task)
     command += ["--task", task, "--feature_root", str(tmp_path / "features")]
     assert main([*command, "--num_workers", "2"]) == 1
     assert not multiprocessing.active_children(), "left to gc, it waits 5 s for each"
-    said = error(capsys)
-    assert said.startswith(f"wds/digits with {OURS}, {adapter}: ") and "0.tar" in said
-    assert "Traceback" not in said and "worker process" not in said
+    shown = error(capsys)
+    assert shown.startswith(f"wds/digits with {OURS}, {adapter}: ") and "0.tar" in shown
+    assert "Traceback" not in shown and "worker process" not in shown
 
 
-def test_broken_images_can_be_left_out(tmp_path, adapter, capsys):
+def test_skip_broken_skips_and_counts_images(tmp_path, adapter, capsys):
     root = tmp_path / "digits"
     good = single_label(root, 4)
     write_split(root / "bad", "test", [{"png": b"broken", "cls": "0"}] * 2)
@@ -205,18 +207,18 @@ def test_broken_images_can_be_left_out(tmp_path, adapter, capsys):
     (good / "test" / "1.tar").rename(good / "test" / "0.tar")
     (good / "test" / "nshards.txt").write_text("1")
     assert main([*command, "--skip_broken"]) == 1
-    said = capsys.readouterr().err
-    assert "2 broken images were left out" in said and "there are no images to classify" in said
+    shown = capsys.readouterr().err
+    assert "2 broken images were left out" in shown and "there are no images to classify" in shown
 
 
-def test_skip_load_is_said_to_have_no_effect(tmp_path, digits, adapter, capsys):
+def test_skip_load_is_a_warning(tmp_path, digits, adapter, capsys):
     command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", adapter)
     assert main([*command, "--skip_load"]) == 0
     assert "warning: --skip_load has no effect" in capsys.readouterr().err
     assert len(results(tmp_path / "out")) == 1
 
 
-def test_random_tokens_are_said_under_the_default_type(tmp_path, digits, capsys):
+def test_random_tokens_are_a_warning_under_the_default_type(tmp_path, digits, capsys):
     command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", TAG)
     assert main(command) == 0
     assert f"warning: the tokens of {OURS} are random" in capsys.readouterr().err

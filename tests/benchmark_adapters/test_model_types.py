@@ -135,7 +135,7 @@ def by_hand(model, tokenizer, names):
 
 
 @pytest.mark.parametrize(
-    ("names", "seen", "said"),
+    ("names", "seen", "shown"),
     [
         (DIGITS[:5], 5, "both features, 5 of 5 classes seen in training."),
         (DIGITS[5:], 0, "the class feature, 0 of 5 classes seen in training."),
@@ -148,11 +148,11 @@ def by_hand(model, tokenizer, names):
     ],
     ids=["seen", "new", "mixed"],
 )
-def test_auto_scores_each_class_by_its_kind(auto, caplog, names, seen, said):
+def test_auto_scores_each_class_by_its_kind(auto, caplog, names, seen, shown):
     caplog.set_level("INFO", "benchmark_adapters")
     model, _ = auto
     found = auto_scores(*auto, names)
-    assert caplog.messages == [f"mmrl_auto: {said}"]
+    assert caplog.messages == [f"mmrl_auto: {shown}"]
     by_class, by_rep = by_hand(*auto, names)
     known = torch.tensor([name in DIGITS[:5] for name in names])
     assert known.sum() == seen
@@ -167,7 +167,7 @@ def test_auto_reads_underscores_as_spaces(tmp_path):
     assert seen_among(model, ["grand piano", "grand_piano", "one"]).tolist() == [True, True, False]
 
 
-def test_auto_without_the_class_feature_cannot_mix(auto):
+def test_auto_cannot_mix_without_the_class_feature(auto):
     model, tokenizer = auto
     object.__setattr__(model.config, "alpha", 0.0)
     with pytest.raises(UsageError, match=r"1 of 2 classes seen.*alpha is 0.*mmrl_fused or mmrl"):

@@ -18,7 +18,7 @@ TYPES = ["mmrl", "mmrl_fused", "mmrl_frozen", "mmrl_auto"]
 
 @pytest.fixture(autouse=True)
 def _from_the_start():
-    """Whatever other tests have left behind."""
+    """Undo what other tests have registered."""
     benchmark_adapters.unregister()
     yield
     benchmark_adapters.unregister()
@@ -45,7 +45,7 @@ def test_register_replaces_and_unregister_puts_back():
     assert types == models.TYPE2FUNC and names == models.MODEL_TYPES
 
 
-def test_unregister_leaves_what_somebody_put_on_top():
+def test_unregister_keeps_later_patches_of_others():
     def theirs(args):
         return None
 
@@ -73,7 +73,7 @@ def test_a_module_that_is_missing_is_named(monkeypatch):
         benchmark_adapters.register()
 
 
-def test_what_clip_benchmark_itself_lacks_is_said_as_it_is(monkeypatch):
+def test_a_missing_dependency_of_clip_benchmark_is_raised_as_it_is(monkeypatch):
     monkeypatch.delitem(sys.modules, seam.CLI)
     monkeypatch.setitem(sys.modules, "csv", None)
     with pytest.raises(ModuleNotFoundError, match="csv"):

@@ -136,7 +136,7 @@ def test_multi_label(tmp_path, adapter, ours, model_type):
 
 
 @TYPES
-def test_retrieval_is_recognised_and_scored(tmp_path, adapter, ours, model_type):
+def test_retrieval_is_recognized_and_scored(tmp_path, adapter, ours, model_type):
     root = retrieval(tmp_path / "captions")
     options = ["--pretrained", adapter, "--model_type", model_type, "--recall_k", 1, 3]
     found = run(tmp_path, root, "wds/captions", *options)
@@ -213,7 +213,7 @@ def test_linear_probe(tmp_path, digits, adapter, half_adapter, model_type, half,
     assert all(metrics != found[0] for metrics in found[2:])
 
 
-def test_linear_probe_of_what_cannot_be_split(tmp_path, digits, adapter, capsys):
+def test_linear_probe_of_a_stream_with_val_proportion(tmp_path, digits, adapter, capsys):
     options = ["--task", "linear_probe", "--val_proportion", 0.5, "--pretrained", adapter]
     assert main(eval_command(digits, "wds/digits", tmp_path / "out", *options)) == 2
     assert "--val_proportion cannot split wds/digits" in capsys.readouterr().err
@@ -230,10 +230,10 @@ def test_labels_beyond_the_class_names(tmp_path, adapter, capsys, write_image):
     names.write_text(json.dumps({"fer2013": ["happy", "sad"]}))
     command = eval_command(tmp_path / "faces", "fer2013", tmp_path / "out", "--pretrained", adapter)
     assert main([*command, "--custom_classname_file", str(names)]) == 1
-    said = capsys.readouterr().err
+    shown = capsys.readouterr().err
     assert (
         f"error: fer2013 with {OURS}, {adapter}: an image has label 2, but there are 2 class names"
-        in said
+        in shown
     )
 
 

@@ -24,8 +24,8 @@ def pictures(count=30, seed=0):
     pixels, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(labels))[:count]
     for i in order:
-        grey = np.uint8(255 - pixels[i].reshape(8, 8) / 16 * 255)
-        yield Image.fromarray(grey).resize((32, 32)).convert("RGB"), int(labels[i])
+        gray = np.uint8(255 - pixels[i].reshape(8, 8) / 16 * 255)
+        yield Image.fromarray(gray).resize((32, 32)).convert("RGB"), int(labels[i])
 
 
 def png(image) -> bytes:
@@ -99,7 +99,7 @@ def sugar_crepe(root: Path, count=8) -> Path:
 
 
 def write_adapter(path: Path, class_names=DIGITS, seed=0, **settings) -> Path:
-    """Trained by nobody, but far from its start, so that every feature differs."""
+    """Write an adapter of random weights, far from its start, so that every feature differs."""
     settings = {"rep_dim": 8, **settings}
     model = open_clip.create_model(OURS, TAG, mmrl_cfg=settings)
     shake(model.learner, seed, std=0.1)

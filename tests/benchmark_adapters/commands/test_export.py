@@ -18,7 +18,7 @@ from open_clip_mmrl.data.example import DatasetItem
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.execute import FewShotRun, Runtime, execute
 
-# clip_benchmark's own reader never says whether it shuffles.
+# clip_benchmark's own reader does not set shardshuffle.
 pytestmark = pytest.mark.filterwarnings("ignore:WebDataset.shardshuffle")
 SUFFIXES = ("jpg", "JPG", "jpeg", "png", "webp", "gif", "bmp", "tif")
 
@@ -29,7 +29,7 @@ def picture(seed, size=(9, 7), mode="RGB"):
 
 
 def mixed(folder: Path, **changes) -> ImageData:
-    """Files of every format, a grey and a colour array; two classes, train and test."""
+    """Files of every format, a gray and a color array; two classes, train and test."""
     examples = []
     for i, suffix in enumerate(SUFFIXES):
         path = folder / f"{i}.{suffix}"
@@ -105,7 +105,7 @@ def test_the_content_not_the_name_of_a_file_decides(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L"])
-def test_a_jpeg_in_other_colours_reads_the_same(tmp_path, mode):
+def test_a_jpeg_in_another_mode_is_copied(tmp_path, mode):
     path = tmp_path / "picture.jpg"
     picture(0, mode=mode).save(path)
     example = Example(image=path, label=0)
@@ -123,7 +123,7 @@ def test_an_item_of_a_data_set_of_torchvisions_kind_becomes_a_png():
         assert np.array_equal(np.asarray(image), np.asarray(picture(0)))
 
 
-def test_jpg_on_request_is_small_and_near(tmp_path):
+def test_jpg_is_lossy_within_bounds(tmp_path):
     path = tmp_path / "picture.png"
     Image.linear_gradient("L").convert("RGB").save(path)
     suffix, content = encode(Example(image=path, label=0), "jpg")
@@ -155,7 +155,7 @@ def test_the_same_data_gives_the_same_bytes(tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_unreadable_images_are_all_named_and_nothing_appears(tmp_path):
+def test_unreadable_images_are_all_named_and_nothing_is_written(tmp_path):
     data = mixed(tmp_path / "in")
     jpg, png = data.train[0].image, data.train[3].image
     jpg.write_bytes(jpg.read_bytes()[:-40])  # a download that broke off
@@ -209,8 +209,8 @@ def test_wrong_options_and_empty_data(tmp_path):
         export(mixed(tmp_path / "in", train=(), test=()), tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["two\nlines", " ahead", "behind ", "_hidden"])
-def test_names_that_a_line_cannot_hold_are_refused(tmp_path, name):
+@pytest.mark.parametrize("name", ["two\nlines", " ahead", "after ", "_hidden"])
+def test_names_that_do_not_fit_into_a_line_are_refused(tmp_path, name):
     data = mixed(tmp_path / "in", class_names=("piano", name))
     with pytest.raises(ValueError, match="cannot be written as one line"):
         export(data, tmp_path / "out", quiet=True)
@@ -233,8 +233,8 @@ def test_the_command_exports_a_spec_with_its_prompt(tmp_path, write_split, capsy
     words = ("--data", "coop:pets", "--data-root", tmp_path / "root", "--output", tmp_path / "out")
     args = parsed(*words, "--template", "a {}, a pet.", "--max-count", 3, "--quiet")
     assert main(args) == 0
-    said = capsys.readouterr().out
-    assert "train: 4 images in 2 shards" in said and "test: 2 images in 1 shard" in said
+    shown = capsys.readouterr().out
+    assert "train: 4 images in 2 shards" in shown and "test: 2 images in 1 shard" in shown
     assert by_clip_benchmark(tmp_path / "out", "test").templates == ["a {c}, a pet."]
     with pytest.raises(UsageError, match="exists already"):
         main(args)
@@ -243,8 +243,8 @@ def test_the_command_exports_a_spec_with_its_prompt(tmp_path, write_split, capsy
 def test_the_help_names_every_format(capsys):
     with pytest.raises(SystemExit):
         parsed("--help")
-    said = capsys.readouterr().out
-    assert all(name in said for name in FORMATS)
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in FORMATS)
 
 
 def pixels_and_labels(examples):
@@ -267,7 +267,7 @@ def test_our_reader_finds_the_same_data_set(tmp_path, max_count):
     assert_same_data(load_data(f"wds:{tmp_path / 'out'}", quiet=True), data)
 
 
-def test_an_export_of_an_export_is_the_same_but_for_its_place(tmp_path):
+def test_an_export_of_an_export_has_the_same_shards(tmp_path):
     export(mixed(tmp_path / "in"), tmp_path / "a", quiet=True)
     export(load_data(f"wds:{tmp_path / 'a'}", quiet=True), tmp_path / "b", quiet=True)
     for part in ("train", "test"):

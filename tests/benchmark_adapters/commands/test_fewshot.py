@@ -62,7 +62,7 @@ def finished(root, tmp_path_factory):
     return found, output
 
 
-def test_every_method_shots_and_seed_leaves_one_result_of_clip_benchmarks_form(finished):
+def test_every_run_writes_one_result_of_clip_benchmarks_form(finished):
     results, output = finished
     assert [(r["method"], r["shots"], r["seed"]) for r in results] == [
         ("zeroshot", 0, None),
@@ -88,7 +88,7 @@ def test_every_method_shots_and_seed_leaves_one_result_of_clip_benchmarks_form(f
     assert by_method["mmrl"]["epochs"] == 2
 
 
-def test_clip_benchmark_finds_what_the_run_itself_found(finished):
+def test_clip_benchmark_and_the_run_itself_agree(finished):
     """The same images, classes and prompt, scored by two programs."""
     results, output = finished
     adapted = [result for result in results if result["method"].startswith("mmrl")]
@@ -111,7 +111,7 @@ def test_the_same_command_computes_nothing_again(root, finished, monkeypatch, ca
     assert caplog.messages[3] == "[4/7] mmrl, 1 shots, seed 1: done before"
 
 
-def test_a_result_that_is_lost_is_made_from_the_finished_run(root, finished, monkeypatch):
+def test_a_lost_result_is_restored_from_the_finished_run(root, finished, monkeypatch):
     results, output = finished
     path = next(output.glob("*_mmrl_1shots_seed2_*.json"))
     content = path.read_bytes()
@@ -207,8 +207,8 @@ def test_a_data_set_that_clip_benchmark_knows_by_name(tmp_path, write_image):
     for part, count in (("train", 2), ("test", 3)):
         for label in range(7):  # fer2013 is a folder per class
             for i in range(count):
-                colour = (30 * label, 9 * i, 100)
-                write_image(tmp_path / "fer2013" / part / str(label) / f"{i}.png", colour)
+                color = (30 * label, 9 * i, 100)
+                write_image(tmp_path / "fer2013" / part / str(label) / f"{i}.png", color)
     root = f"{tmp_path}/{{dataset}}"
     methods = ["zeroshot", "mmrl"]
     runs = planned("", dataset="fer2013", dataset_root=root, methods=methods, shots=[2])

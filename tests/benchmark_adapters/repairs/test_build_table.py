@@ -60,13 +60,13 @@ def test_columns_are_in_order(build):
     assert (rows[1]["lp_acc1"], rows[1]["seed"], rows[1]["note"]) == ("0.25", "3", "")
 
 
-def test_columns_that_no_result_has_are_left_out(build):
+def test_columns_without_values_are_omitted(build):
     columns, _ = build({"a.json": result()}, "a.json")
     assert columns[:5] == ["model_fullname", "model", "pretrained", "dataset", "task"]
     assert columns[5:] == ["acc1", "acc5", "language"]
 
 
-def test_what_is_no_result_is_named_and_left_out(build, caplog):
+def test_files_that_are_no_results_are_named_and_skipped(build, caplog):
     bad = {
         "b.json": result(metrics=None),
         "c.json": "{",
@@ -74,13 +74,13 @@ def test_what_is_no_result_is_named_and_left_out(build, caplog):
         "e.json": {"model": "x", "metrics": {}},
     }
     _, rows = build({"a.json": result(), **bad})
-    said = caplog.messages
-    assert len(rows) == 1 and len(said) == 4
+    shown = caplog.messages
+    assert len(rows) == 1 and len(shown) == 4
     assert {record.levelname for record in caplog.records} == {"WARNING"}
-    assert "b.json is left out: it has no metrics but null" in said[0]
-    assert "c.json is left out: no JSON (" in said[1]
-    assert "d.json is left out: no result: it lacks model, pretrained or metrics" in said[2]
-    assert "e.json is left out: no result" in said[3]
+    assert "b.json is left out: it has no metrics but null" in shown[0]
+    assert "c.json is left out: no JSON (" in shown[1]
+    assert "d.json is left out: no result: it lacks model, pretrained or metrics" in shown[2]
+    assert "e.json is left out: no result" in shown[3]
 
 
 def test_nothing_left_is_an_error(build, tmp_path):

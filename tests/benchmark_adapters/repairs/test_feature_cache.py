@@ -66,7 +66,7 @@ def test_half_precision(tmp_path):
     torch.testing.assert_close(half, exact, rtol=0, atol=0.02)
 
 
-def test_they_are_computed_once(tmp_path, caplog):
+def test_features_are_computed_once(tmp_path, caplog):
     model = Tower()
     first = store(tmp_path, model).features("train", loader())
     again = store(tmp_path, Tower()).features("train", loader())
@@ -88,7 +88,7 @@ def test_another_batch_size_changes_nothing(tmp_path):
     assert model.seen == 20
 
 
-def test_a_file_says_what_it_was_made_from(tmp_path):
+def test_a_file_contains_what_it_was_made_from(tmp_path):
     store(tmp_path, Tower(), amp=True).features("train", loader())
     with safe_open(tmp_path / "train.safetensors", "pt") as file:
         there = json.loads(file.metadata()["made_from"])
@@ -121,7 +121,7 @@ def with_activation(act):
         ({"normalize": False, "amp": True}, "other normalize, precision"),
     ],
 )
-def test_they_are_computed_again_after_a_change(tmp_path, caplog, change, words):
+def test_features_are_computed_again_after_a_change(tmp_path, caplog, change, words):
     caplog.set_level("INFO", "benchmark_adapters")
     store(tmp_path, Tower()).features("train", loader())
     model, data = change.pop("model", Tower)(), change.pop("data", images)()
@@ -210,7 +210,7 @@ def test_data_sets_have_different_hashes():
     assert data_digest(Files(targets=[1, 2, 4])) == data_digest(sets[-2])
 
 
-def test_a_model_is_known_by_weights_and_settings():
+def test_models_have_different_hashes():
     assert model_digest(Tower()) == model_digest(Tower())
     other = Tower()
     other.config = {"alpha": 0.5}

@@ -1,4 +1,4 @@
-"""The linear probe against clip_benchmark's own, which is talked into running on the CPU."""
+"""The linear probe against clip_benchmark's own, which is patched to run on the CPU."""
 
 import inspect
 import io
@@ -80,7 +80,7 @@ def given(folder, sets=None, val=True, **changes) -> dict:
 
 
 class AnyDevice(str):
-    """ "cpu", which passes for "cuda" where it is asked."""
+    """ "cpu", which compares equal to "cuda"."""
 
     __hash__ = str.__hash__
 
@@ -125,7 +125,7 @@ def on_cpu(monkeypatch):
     ],
     ids=["search", "no search", "few shots, search", "few shots", "raw", "top five"],
 )
-def test_the_same_figures_as_clip_benchmark(tmp_path, on_cpu, changes):
+def test_same_metrics_as_clip_benchmark(tmp_path, on_cpu, changes):
     expected = on_cpu(**given(tmp_path / "theirs", **changes))
     found = linear_probe.evaluate(**given(tmp_path / "ours", **changes))
     assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
@@ -138,7 +138,7 @@ def test_clip_benchmark_runs_on_cuda_only(tmp_path):
         seam.original(seam.PROBE, "evaluate")(**given(tmp_path, amp=True))
 
 
-def test_the_same_arguments_as_clip_benchmark():
+def test_same_arguments_as_clip_benchmark():
     original = inspect.signature(seam.original(seam.PROBE, "evaluate")).parameters
     ours = inspect.signature(linear_probe.evaluate).parameters
     assert [(p.name, p.default) for p in ours.values()] == [
@@ -297,7 +297,7 @@ def test_the_search_ends_where_clip_benchmark_s_does(seed):
 
 
 @pytest.mark.parametrize("summit", [0, 1, 40, 48, 95, 96])
-def test_the_search_finds_a_summit(summit):
+def test_the_search_finds_the_peak(summit):
     assert peak(lambda index: -abs(index - summit), 97) == summit
 
 
@@ -305,7 +305,7 @@ def test_weight_decays_are_clip_benchmark_s():
     assert list(linear_probe.WEIGHT_DECAYS) == np.logspace(-6, 2, num=97).tolist()
 
 
-def test_weight_decay_holds_the_weights_down():
+def test_weight_decay_shrinks_the_weights():
     train, norms = features(30), []
     for weight_decay in (0.0, 1.0, 30.0):
         classifier = fit(train, weight_decay, Recipe(3, 0.1, 5, 8, 0, CPU))
@@ -313,7 +313,7 @@ def test_weight_decay_holds_the_weights_down():
     assert norms[0] > norms[1] > norms[2]
 
 
-def test_a_class_that_only_the_test_images_have(tmp_path):
+def test_a_class_only_among_test_images(tmp_path):
     """It can never be answered, and counts."""
     sets = data()
     sets["test"] = TensorDataset(sets["test"].tensors[0], torch.arange(45) % 4)
@@ -321,7 +321,7 @@ def test_a_class_that_only_the_test_images_have(tmp_path):
     assert found["lp_acc1"] <= 0.75
 
 
-def test_a_class_that_only_the_validation_images_have(tmp_path):
+def test_a_class_only_among_validation_images(tmp_path):
     sets = data()
     sets["val"] = TensorDataset(sets["val"].tensors[0], torch.arange(30) % 4)
     assert linear_probe.evaluate(**given(tmp_path, sets))["lp_acc1"] > 0
@@ -335,13 +335,13 @@ def test_a_class_that_only_the_validation_images_have(tmp_path):
         ({"batch_size": 0}, "--batch_size is 0; give 1 or more"),
     ],
 )
-def test_numbers_that_make_no_sense(tmp_path, changes, words):
+def test_options_out_of_range(tmp_path, changes, words):
     with pytest.raises(UsageError, match=words):
         linear_probe.evaluate(**given(tmp_path, **changes))
     assert not (tmp_path / "features").exists()
 
 
-def test_what_is_said(tmp_path, capsys):
+def test_verbose_shows_progress_and_a_report(tmp_path, capsys):
     linear_probe.evaluate(**given(tmp_path))
     assert capsys.readouterr() == ("", "")
     found = linear_probe.evaluate(**given(tmp_path), verbose=True)
@@ -359,12 +359,12 @@ def test_streams_cannot_be_split(name):
 
 
 @pytest.mark.parametrize("proportion", [0.0, 1.0, -0.5, 20.0])
-def test_shares_that_make_no_sense(proportion):
+def test_val_proportion_out_of_range(proportion):
     with pytest.raises(UsageError, match=f"--val_proportion is {proportion}; give a share"):
         check_val_proportion("cifar10", proportion)
 
 
-def test_features_of_every_kind_have_a_folder_of_their_own_with_a_name_that_fits():
+def test_each_kind_of_features_has_its_own_folder():
     assert linear_probe._folder("model", None) == "model"
     assert linear_probe._folder("model", "fused") == "model-fused"
     long = [linear_probe._folder("x" * 300, kind) for kind in ("class", "fused")]

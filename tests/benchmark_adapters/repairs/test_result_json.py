@@ -27,7 +27,7 @@ def test_a_result_is_strict_json_with_what_was_added(tmp_path):
     }
 
 
-def test_strict_leaves_the_rest():
+def test_strict_changes_nothing_else():
     value = {"a": [1, 2.5, "NaN", True, None], "b": {"c": -float("inf")}}
     assert strict(value) == {"a": [1, 2.5, "NaN", True, None], "b": {"c": None}}
 
@@ -38,7 +38,7 @@ def interrupted(path):
         raise KeyboardInterrupt
 
 
-def test_what_fails_leaves_the_earlier_result(tmp_path):
+def test_a_failure_keeps_the_earlier_result(tmp_path):
     path = tmp_path / "x.json"
     path.write_text("earlier")
     with pytest.raises(KeyboardInterrupt):
@@ -56,7 +56,7 @@ def test_no_metrics_are_never_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_place_that_cannot_be_written_is_found_before_the_evaluation(tmp_path):
+def test_unwritable_output_fails_before_the_evaluation(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "x.json", tmp_path / f"{'x' * 250}.json"):
         with pytest.raises(ValueError, match=r"cannot write .*\.json: "), result_file(path, {}):

@@ -48,7 +48,7 @@ def test_files_are_named_by_folder_and_content(adapter):
 
 
 def test_files_of_one_name_get_different_names(adapter, tmp_path):
-    """In folders of one name by their content, and when the file is written anew."""
+    """In folders of one name by their content, also after a file was replaced."""
     first = file_slug(adapter)
     other = tmp_path / "more" / adapter.parent.name / adapter.name
     other.parent.mkdir(parents=True)
@@ -60,7 +60,7 @@ def test_files_of_one_name_get_different_names(adapter, tmp_path):
     assert file_slug(adapter) != first
 
 
-def test_the_users_own_names_of_links_stay(adapter, tmp_path):
+def test_links_keep_their_own_name(adapter, tmp_path):
     link = tmp_path / "best.safetensors"
     link.symlink_to(adapter)
     assert file_slug(link).startswith(f"{tmp_path.name}_best-")

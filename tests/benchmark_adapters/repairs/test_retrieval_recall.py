@@ -31,7 +31,7 @@ def test_recall_beyond_the_data(tmp_path, adapter, capsys, k, code, words):
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_captions_are_the_fewer_where_images_repeat():
+def test_k_is_compared_with_the_number_of_captions():
     data = [(torch.zeros(4, 3), [["a"], [], ["b"], []])]
     with pytest.raises(ValueError, match="--recall_k 3 is more than the 2 captions"):
         list(counted(data, [3]))

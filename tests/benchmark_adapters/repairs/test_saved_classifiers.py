@@ -41,8 +41,8 @@ def test_saved_under_amp_is_used_without(tmp_path, digits, adapter, saved):
 def test_saved_for_other_features(tmp_path, digits, adapter, saved, capsys):
     options = ["--pretrained", adapter, "--model_type", "mmrl_fused", "--load_clfs", saved]
     assert main(eval_command(digits, "wds/digits", tmp_path / "out", *options)) == 1
-    said = capsys.readouterr().err
-    assert "classifier is for features of width 64, this model's have 128" in said
+    shown = capsys.readouterr().err
+    assert "classifier is for features of width 64, this model's have 128" in shown
 
 
 def test_classifiers_that_cannot_be_loaded(tmp_path, saved):

@@ -71,7 +71,7 @@ def skipping():
 # The same as clip_benchmark's own.
 
 
-def test_classification_sets_are_read_alike(root):
+def test_classification_sets_equal_theirs(root):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = batches(ours(root))
@@ -85,7 +85,7 @@ def test_classification_sets_are_read_alike(root):
     assert ours(root).classes == CLASSES and ours(root).templates == TEMPLATES
 
 
-def test_training_sets_are_read_alike(root):
+def test_training_sets_equal_theirs(root):
     """As the command line reads the training split of a linear probe."""
     found, expected = (list(DataLoader(read(root), batch_size=4)) for read in (ours, theirs))
     for (images, labels), (their_images, their_labels) in zip(found, expected, strict=True):
@@ -93,12 +93,12 @@ def test_training_sets_are_read_alike(root):
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1"])
-def test_every_mode_is_converted_alike(tmp_path, mode):
+def test_every_image_mode_is_converted_as_theirs(tmp_path, mode):
     root = write_set(tmp_path, [{"png": picture(3, mode=mode), "cls": b"1"}])
     assert torch.equal(batches(ours(root))[0][0], batches(theirs(root))[0][0])
 
 
-def test_sets_of_several_labels_are_read_alike(tmp_path):
+def test_multi_label_sets_equal_theirs(tmp_path):
     items = []
     for index in range(5):
         stream = io.BytesIO()
@@ -110,7 +110,7 @@ def test_sets_of_several_labels_are_read_alike(tmp_path):
         assert labels.shape[1] == 4
 
 
-def test_sets_of_captions_are_read_alike(tmp_path):
+def test_caption_sets_equal_theirs(tmp_path):
     items = [{"webp": picture(i, "WEBP"), "txt": f"a {i}\nein Käfer".encode()} for i in range(5)]
     root = write_set(tmp_path, items, kind="retrieval", classes=None)
     for (images, texts), expected in zip(batches(ours(root)), batches(theirs(root)), strict=True):
@@ -123,7 +123,7 @@ def test_sets_without_class_names(tmp_path):
     assert ours(root).classes is None and batches(ours(root))[0][1].tolist() == [77]
 
 
-def test_the_image_formats_take_turns_as_upstream(tmp_path):
+def test_image_formats_have_the_order_of_upstream(tmp_path):
     root = write_set(tmp_path, [{"jpg": picture(0, "JPEG"), "png": picture(1), "cls": b"0"}])
     assert torch.equal(batches(ours(root))[0][0], batches(theirs(root))[0][0])
 
@@ -201,7 +201,7 @@ def test_a_broken_image_is_named(tmp_path, extension, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_broken_images_are_left_out_and_counted(tmp_path, skipping, workers):
+def test_broken_images_are_skipped_and_counted(tmp_path, skipping, workers):
     items = [sample(index) for index in range(8)]
     for place, (extension, (content, _)) in zip((0, 3, 7), BROKEN.items(), strict=True):
         items[place] = {extension: content, "cls": b"0"}
@@ -212,7 +212,7 @@ def test_broken_images_are_left_out_and_counted(tmp_path, skipping, workers):
     assert skipped() == 6
 
 
-def test_the_count_begins_anew(tmp_path, skipping):
+def test_the_count_starts_again_at_zero(tmp_path, skipping):
     root = write_set(tmp_path, [{"png": b"", "cls": b"0"}, sample(1)])
     batches(ours(root))
     assert skipped() == 1
@@ -288,7 +288,7 @@ def test_a_sample_without_its_members(tmp_path, members, words):
     assert error_of(root) == f"{root}/test/0.tar, key s0000001: {words}"
 
 
-def test_other_class_names_count_as_soon_as_they_are_set(tmp_path):
+def test_labels_are_checked_against_class_names_set_later(tmp_path):
     """clip_benchmark sets those of --custom_classname_file after it has built the set."""
     root = write_set(tmp_path, [sample(index) for index in range(4)])
     dataset = ours(root)
@@ -352,7 +352,7 @@ def test_a_shard_that_is_cut_off(root, where):
     cut(path, size[where])
     message = error_of(root)
     assert message.startswith(f"{path} cannot be read (")
-    assert message.endswith("); fetch it anew")
+    assert message.endswith("); download it again")
     assert ("unexpected end" if where == "in a file" else "it ends") in message
 
 
@@ -387,7 +387,7 @@ def test_a_shard_that_holds_nothing(root):
     assert message.startswith(f"{root}/test/1.tar ")
     # Python 3.10's tarfile takes an empty archive in a stream for a damaged one.
     old = sys.version_info < (3, 11)
-    assert message.endswith("fetch it anew" if old else "remove it and correct nshards.txt")
+    assert message.endswith("download it again" if old else "remove it and correct nshards.txt")
 
 
 def test_a_name_that_is_there_twice(root):
@@ -398,7 +398,7 @@ def test_a_name_that_is_there_twice(root):
     assert "None" not in message
 
 
-def test_what_is_no_sample_is_passed_over(tmp_path):
+def test_other_members_of_a_tar_are_ignored(tmp_path):
     root = write_set(tmp_path, [sample(0)])
     with tarfile.open(root / "test" / "0.tar", "a") as tar:
         for name in ("__meta__/x.json", "README", ".hidden"):
@@ -489,7 +489,7 @@ def test_a_cache_folder_that_cannot_be_made(root, tmp_path):
 # Messages.
 
 
-def test_messages_from_workers_are_stripped_of_their_traceback():
+def test_plain_message_drops_the_traceback_of_a_worker():
     assert plain_message(ValueError("one\n  two ")) == "one two"
     assert plain_message(KeyError("x")) == "'x'"
     assert plain_message(ValueError()) == ""
