@@ -169,7 +169,8 @@ class MMRLCLIP(TowerFeatures):
             if kind == "fused":
                 return self._fuse(both.class_, both.representation)
             feature = both.class_
-            if kind == "representation" and both.representation is not None:
+            if kind == "representation":
+                assert both.representation is not None  # `_kind` has checked it
                 feature = both.representation
         return F.normalize(feature, dim=-1) if normalize else feature
 
