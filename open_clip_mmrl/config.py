@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .errors import UsageError
@@ -77,6 +77,10 @@ class _Config:
                     f"Fields: {', '.join(known)}."
                 )
         return cls(**values)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with other values in some fields, checked too."""
+        return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

@@ -22,6 +22,7 @@ from ..data.loading.device_augment import training_images
 from ..data.sampling import base_novel_split
 from ..evaluation.logits import Scoring
 from ..hub.load import LoadedModel
+from ..models.task import FrozenClasses
 from ..training.trainer import Trainer
 from ..utils.files import json_bytes, write_atomically
 from ..utils.json_fields import Content, number, numbers, required_number, rows
@@ -51,6 +52,11 @@ class HeldOut:
     data: ImageData
     count: int
     base_to_novel: bool
+
+    @property
+    def trained_on(self) -> ImageData:
+        """The classes and images that candidates are trained on."""
+        return self.data.select("base") if self.base_to_novel else self.data
 
 
 @dataclass(frozen=True)
@@ -94,12 +100,14 @@ def select(loaded: LoadedModel, job: ResolvedRun) -> Selection:
     if not held_out.count:
         logger.warning("One image per class: nothing to hold out, so the fixed settings are kept.")
         return Selection()
-    trials = _read(record)
+    trials, trained_on = _read(record), held_out.trained_on
+    tokens = loaded.class_tokens(trained_on.class_names, trained_on.template)
+    classes = FrozenClasses.of(loaded.model, tokens)  # the same for all candidates
 
     def try_out(settings: Mapping[str, float]) -> None:
         if any(trial.settings == settings for trial in trials):
             return
-        trials.append(try_settings(loaded, held_out, job, settings))
+        trials.append(try_settings(loaded, held_out, classes, job, settings))
         write_atomically(record, json_bytes([trial.to_json() for trial in trials]))
         shown = ", ".join(f"{name} {value}" for name, value in settings.items())
         logger.info("held-out images, %s: %.2f", shown, trials[-1].score)
@@ -165,18 +173,21 @@ def hold_out(subset: ImageData, run: FewShotRun) -> HeldOut:
 
 
 def try_settings(
-    loaded: LoadedModel, held_out: HeldOut, job: ResolvedRun, settings: Mapping[str, float]
+    loaded: LoadedModel,
+    held_out: HeldOut,
+    classes: FrozenClasses,
+    job: ResolvedRun,
+    settings: Mapping[str, float],
 ) -> Trial:
     """Train a new learner on the same frozen weights, and score it on what is held out."""
     run, runtime = job.run, job.runtime
-    model = loaded.model.sibling(replace(loaded.model.config, **settings))
+    model = loaded.model.sibling(loaded.model.config.replace(**settings))
     model.learner.reset_parameters(Generator().manual_seed(mix_seed(run.train.seed)))
-    trained_on = held_out.data.select("base") if held_out.base_to_novel else held_out.data
     candidate = loaded._replace(model=model)
     summary = Trainer(
         model,
-        candidate.class_tokens(trained_on.class_names, trained_on.template),
-        training_images(model, trained_on.train, run.train, runtime.cache_gb),
+        classes,
+        training_images(model, held_out.trained_on.train, run.train, runtime.cache_gb),
         run.train,
         workers=runtime.workers,
         quiet=runtime.quiet,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
@@ -111,7 +110,7 @@ class MMRLCLIP(TowerFeatures):
         """
         assert changes.keys() <= {"alpha", "beta", "reg_weight"}, changes
         model = _same_weights(self, type(self))
-        model.config = replace(self.config, **changes)
+        model.config = self.config.replace(**changes)
         return model
 
     def _add_tokens(self, config: MMRLConfig) -> None:

@@ -78,9 +78,7 @@ def test_lambda_then_beta_then_alpha_are_chosen_and_kept(tmp_path, caplog):
 
 def test_of_equals_the_nearest_to_the_recipe_is_chosen(tmp_path, monkeypatch):
     curve = tuple(AlphaPoint(a, {"base": 50.0, "novel": 50.0}) for a in (0.0, 0.6, 1.0))
-    monkeypatch.setattr(
-        tune, "try_settings", lambda loaded, held_out, job, settings: Trial(settings, 50, curve, 1)
-    )
+    monkeypatch.setattr(tune, "try_settings", lambda *args: Trial(args[-1], 50, curve, 1))
     found = select(build(), resolved(RUN, tmp_path))
     assert found.chosen == {"reg_weight": 0.5, "beta": 0.9, "alpha": 0.6}
     assert found.seconds == len(found.candidates)
