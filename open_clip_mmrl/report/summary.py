@@ -48,11 +48,14 @@ def _headline(section: Section, series: Series) -> str | None:
     score = section.average(series, names, metric, point)
     if score is None:
         return None
+    label, settings = section.label(series), series.settings_source
+    if settings and settings not in label:
+        label += f" with {settings} settings"
     what = f"average over {len(names)}" if len(names) > 1 else dataset_name(names[0])
     shots = f", {point} shots" if point and series != FROZEN else shots_text(setup)
     text = (
         f"{setup.protocol}{shots}, {setup.backbone} ({setup.pretrained}), "
-        f"{_with_settings(section, series)}: {LABELS[metric]} "
+        f"{label}: {LABELS[metric]} "
         f"{decimal(score.mean, std=score.std)} ({what})"
     )
     for ref in references_for(section, series, setup.protocol)[:1]:
@@ -61,9 +64,3 @@ def _headline(section: Section, series: Series) -> str | None:
         if minus:
             text += f"; {ref.title} {cell_text(theirs)}, difference {cell_text(minus)}"
     return f"{text}."
-
-
-def _with_settings(section: Section, series: Series) -> str:
-    """Return a method with the source of its settings, whether or not it is in the label."""
-    label, settings = section.label(series), series.settings_source
-    return label if settings is None or settings in label else f"{label} with {settings} settings"

@@ -1,1 +1,4 @@
-"""Pictures, one module per kind. Imports load and tables."""
+"""Pictures, a module per kind; `drawing` is what they share.
+
+Imports `load` and `tables`; matplotlib is imported when something is drawn.
+"""

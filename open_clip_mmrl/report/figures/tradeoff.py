@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from statistics import mean
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
+from ...experiments.result_parts import AlphaPoint
 from ..document import Picture
 from ..load.run import Series
 from ..load.sections import Section
@@ -16,6 +17,7 @@ from .drawing import legend_below, outer_labels, panels, style_of, write_at
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_SPLITS = ("base", "novel")
 LABELED = (0.0, 1.0, 0.7, 0.5)
 """Values of alpha that are written next to their points, the most important first."""
 _NEAR = 0.07
@@ -23,14 +25,6 @@ _NEAR = 0.07
 Side = Literal["right", "left"]
 _SIDES: tuple[Side, ...] = ("right", "left")
 """Where the labels are, for the first two series; those of more would cover each other."""
-
-
-class AlphaScores(NamedTuple):
-    """Accuracies in percent at one alpha."""
-
-    alpha: float
-    base: float
-    novel: float
 
 
 def alpha_paths(section: Section, slug: str) -> Picture | None:
@@ -63,73 +57,56 @@ def alpha_paths(section: Section, slug: str) -> Picture | None:
     )
 
 
-def alpha_curve(section: Section, series: Series, names: Sequence[str]) -> list[AlphaScores]:
-    """Return means over seeds, then over data sets; empty unless all data sets have a curve."""
-    by_dataset = [_means(section, series, name) for name in names]
-    alphas = set.intersection(*map(set, by_dataset)) if by_dataset else set()
-    return [
-        AlphaScores(
-            alpha,
-            mean(points[alpha].base for points in by_dataset),
-            mean(points[alpha].novel for points in by_dataset),
-        )
-        for alpha in sorted(alphas)
-    ]
-
-
-def _means(section: Section, series: Series, name: str) -> dict[float, AlphaScores]:
-    """Return the means over seeds by alpha."""
-    found: dict[float, list[AlphaScores]] = {}
+def alpha_curve(section: Section, series: Series, names: Sequence[str]) -> list[AlphaPoint]:
+    """Return means over seeds, then over data sets, at every alpha that all data sets have."""
+    found: dict[float, dict[str, list[Mapping[str, float]]]] = {}
     for run in section.runs:
-        if (run.series, run.result.dataset) != (series, name):
-            continue
-        for point in run.result.alpha_curve:
-            if {"base", "novel"} <= point.scores.keys():  # where all classes were trained on, one
-                scores = AlphaScores(point.alpha, point.scores["base"], point.scores["novel"])
-                found.setdefault(point.alpha, []).append(scores)
-    return {
-        alpha: AlphaScores(alpha, mean(s.base for s in scores), mean(s.novel for s in scores))
-        for alpha, scores in found.items()
-    }
+        if run.series == series and run.result.dataset in names:
+            for point in run.result.alpha_curve:
+                if "novel" in point.scores:  # where all classes were trained on there is one score
+                    by_dataset = found.setdefault(point.alpha, {})
+                    by_dataset.setdefault(run.result.dataset, []).append(point.scores)
+    curve = []
+    for alpha, by_dataset in sorted(found.items()):
+        if len(by_dataset) == len(names):
+            seeds = by_dataset.values()
+            means = {m: mean(mean(s[m] for s in scores) for scores in seeds) for m in _SPLITS}
+            curve.append(AlphaPoint(alpha, means))
+    return curve
 
 
 def _path(
     axes: Axes,
-    curve: Sequence[AlphaScores],
+    curve: Sequence[AlphaPoint],
     label: str,
     style: dict[str, Any],
     side: Side | None,
 ) -> None:
-    base, novel = [point.base for point in curve], [point.novel for point in curve]
+    base, novel = ([point.scores[split] for point in curve] for split in _SPLITS)
     axes.plot(base, novel, label=label, linewidth=1.5, **style | {"markersize": 2.5})
-    written: list[AlphaScores] = []
+    written: list[AlphaPoint] = []
     for value in LABELED:
         for point in curve:
             if abs(point.alpha - value) < 1e-6:
-                axes.plot(point.base, point.novel, **style | {"markersize": 5})
+                axes.plot(*_place(point), **style | {"markersize": 5})
                 if side and not any(_near(axes, point, other) for other in written):
                     _write(axes, point, side, style["color"])
                     written.append(point)
 
 
-def _near(axes: Axes, point: AlphaScores, other: AlphaScores) -> bool:
-    width, height = axes.dataLim.width, axes.dataLim.height
-    return (
-        abs(point.base - other.base) <= _NEAR * width
-        and abs(point.novel - other.novel) <= _NEAR * height
-    )
+def _place(point: AlphaPoint) -> tuple[float, float]:
+    return point.scores["base"], point.scores["novel"]
 
 
-def _write(axes: Axes, point: AlphaScores, side: Side, color: str) -> None:
+def _near(axes: Axes, point: AlphaPoint, other: AlphaPoint) -> bool:
+    spans = (axes.dataLim.width, axes.dataLim.height)
+    pairs = zip(_place(point), _place(other), spans, strict=True)
+    return all(abs(a - b) <= _NEAR * span for a, b, span in pairs)
+
+
+def _write(axes: Axes, point: AlphaPoint, side: Side, color: str) -> None:
     # Ends are written off the line, which begins and stops there.
     down = {0.0: -7, 1.0: 7}.get(point.alpha, 0)
     across, anchor = (6, "left") if side == "right" else (-6, "right")
-    write_at(
-        axes,
-        f"{point.alpha:g}",
-        (point.base, point.novel),
-        xytext=(across, down),
-        ha=anchor,
-        fontsize=8,
-        color=color,
-    )
+    how = {"xytext": (across, down), "ha": anchor, "fontsize": 8, "color": color}
+    write_at(axes, f"{point.alpha:g}", _place(point), **how)

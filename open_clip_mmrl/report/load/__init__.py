@@ -1,1 +1,4 @@
-"""Reading: results.json files to runs, sections and scores; published results."""
+"""Reading: results.json files to runs, runs to sections with scores; published results as data.
+
+Imports no other folder of the report. `collect` and `arrange` are the way in.
+"""

@@ -1,1 +1,4 @@
-"""Files: Markdown, CSV, HTML. Imports everything of the report; only it writes."""
+"""The files of a report: Markdown, CSV, pictures, and one HTML page from the templates here.
+
+The only folder of the report that writes; it imports all others.
+"""

@@ -1,1 +1,5 @@
-"""Tables as data, one module per protocol. Imports load only."""
+"""Tables as data, a module per protocol.
+
+`builder` makes cells and footnotes; `comparison` decides which published results are shown and
+subtracted. Imports `load` only.
+"""

@@ -133,21 +133,6 @@ class TableBuilder:
                 rows.append(Row((*head, ours_minus(ref), *minus)))
         return rows
 
-    def _theirs(
-        self,
-        series: Series,
-        refs: Sequence[Reference],
-        datasets: Sequence[str],
-        metrics: Sequence[str],
-    ) -> list[Cell]:
-        """Return the results of each source, and the differences to the first."""
-        theirs = [[self.published(r, series.method, datasets, m) for m in metrics] for r in refs]
-        cells: list[Cell] = [cell for row in theirs for cell in row]
-        if comparable(self.section):
-            pairs = zip(metrics, theirs[0], strict=True)
-            cells += [self.difference(series, datasets, metric, first) for metric, first in pairs]
-        return cells
-
     def compared(
         self,
         series: Series,
@@ -163,13 +148,19 @@ class TableBuilder:
         titles = [ref.title for ref in refs]
         if comparable(self.section):
             titles.append(ours_minus(refs[0]))
+        found = []
+        for group, ours in rows:
+            at = [(group.datasets, metric) for metric in metrics]
+            theirs = [[self.published(ref, series.method, *a) for a in at] for ref in refs]
+            cells: list[Cell] = [*ours, *(cell for row in theirs for cell in row)]
+            if comparable(self.section):
+                pairs = zip(at, theirs[0], strict=True)
+                cells += [self.difference(series, *a, first) for a, first in pairs]
+            found.append(Row((group.label, *cells), group.role))
+        labels = [LABELS[metric] for metric in metrics]
         columns = [*text_columns("data set"), *grouped("ours", heads)]
         for title in titles:
-            columns += grouped(title, [LABELS[metric] for metric in metrics])
-        found = [
-            Row((g.label, *ours, *self._theirs(series, refs, g.datasets, metrics)), g.role)
-            for g, ours in rows
-        ]
+            columns += grouped(title, labels)
         label = self.section.label(series)
         title = f"{label} compared with published results"
         return self.build(f"{slug}-{file_name(label)}", title, columns, found, [series], refs)

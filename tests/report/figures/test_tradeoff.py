@@ -1,11 +1,12 @@
 """Base against novel accuracy over alpha."""
 
-from helpers.figures import lines
-from helpers.made_results import (
-    base_to_novel,
-)
+from statistics import mean
 
-from open_clip_mmrl.report.figures.tradeoff import LABELED, alpha_paths
+import pytest
+from helpers.figures import lines
+from helpers.made_results import SEEDS, base_to_novel
+
+from open_clip_mmrl.report.figures.tradeoff import LABELED, alpha_curve, alpha_paths
 
 
 def test_alphas_are_not_written_over_each_other(section_of):
@@ -27,3 +28,13 @@ def test_alpha_runs_from_0_to_1(section_of):
 
 def test_no_picture_without_alpha_curve(section_of):
     assert alpha_paths(section_of([base_to_novel("linear_probe", "dtd", 1)]), "b2n") is None
+
+
+def test_alpha_curve_is_a_mean_over_seeds(section_of):
+    contents = [base_to_novel("mmrl", "dtd", seed) for seed in SEEDS]
+    section = section_of(contents)
+    curve = alpha_curve(section, section.series[1], ["dtd"])
+    assert [point.alpha for point in curve] == pytest.approx([i / 10 for i in range(11)])
+    novel = mean(content["alpha_curve"][10]["novel"] for content in contents)
+    assert curve[10].scores["novel"] == pytest.approx(novel)
+    assert alpha_curve(section, section.series[1], ["dtd", "eurosat"]) == []

@@ -10,7 +10,6 @@ from helpers.made_results import (
 )
 from helpers.tables import read
 
-from open_clip_mmrl.report.figures.tradeoff import alpha_curve
 from open_clip_mmrl.report.tables.beyond_paper import beyond_paper_tables
 
 
@@ -31,10 +30,6 @@ def test_beyond_paper_tables(sections_of):
     assert classes.rows[0].cells[3].startswith(f"{worst} {values[worst]:.1f}, ")
     assert classes.rows[0].cells[5].value == pytest.approx(median(values.values()))
     assert folded.folded and len(folded.rows) == 24
-    curve = alpha_curve(section, section.series[1], ["dtd"])
-    assert [alpha for alpha, *_ in curve] == pytest.approx([i / 10 for i in range(11)])
-    assert curve[10][2] == pytest.approx(mean(c["alpha_curve"][10]["novel"] for c in contents))
-    assert alpha_curve(section, section.series[1], ["dtd", "eurosat"]) == []
 
 
 def test_runs_without_further_scores_have_no_further_tables(sections_of):
