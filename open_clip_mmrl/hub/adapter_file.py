@@ -144,7 +144,7 @@ def find_adapter(source: object) -> AdapterInfo | None:
         header = _read_metadata(source).get(HEADER)
     except ValueError:
         if Path(source).suffix == ".safetensors":
-            raise  # otherwise open_clip would fail on it, with less to say
+            raise  # rather than let open_clip fail on it with less detail
         return None
     return None if header is None else AdapterInfo.parse(source, header)
 

@@ -137,7 +137,7 @@ class AdapterInfo:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the header as it stands in the file."""
+        """Return the header as it is in the file."""
         return {
             "format_version": FORMAT_VERSION,
             "config": self.config.to_dict(),

@@ -139,7 +139,7 @@ def _find_base(adapter: AdapterInfo) -> str:
     source = adapter.base.pretrained
     if source is None:
         raise ValueError(
-            f"{adapter.path} does not say which base weights it was trained on: give their tag or "
+            f"{adapter.path} does not name the base weights it was trained on: give their tag or "
             "file with base_pretrained=... (on the command line: --pretrained)."
         )
     if tags.is_pretrained_cfg(adapter.base.model or "", source):

@@ -27,9 +27,9 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from .. import assets
-from ..config import MMRLConfig
+from ..config import MMRLConfig, Variant
 from ..errors import UsageError
-from ..models.base_config import unsupported_reason
+from ..models.base_config import lowest_start_layer, unsupported_reason
 from ..utils.text import did_you_mean
 from .names import PREFIXES, ModelName
 from .on_import import AfterImport
@@ -119,7 +119,7 @@ def unregister() -> None:
 on_open_clip = AfterImport("open_clip", register)
 
 
-def _variant(name: object) -> str | None:
+def _variant(name: object) -> Variant | None:
     """Return the variant in a registered name, which may be anything."""
     return ModelName.parse(name).variant if isinstance(name, str) else None
 
@@ -133,17 +133,15 @@ def _is_ours(name: Any) -> bool:
     return name == assets.MODEL_NAME or (_variant(name) is not None and is_ours)
 
 
-def default_config(base: Mapping[str, Any], variant: str) -> MMRLConfig:
+def default_config(base: Mapping[str, Any], variant: Variant) -> MMRLConfig:
     """Return the paper's config for a base with this open_clip config.
 
     J is 6 of 12 text layers, as in the paper; for other depths half-way up, or as low as a
     shallower image tower allows.
     """
     text_layers = base["text_cfg"].get("layers", 12)
-    image_layers = base["vision_cfg"].get("layers", 12)
-    lowest = max(1, text_layers - image_layers + 1)
-    start_layer = max(lowest, text_layers // 2)
-    return MMRLConfig.from_dict({"variant": variant, "start_layer": start_layer})
+    lowest = lowest_start_layer(text_layers, base["vision_cfg"].get("layers", 12))
+    return MMRLConfig(variant=variant, start_layer=max(lowest, text_layers // 2))
 
 
 def _register_base(base: str) -> None:
@@ -161,7 +159,7 @@ def _register_base(base: str) -> None:
 
 
 def _dispatcher(original: Build) -> Build:
-    """Return what stands in for one of open_clip's classes."""
+    """Return the replacement of one of open_clip's classes."""
 
     @functools.wraps(original, updated=())
     def build(*args: Any, **kwargs: Any) -> nn.Module:
@@ -176,7 +174,7 @@ def _dispatcher(original: Build) -> Build:
 
 
 def _wrapper(original: Build) -> Build:
-    """Return what stands in for open_clip's `create_model`."""
+    """Return the replacement of open_clip's `create_model`."""
     signature = inspect.signature(original)
 
     @functools.wraps(original)

@@ -33,6 +33,11 @@ _TEXT_KEYS = {
 }  # fmt: skip
 
 
+def lowest_start_layer(text_layers: int, image_layers: int) -> int:
+    """Return the lowest J: the image tower gets tokens in as many layers as the text tower."""
+    return max(1, text_layers - image_layers + 1)
+
+
 def unsupported_reason(config: object) -> str | None:
     """Return why the base of this config does not support tokens, or None where it does.
 

@@ -10,7 +10,7 @@ from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from ..errors import UsageError
-from .base_config import POOL_TYPES
+from .base_config import POOL_TYPES, lowest_start_layer
 from .blocks import blocks_of
 from .text_tower import TextTower
 
@@ -34,7 +34,7 @@ def check_model(model: nn.Module, start_layer: int) -> None:
     assert isinstance(visual, VisionTransformer)  # or there was a reason
     text = len(blocks_of(TextTower.of(model).transformer))
     image = len(blocks_of(visual.transformer))
-    lowest = max(1, text - image + 1)
+    lowest = lowest_start_layer(text, image)
     if not lowest <= start_layer <= text:
         raise UsageError(
             f"start_layer is {start_layer}, but this model has {text} text and {image} image "

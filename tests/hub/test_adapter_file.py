@@ -125,7 +125,7 @@ def test_some_of_it_may_be_chosen_again(saved):
 # The header.
 
 
-def test_header(tmp_path):
+def test_header_content(tmp_path):
     model = tiny_mmrl(tiny_clip(image_layers=4, quick_gelu=True), variant="mmrl++")
     path = save_adapter(
         model,
@@ -212,27 +212,27 @@ def test_class_names_have_to_be_a_list(tmp_path):
 # Files that are no adapters.
 
 
-def test_no_file(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     path = tmp_path / "none.safetensors"
     assert_refused(fresh(), path, r"no adapter file .*none\.safetensors")
     assert not is_adapter(path) and not is_adapter(tmp_path) and not is_adapter(None)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])
-def test_truncated(saved, kept):
+def test_a_truncated_file_is_named(saved, kept):
     path, _ = saved
     path.write_bytes(path.read_bytes()[:kept])
     assert_refused(fresh(), path, r"a\.safetensors cannot be read .*truncated.*Copy it again")
 
 
-def test_another_kind_of_file(tmp_path):
+def test_another_kind_of_file_is_refused(tmp_path):
     path = tmp_path / "checkpoint.pt"
     torch.save(tiny_mmrl().learner.state_dict(), path)
     assert_refused(fresh(), path, r"checkpoint\.pt cannot be read as a safetensors file")
     assert not is_adapter(path)
 
 
-def test_safetensors_of_something_else(tmp_path):
+def test_other_safetensors_are_refused(tmp_path):
     path = tmp_path / "base.safetensors"
     save_file(tiny_mmrl().learner.state_dict(), path)
     assert_refused(fresh(), path, r"base\.safetensors is a safetensors file, but not an adapter")
@@ -240,14 +240,14 @@ def test_safetensors_of_something_else(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["no json", "[1]", '"text"'])
-def test_a_header_that_is_not_ours(saved, text):
+def test_a_header_that_is_not_ours_is_refused(saved, text):
     path, _ = saved
     save_file(load_file(path), path, metadata={HEADER: text})
     assert_refused(fresh(), path, r"a\.safetensors")
 
 
 @pytest.mark.parametrize("version", [2, 0, None, "1"])
-def test_another_format_version(saved, version):
+def test_another_format_version_is_refused(saved, version):
     path, _ = saved
     rewrite(path, change_header=lambda header: header.update(format_version=version))
     assert_refused(fresh(), path, rf"adapter format {version}, this version .* reads 1: install")
@@ -331,7 +331,7 @@ def test_the_header_is_read_once(monkeypatch):
         ({"text": {"vocab_size": 50}}, "its vocab_size is 40, this model's 50"),
     ],
 )
-def test_another_base(saved, other, words):
+def test_another_base_is_refused(saved, other, words):
     path, _ = saved
     assert_refused(fresh(tiny_clip(**other)), path, f"belongs to another base.*{words}")
 
@@ -345,7 +345,7 @@ def test_another_base_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_other_weights(saved, half):
+def test_other_weights_are_refused(saved, half):
     path, _ = saved
     clip = tiny_clip(seed=3)
     if half:
@@ -364,7 +364,7 @@ def test_other_weights(saved, half):
     ],
     ids=["norm", "weight", "embedding", "projection", "scale"],
 )
-def test_a_single_other_tensor(saved, change):
+def test_a_single_other_tensor_is_refused(saved, change):
     path, _ = saved
     clip = tiny_clip()
     with torch.no_grad():
@@ -373,7 +373,7 @@ def test_a_single_other_tensor(saved, change):
 
 
 @pytest.mark.parametrize("quick", [True, False])
-def test_another_activation(tmp_path, quick):
+def test_another_activation_is_refused(tmp_path, quick):
     path = save_adapter(tiny_mmrl(tiny_clip(quick_gelu=quick)), tmp_path / "a.safetensors")
     names = ("QuickGELU", "GELU") if quick else ("GELU", "QuickGELU")
     words = rf"with {names[0]}, this model runs {names[1]}: .*force_quick_gelu={quick}"
@@ -390,7 +390,7 @@ def test_another_activation(tmp_path, quick):
         ({"residual_rank": 3}, "trained with residual_rank=2, this model has 3"),
     ],
 )
-def test_another_config(saved, ours, words):
+def test_another_config_is_refused(saved, ours, words):
     path, _ = saved
     assert_refused(fresh(**ours), path, f"{words}.*pretrained=<the adapter file>")
 
@@ -435,7 +435,7 @@ def test_a_variant_is_part_of_the_shape(tmp_path, settings):
     assert_refused(fresh(**settings), path, f"trained with {name}='.*', this model has '{value}'")
 
 
-def test_an_adapter_of_before_the_variants_is_of_the_full_method(saved):
+def test_an_adapter_older_than_the_ablation_is_of_the_full_method(saved):
     path, original = saved
 
     def forget(header):
@@ -450,7 +450,7 @@ def test_an_adapter_of_before_the_variants_is_of_the_full_method(saved):
     assert_refused(fresh(token_sides="text"), path, "trained with token_sides='both', this model")
 
 
-def test_a_config_that_is_none(saved):
+def test_a_config_that_is_no_object_is_refused(saved):
     path, _ = saved
     rewrite(path, change_header=lambda header: header.update(config="mmrl"))
     assert_refused(fresh(), path, r"a\.safetensors has a header whose config is no JSON object")
@@ -588,7 +588,7 @@ def test_saving_over_an_older_file(saved):
 
 
 @pytest.mark.parametrize("scores", [{"base": float("nan")}, {"path": tuple}])
-def test_what_json_cannot_hold_is_said_and_nothing_written(tmp_path, scores):
+def test_what_json_cannot_hold_is_refused_and_nothing_written(tmp_path, scores):
     with pytest.raises(ValueError, match=r"settings or scores hold what JSON cannot"):
         save_adapter(tiny_mmrl(), tmp_path / "a.safetensors", scores=scores)
     assert not list(tmp_path.iterdir())

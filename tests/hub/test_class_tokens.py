@@ -57,7 +57,7 @@ def test_a_longer_prompt_is_refused_by_name(model, tokenizer, count):
 
 
 @pytest.mark.parametrize("names", [[], ()])
-def test_no_names(model, tokenizer, names):
+def test_no_names_are_refused(model, tokenizer, names):
     with pytest.raises(ValueError, match="no class names; give at least one"):
         class_tokens(model, tokenizer, names, TEMPLATE)
 
@@ -69,12 +69,12 @@ def test_no_names(model, tokenizer, names):
         ("cat", TEMPLATE, "class_names is the string 'cat'.*list"),
     ],
 )
-def test_what_cannot_be_a_prompt(model, tokenizer, names, template, message):
+def test_wrong_templates_are_refused(model, tokenizer, names, template, message):
     with pytest.raises(ValueError, match=message):
         class_tokens(model, tokenizer, names, template)
 
 
-def test_look_alikes_by_hand():
+def test_look_alikes_of_a_small_example():
     text = F.normalize(torch.tensor([[1.0, 0], [0, 1], [1, 0], [1, 1], [1, 1e-4]]), dim=1)
     names = ["a", "b", "c", "d", "e"]
     assert look_alikes(names, text) == [("a", "c"), ("a", "e"), ("c", "e")]
@@ -82,7 +82,7 @@ def test_look_alikes_by_hand():
     assert look_alikes(names, -text) == look_alikes(names, text)
 
 
-def test_look_alikes_beyond_the_limit_are_not_looked_for():
+def test_no_look_alikes_beyond_the_limit():
     text = torch.ones(4, 1)
     assert len(look_alikes(list("abcd"), text, limit=4)) == 6
     assert look_alikes(list("abcd"), text, limit=3) == []

@@ -68,7 +68,7 @@ def test_every_value_arrives_in_its_place(golden_case, model, official):
             assert torch.equal(found, official[theirs]), (name, theirs)
 
 
-def test_letters_trade_places():
+def test_letters_a_and_b_are_exchanged():
     """Their aligner's A is [out, r] and B [r, in]; their projection's A is [in, r], B [r, out]."""
     case = golden("mmrlpp_small")
     names, shapes = _official_names("mmrl++", 1), golden_section(case, "param")
@@ -79,7 +79,7 @@ def test_letters_trade_places():
     assert shapes[names["projection.residual_u"][0]].shape[0] == proj_rank
 
 
-def test_the_whole_checkpoint_is_taken(golden_case, model, official):
+def test_a_whole_checkpoint_is_accepted(golden_case, model, official):
     checkpoint = with_base(official, golden_section(golden_case, "clip"))
     load_official_state_dict(model, checkpoint)
     other = golden_model(golden_case, custom=True)
@@ -99,7 +99,7 @@ def test_values_in_another_precision_are_converted(model, official, dtype):
     assert torch.equal(model.learner.space, expected)
 
 
-def test_arrays_will_do(model, official):
+def test_numpy_arrays_are_accepted(model, official):
     load_official_state_dict(model, {k: v.numpy() for k, v in official.items()})
     assert torch.equal(model.learner.space, official[PREFIX + "compound_rep_tokens"])
 
@@ -123,7 +123,7 @@ def test_an_unknown_name_is_named(model, official, name):
     assert_refused(model, more, "missing nothing", f"not known ['{name}']")
 
 
-def test_the_other_variant(model):
+def test_the_other_variant_is_refused(model):
     other = {"mmrl": "mmrlpp_small", "mmrl++": "mmrl_small"}[model.config.variant]
     state = golden_section(golden(other), "param")
     assert_refused(model, state, f"not that of {model.config.variant} with", "Check variant")
@@ -148,19 +148,19 @@ def renamed(official, shift):
 
 
 @pytest.mark.parametrize(("shift", "found"), [(1, "not known ['"), (-1, "missing ['")])
-def test_another_number_of_layers(golden_case, model, official, shift, found):
+def test_another_number_of_layers_is_refused(golden_case, model, official, shift, found):
     layers = len(golden_case.meta["rep_layers"])
     words = f"{model.config.variant} with {layers} token layers"
     assert_refused(model, renamed(official, shift), words, found, "start_layer")
 
 
-def test_another_width(model, official):
+def test_another_width_is_refused(model, official):
     name = PREFIX + "compound_rep_tokens"
     wide = {**official, name: torch.zeros(official[name].shape[0], 99)}
     assert_refused(model, wide, "official state dict does not fit", "space is", "99")
 
 
-def test_layers_that_differ_in_shape(model, official):
+def test_layers_that_differ_in_shape_are_refused(model, official):
     variant, part = model.config.variant, "bias"
     name = next(n for n in _official_names(variant, 2)[f"image_aligner.{part}"] if n in official)
     odd = {**official, name: torch.zeros(3)}
@@ -168,12 +168,12 @@ def test_layers_that_differ_in_shape(model, official):
 
 
 @pytest.mark.parametrize("setting", [{"token_sides": "image"}, {"space": "independent"}])
-def test_a_variant_of_the_ablation(official, setting):
-    """The authors have released none, and their names would not say which it is."""
+def test_a_variant_of_the_ablation_is_refused(official, setting):
+    """The authors have released none, and their names would not tell the variants apart."""
     (name,) = setting
     words = f"hold the full method, but this model has {name}='{setting[name]}'"
     assert_refused(tiny_mmrl(**setting), official, words, f"create it with {name}=")
 
 
-def test_an_empty_dict(model):
+def test_an_empty_dict_is_refused(model):
     assert_refused(model, {}, "missing ['", "Check variant")

@@ -71,8 +71,8 @@ def adapter(base, tmp_path):
 # Names and tags.
 
 
-def can_carry_tokens(config) -> bool:
-    """Found out the long way: build it, with one layer a tower and no memory, and add tokens."""
+def supports_tokens(config) -> bool:
+    """Build it without memory, with one layer per tower, and add tokens."""
     if "timm_model_name" in config["vision_cfg"] or "hf_model_name" in config["text_cfg"]:
         return False
     config = copy.deepcopy(config)
@@ -93,9 +93,9 @@ def can_carry_tokens(config) -> bool:
     return True
 
 
-def test_names_are_exactly_the_bases_that_can_carry_tokens():
+def test_names_are_exactly_the_bases_that_support_tokens():
     bases = {n: c for n, c in factory._MODEL_CONFIGS.items() if ModelName.parse(n).variant is None}
-    fit = {name for name, config in bases.items() if can_carry_tokens(config)}
+    fit = {name for name, config in bases.items() if supports_tokens(config)}
     assert {"ViT-B-32", "ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14", assets.MODEL_NAME} <= fit
     ours = [name for name in open_clip.list_models() if name.startswith(("mmrl-", "mmrlpp-"))]
     assert sorted(ours) == sorted(prefix + name for prefix in ("mmrl-", "mmrlpp-") for name in fit)
@@ -177,7 +177,7 @@ def test_unregister_leaves_open_clip_as_it_was(base):
     assert isinstance(open_clip.create_model(MMRL, pretrained="tiny"), MMRLPlainCLIP)
 
 
-def test_unregister_leaves_what_somebody_else_put_on_top(registries, monkeypatch):
+def test_unregister_keeps_what_others_wrapped_around_it(registries, monkeypatch):
     def wrapped_again(*args, **kwargs):
         raise AssertionError("not called here")
 
@@ -187,7 +187,7 @@ def test_unregister_leaves_what_somebody_else_put_on_top(registries, monkeypatch
     assert open_clip.create_model.__module__ == "open_clip.factory"
     assert not hasattr(open_clip.create_model, "__wrapped__")
     monkeypatch.undo()
-    # What monkeypatch put back was ours; from here on the fixture registers anew.
+    # What monkeypatch put back was ours; from here on the fixture registers again.
     factory.create_model = open_clip.create_model
 
 
@@ -290,12 +290,12 @@ def test_create_model_from_pretrained(base, adapter):
 
 
 def test_preprocessing_follows_the_tag(base):
-    pretrained._PRETRAINED[BASE]["grey"] = {
+    pretrained._PRETRAINED[BASE]["gray"] = {
         "file": str(base.path),
         "mean": (0.5, 0.5, 0.5),
         "interpolation": "bilinear",
     }
-    model = open_clip.create_model(MMRL, pretrained="grey")
+    model = open_clip.create_model(MMRL, pretrained="gray")
     assert model.visual.preprocess_cfg["mean"] == (0.5, 0.5, 0.5)
     assert model.visual.preprocess_cfg["interpolation"] == "bilinear"
 
@@ -427,7 +427,7 @@ def test_wrong_settings(base, override, words):
         ("ViT-L-14-CLIPA", "does not pool by a class token"),
     ],
 )
-def test_bases_that_cannot_carry_tokens_say_why(prefix, name, reason):
+def test_unsupported_bases_name_the_reason(prefix, name, reason):
     with pytest.raises(UsageError) as error:
         open_clip.create_model(prefix + name)
     assert f"{name} does not support representation tokens" in str(error.value)
@@ -442,7 +442,7 @@ def test_bases_that_cannot_carry_tokens_say_why(prefix, name, reason):
         ({"pool_type": "first"}, "does not pool at the end of the prompt"),
     ],
 )
-def test_text_towers_that_cannot_carry_tokens_say_why(registries, text, reason):
+def test_unsupported_text_towers_name_the_reason(registries, text, reason):
     config = tiny_model_config()
     config["text_cfg"].update(text)
     factory._MODEL_CONFIGS[BASE] = config
@@ -569,13 +569,13 @@ def test_near_matches(name, near):
 
 @pytest.mark.parametrize("base_name", ["mmrl-ViT-B-16", "mmrlpp-ViT-B-16"])
 @pytest.mark.parametrize("prefix", ["mmrl-", "mmrlpp-"])
-def test_tokens_are_not_put_on_tokens(registries, prefix, base_name):
+def test_tokens_are_not_added_twice(registries, prefix, base_name):
     with pytest.raises(UsageError, match=f"tokens twice: create '{base_name}'"):
         open_clip.create_model(prefix + base_name)
     assert prefix + base_name not in open_clip.list_models()
 
 
-def test_a_name_like_no_other_gets_no_hint():
+def test_a_name_without_near_matches_gets_no_hint():
     with pytest.raises(UsageError, match=r"has no model 'qqqqqqqqqqqqqqqqqqqq'") as error:
         open_clip.create_model("mmrl-qqqqqqqqqqqqqqqqqqqq")
     assert "Did you mean" not in str(error.value)
@@ -702,7 +702,7 @@ def test_the_base_file_may_move_along_with_the_adapter(base, adapter):
     assert model.base_origin["pretrained"] == str(path.parent / base.path.name)
 
 
-def test_base_pretrained_says_where_the_base_is(base, adapter, tmp_path):
+def test_base_pretrained_gives_the_place_of_the_base(base, adapter, tmp_path):
     path, original = adapter
     elsewhere = tmp_path / "elsewhere.safetensors"
     shutil.move(base.path, elsewhere)
@@ -718,9 +718,9 @@ def test_base_pretrained_without_an_adapter_is_refused(base):
         open_clip.create_model(MMRL, pretrained="tiny", base_pretrained="tiny")
 
 
-def test_an_adapter_on_nameless_weights_asks_for_them(base, tmp_path):
+def test_an_adapter_on_nameless_weights_needs_base_pretrained(base, tmp_path):
     path = save_adapter(trained(source=None), tmp_path / "a.safetensors")
-    with pytest.raises(ValueError, match=r"does not say which base weights.*base_pretrained="):
+    with pytest.raises(ValueError, match=r"does not name the base weights.*base_pretrained="):
         open_clip.create_model(MMRL, pretrained=str(path))
 
 
@@ -817,12 +817,12 @@ def test_the_shipped_model(registries):
     assert tokens.shape[1] == model.context_length and tokens.max() > VOCABULARY
 
 
-def test_settings_of_another_kind_are_said():
+def test_mmrl_cfg_of_another_type_is_refused():
     with pytest.raises(UsageError, match=r"mmrl_cfg is 3; give an MMRLConfig or a dict"):
         open_clip.create_model("mmrl-ViT-B-16", mmrl_cfg=3)
 
 
-def test_a_users_config_under_our_prefix_is_said_and_kept(registries):
+def test_a_users_config_with_our_prefix_is_named_and_kept(registries):
     factory._MODEL_CONFIGS["mmrl-own"] = tiny_model_config()
     factory._MODEL_CONFIGS["own"] = tiny_model_config()
     with pytest.raises(UsageError, match=r"'mmrl-own' has no 'mmrl_cfg'"):
@@ -831,8 +831,8 @@ def test_a_users_config_under_our_prefix_is_said_and_kept(registries):
     assert "mmrl-own" in factory._MODEL_CONFIGS
 
 
-def test_an_adapter_brings_how_images_and_prompts_were_seen(base, tmp_path):
-    """Image size, normalisation and context length of the training, where nothing else is asked."""
+def test_an_adapter_keeps_its_input_sizes_and_normalization(base, tmp_path):
+    """Image size, normalization and context length of the training, unless the caller chooses."""
     model, _, _ = open_clip.create_model_and_transforms(
         MMRL, pretrained=str(base.path), force_image_size=24, force_context_length=9,
         image_mean=(0.1, 0.2, 0.3), image_std=(0.9, 0.9, 0.9),
@@ -859,7 +859,7 @@ def test_other_position_embeddings_are_another_base(base, adapter):
         open_clip_mmrl.load_adapter(other, path)
 
 
-def test_the_adapter_decides_the_activation_whatever_the_tag_says(base, tmp_path):
+def test_the_adapter_decides_the_activation_against_the_tag(base, tmp_path):
     """Trained with GELU on weights whose tag asks for QuickGELU."""
     pretrained._PRETRAINED[base.name]["quick"] = {"file": str(base.path), "quick_gelu": True}
     model = MMRLCLIP.from_open_clip(copy.deepcopy(base.model), MMRLConfig(start_layer=1))
