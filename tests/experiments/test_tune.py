@@ -87,7 +87,7 @@ def test_of_equals_the_nearest_to_the_recipe_is_chosen(tmp_path, monkeypatch):
 def test_a_stopped_selection_resumes_after_the_last_candidate(tmp_path, monkeypatch):
     tried = []
 
-    def try_settings(loaded, held_out, job, settings):
+    def try_settings(loaded, held_out, classes, job, settings):
         if len(tried) == 3:
             raise KeyboardInterrupt
         tried.append(settings)
