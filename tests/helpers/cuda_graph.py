@@ -1,10 +1,10 @@
-"""A recorder in the place of CUDA."""
+"""A recorder that replaces CUDA."""
 
 from __future__ import annotations
 
 
 class Recorder:
-    """In the place of CUDA: what was asked for, and plain calls."""
+    """Replaces CUDA: notes the calls, and runs plainly."""
 
     def __init__(self, error=None):
         self.calls, self.error = [], error

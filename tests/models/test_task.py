@@ -1,4 +1,4 @@
-"""One training step as a module: what comes out, where gradients go, and moving it about."""
+"""The task: its results, where gradients go, and moving it between devices and types."""
 
 import copy
 from unittest.mock import patch
@@ -7,15 +7,13 @@ import pytest
 import torch
 from helpers.tiny import shake, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from open_clip_mmrl import MMRLTask, TrainConfig
-from open_clip_mmrl.config import PRECISIONS
+from open_clip_mmrl import MMRLTask
 from open_clip_mmrl.models.image_tower import ImageTower
 from open_clip_mmrl.models.ops import unit
-from open_clip_mmrl.models.precision import autocast, gradient_scaler, half_weights
+from open_clip_mmrl.models.precision import half_weights
+from open_clip_mmrl.models.task import FrozenClasses
 from open_clip_mmrl.models.text_tower import TextTower
-from open_clip_mmrl.training.optim import adamw
 
 IMAGES, TOKENS, LABELS = tiny_images(3), tiny_prompts([4, 7, 12, 5]), torch.tensor([0, 3, 1])
 VARIANTS = pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
@@ -145,70 +143,6 @@ def test_gradients_reach_the_whole_learner_and_nothing_else(variant):
             assert parameter.grad.abs().max() > 0, name
         else:
             assert parameter.grad is None and not parameter.requires_grad, name
-
-
-class NoWaiting(TorchDispatchMode):
-    """Fails where a step would make a GPU's CPU wait: for numbers, or for how many there are."""
-
-    waits = (
-        "_local_scalar_dense",
-        "nonzero",
-        "masked_select",
-        "_unique2",
-        "unique_dim",
-        "equal",
-        "is_nonzero",
-        "item",
-    )
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        assert func.overloadpacket.__name__ not in self.waits, f"{func} waits for the device"
-        if func is torch.ops.aten.index.Tensor:
-            kinds = [index.dtype for index in args[1] if index is not None]
-            assert torch.bool not in kinds, "an index of bools is counted first"
-        return func(*args, **(kwargs or {}))
-
-
-@VARIANTS
-@pytest.mark.parametrize("chunk_size", [None, 2])
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("sides", ["both", "image", "text"])
-def test_a_step_never_waits_for_the_device(variant, chunk_size, precision, sides):
-    """Forward, backward, a GPU's optimizer and the scaler; prompts with different beginnings."""
-    tokens = torch.cat([TOKENS, tiny_prompts([5, 9], first=3)])
-    model = tiny_mmrl(tiny_clip().float(), variant=variant, token_sides=sides).float()
-    task, images = MMRLTask(model, tokens, chunk_size), IMAGES.float()
-    optimizer = adamw(model.learner, TrainConfig(), on_gpu=True)
-    scaler = gradient_scaler(precision, images.device)
-    before = [p.clone() for p in model.learner.parameters()]
-    with half_weights(model, precision), NoWaiting():
-        for _ in range(2):
-            with autocast(precision, images.device):
-                loss = task(images, LABELS)["loss"]
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-    if "fp16" not in precision:  # whose first steps may be skipped
-        pairs = zip(before, model.learner.parameters(), strict=True)
-        assert not any(torch.equal(old, new) for old, new in pairs)
-
-
-@pytest.mark.parametrize(
-    "wait",
-    [
-        lambda x: x.sum().item(),
-        lambda x: bool(x.any()),
-        lambda x: x[x > 0],
-        lambda x: torch.nonzero(x),
-        lambda x: x.unique(),
-        lambda x: [0, 1, 2][x[0].long()],
-    ],
-)
-def test_no_waiting_detects_waiting(wait):
-    """On the CPU it only misses `tolist`."""
-    with pytest.raises(AssertionError), NoWaiting():
-        wait(torch.zeros(3))
 
 
 @VARIANTS
@@ -352,3 +286,16 @@ def test_loading_another_base_recomputes_the_frozen_text():
     first.load_state_dict(second.state_dict())
     assert not torch.allclose(before, second.frozen_text_features, atol=1e-3)
     torch.testing.assert_close(first.frozen_text_features, second.frozen_text_features)
+
+
+@VARIANTS
+def test_classes_are_computed_once_and_passed(variant):
+    model = tiny_mmrl(variant=variant)
+    expected = MMRLTask(model, TOKENS)(IMAGES, LABELS)
+    classes = FrozenClasses.of(model, TOKENS)
+    for other in (model, model.sibling()):
+        other.learner.load_state_dict(model.learner.state_dict())
+        with patch.object(TextTower, "lower", side_effect=AssertionError):
+            found = MMRLTask(other, classes)(IMAGES, LABELS)
+        for name, value in expected.items():
+            assert torch.equal(found[name], value), name

@@ -16,7 +16,7 @@ CUDA = torch.device("cuda")
 
 
 def graphed(trainer, recorder):
-    """A trainer as on a GPU, but for the recording."""
+    """A trainer as on a GPU, with `recorder` instead of CUDA."""
     trainer.step.optimizer = adamw(trainer.model.learner, trainer.config, on_gpu=True)
     trainer.run_step = GraphedStep(
         trainer.step,
