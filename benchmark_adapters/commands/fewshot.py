@@ -33,6 +33,7 @@ from open_clip_mmrl.config import METHODS, PRECISIONS
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 from open_clip_mmrl.utils.files import json_bytes, write_atomically
+from open_clip_mmrl.utils.text import decimal
 
 from .. import seam
 from .few_shot_runs import Worker, file_name, plan_runs, shots_and_seed
@@ -142,5 +143,5 @@ def table(results: Sequence[dict[str, Any]]) -> Table:
 def _mean(percents: Sequence[float]) -> str:
     if not percents:
         return ""
-    spread = f" ±{statistics.stdev(percents):.1f}" if len(percents) > 1 else ""
-    return f"{statistics.mean(percents):.1f}{spread}"
+    std = statistics.stdev(percents) if len(percents) > 1 else None
+    return decimal(statistics.mean(percents), 1, std)

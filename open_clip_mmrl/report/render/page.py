@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ...utils.text import decimal
 from ..document import Document, Picture
 from ..tables.table import Cell, Column, Number, Table, cell_text
 
@@ -27,7 +28,7 @@ def html_page(document: Document, svg: Mapping[str, bytes]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"anchor": _anchor, "spans": _spans, "value": _value}
+    environment.filters |= {"anchor": _anchor, "decimal": decimal, "spans": _spans, "value": _value}
     images = {
         name: f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
         for name, content in svg.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import mean, median
 
+from ...utils.text import decimal
 from ..load.run import Series
 from ..load.sections import Section
 from .comparison import dataset_name
@@ -39,8 +40,8 @@ def _extremes(classes: dict[str, float]) -> tuple[str, str, Number]:
     """Return the worst classes, the best ones, and the median."""
     ranked = sorted(classes, key=lambda name: (classes[name], name))
     count = min(EXTREMES, len(ranked) // 2)
-    worst = ", ".join(f"{name} {classes[name]:.1f}" for name in ranked[:count])
-    best = ", ".join(f"{name} {classes[name]:.1f}" for name in ranked[::-1][:count])
+    worst = ", ".join(f"{name} {decimal(classes[name], 1)}" for name in ranked[:count])
+    best = ", ".join(f"{name} {decimal(classes[name], 1)}" for name in ranked[::-1][:count])
     return worst, best, Number(median(classes.values()), "one")
 
 

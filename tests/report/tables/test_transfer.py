@@ -29,8 +29,8 @@ def test_transfer_leaves_the_source_out_of_the_average(sections_of):
     }
     assert (row["method"], row["results"]) == ("MMRL", "published")
     assert (row["ImageNet (source)"], row["average over 10"]) == ("72.03", "67.25")
-    beside = read(tables[MMRL])
-    assert beside["DTD"]["ours beta"] == "0.9" and beside["DTD"]["published accuracy"] == "45.90"
+    mmrl = read(tables[MMRL])
+    assert mmrl["DTD"]["ours beta"] == "0.9" and mmrl["DTD"]["published accuracy"] == "45.90"
     tables = by_title(transfer_tables(shift, "domain-generalization"))
     assert list(read(tables[MMRL]))[1:3] == ["average over 4", "ImageNetV2"]
     assert list(shift.datasets) == SHIFTED
