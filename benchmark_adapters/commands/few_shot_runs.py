@@ -26,7 +26,7 @@ from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.evaluation.linear_probe import frozen_features, train_probe
 from open_clip_mmrl.experiments.execute import execute
-from open_clip_mmrl.experiments.protocols import Wanted, plan
+from open_clip_mmrl.experiments.protocols import Experiment, plan
 from open_clip_mmrl.experiments.recipes import recipe
 from open_clip_mmrl.experiments.run_dir import ADAPTER
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
@@ -69,7 +69,7 @@ def plan_runs(args: argparse.Namespace) -> list[FewShotRun]:
     given = {"epochs": args.epochs, "batch_size": args.batch_size, "lr": args.lr}
     given["flip"] = False if args.no_flip else None
     overrides |= {field: value for field, value in given.items() if value is not None}
-    wanted = Wanted(
+    experiment = Experiment(
         protocol="few-shot",
         model=base,
         pretrained=resolve_pretrained(ModelName(base, "mmrl"), args.pretrained),
@@ -80,7 +80,7 @@ def plan_runs(args: argparse.Namespace) -> list[FewShotRun]:
         overrides=overrides,
         data_root=args.dataset_root,
     )
-    return [planned.run.replace(settings_source="custom") for planned in plan(wanted)]
+    return [planned.run.replace(settings_source="custom") for planned in plan(experiment)]
 
 
 def file_name(run: FewShotRun) -> str:

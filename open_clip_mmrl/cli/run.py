@@ -31,7 +31,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..experiments.protocols import Planned
+    from ..experiments.protocols import PlannedRun
     from ..experiments.run_spec import Runtime
 
 
@@ -110,11 +110,11 @@ def run(
 ) -> None:
     """Carry out a protocol of the paper; finished runs are kept, stopped ones resume."""
     from .. import assets
-    from ..experiments.protocols import Wanted, plan
+    from ..experiments.protocols import Experiment, plan
     from ..experiments.run_spec import Runtime
     from ..experiments.runner import run_all, unfinished
 
-    wanted = Wanted(
+    experiment = Experiment(
         protocol=protocol,
         model=model or assets.MODEL_NAME,
         pretrained=pretrained,
@@ -131,7 +131,7 @@ def run(
         test_split=test_split,
         fusion=fusion,
     )
-    planned = plan(wanted)
+    planned = plan(experiment)
     runtime = Runtime(
         device=device,
         workers=workers,
@@ -154,7 +154,7 @@ def run(
         )
 
 
-def _show(planned: Sequence[Planned], output: Path, runtime: Runtime) -> None:
+def _show(planned: Sequence[PlannedRun], output: Path, runtime: Runtime) -> None:
     """Print every run with an estimate of its time, and the sum."""
     from ..data import load_data
     from ..experiments.runner import unfinished

@@ -1,16 +1,25 @@
-"""From a protocol and a few lists to the runs it consists of, each with its folder."""
+"""The runs of a protocol: over data sets, methods, shots and seeds, each with its folder."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
-from ..config import METHODS, PROTOCOLS, VARIANTS, MMRLConfig, TrainConfig
+from ..config import (
+    METHODS,
+    PROTOCOLS,
+    VARIANTS,
+    Fusion,
+    Method,
+    MMRLConfig,
+    Protocol,
+    Sweep,
+    TrainConfig,
+)
 from ..data.coop.catalog import CATALOG, IMAGENET, find_entry, names
 from ..errors import UsageError
 from ..hub.load import resolve_name
@@ -20,12 +29,19 @@ from .results import TRAINED_ON_BASE, TRANSFER
 from .run_spec import FewShotRun, dataset_name, training_key
 
 _SHIPPED = ("digits", "scrawl")
+_Point = tuple[Sweep, Any]
+"""What an ablation varies, and its value."""
 _SHOTS = {"few-shot": (1, 2, 4, 8, 16)}
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One run, its folder below the output, and folders of runs with the very same training."""
+class PlannedRun:
+    """One run.
+
+    Attributes:
+        folder: below the output.
+        reuse_from: folders of runs with the very same training.
+    """
 
     folder: PurePosixPath
     run: FewShotRun
@@ -33,116 +49,123 @@ class Planned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What the user asked for; None takes the protocol's own."""
+class Experiment:
+    """What to run; None takes the protocol's default."""
 
-    protocol: str
+    protocol: Protocol
     model: str
     pretrained: str | None
     datasets: Sequence[str] | None = None
-    """Short names of `coop:` data sets, or SPECs. In transfer protocols: the targets."""
+    """Short names of `coop:` data sets, or data specs. In transfer protocols: the targets."""
     source: str = IMAGENET
     """What the transfer protocols train on."""
     methods: Sequence[str] | None = None
+    """Of `METHODS`."""
     seeds: Sequence[int] = (1, 2, 3)
     shots: Sequence[int] | None = None
     settings: str = "fixed"
     sweeps: Sequence[str] | None = None
     values: Sequence[Any] | None = None
-    """Points of the one sweep asked for, in place of the paper's."""
+    """Points of the one sweep that is given, instead of the paper's."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Fields of MMRLConfig and TrainConfig that differ from the recipe."""
     data_root: str | None = None
-    test_split: str = "test"
-    fusion: str = "logits"
+    test_split: Literal["test", "val"] = "test"
+    fusion: Fusion = "logits"
 
 
-def plan(wanted: Wanted) -> list[Planned]:
-    """All runs of a protocol, those that others can take their training from first.
+def plan(experiment: Experiment) -> list[PlannedRun]:
+    """Return all runs of a protocol; those whose training others reuse come first.
 
     Raises:
         UsageError: a name that is not known, or options that do not go together.
     """
-    if wanted.protocol not in PROTOCOLS:
-        raise UsageError(f"protocol is {wanted.protocol!r}; it has to be one of {PROTOCOLS}.")
-    for name in (*(wanted.datasets or ()), wanted.source):
-        _check_known(name, wanted.data_root)
-    for name, values in (("seeds", wanted.seeds), ("shots", _shots(wanted))):
+    if experiment.protocol not in PROTOCOLS:
+        raise UsageError(f"protocol is {experiment.protocol!r}; it has to be one of {PROTOCOLS}.")
+    for name in (*(experiment.datasets or ()), experiment.source):
+        _check_known(name, experiment.data_root)
+    for name, values in (("seeds", experiment.seeds), ("shots", _shots(experiment))):
         if not values or len(set(values)) < len(values):
             raise UsageError(f"{name} is {list(values)}; give one or more different numbers.")
-    _check_choices(wanted)
+    _check_choices(experiment)
     runs: dict[PurePosixPath, FewShotRun] = {}
-    for spec, method in product(_sources(wanted), _methods(wanted)):
-        for point, (shots, seed) in product(_points(wanted, method), _draws(wanted, method)):
-            run = _run(wanted, spec, method, point, shots, seed)
+    for spec, method in product(_sources(experiment), _methods(experiment)):
+        for point, (shots, seed) in product(
+            _points(experiment, method), _draws(experiment, method)
+        ):
+            run = _run(experiment, spec, method, point, shots, seed)
             runs[_folder(run)] = run
-    return _with_donors(runs)
+    return _with_reuse(runs)
 
 
-def _run(wanted: Wanted, spec: str, method: str, point, shots: int, seed: int) -> FewShotRun:
-    name = resolve_name(wanted.model, method if method in VARIANTS else None)
+def _run(
+    experiment: Experiment, spec: str, method: Method, point: _Point | None, shots: int, seed: int
+) -> FewShotRun:
+    name = resolve_name(experiment.model, method if method in VARIANTS else None)
     settings, train = {}, TrainConfig(seed=seed)
-    # Recipes and fusion have no say in the baselines: whatever they are, these runs are the same.
+    # Baselines do not depend on recipes and fusion: their runs are the same with all of them.
     source, fusion = FewShotRun.settings_source, FewShotRun.fusion
     if method in VARIANTS:
-        source, fusion = wanted.settings, wanted.fusion
-        settings, train = recipe(method, wanted.protocol, dataset_name(spec), wanted.settings)
-        of_method, of_training = _split_overrides(wanted.overrides)
+        source, fusion = experiment.settings, experiment.fusion
+        settings, train = recipe(
+            method, experiment.protocol, dataset_name(spec), experiment.settings
+        )
+        of_method, of_training = _split_overrides(experiment.overrides)
         settings = {**settings, **of_method, **(ablated(*point) if point else {})}
         train = changed(train, **{**of_training, "seed": seed})
-    elif "precision" in wanted.overrides:
-        train = changed(train, precision=wanted.overrides["precision"])
+    elif "precision" in experiment.overrides:
+        train = changed(train, precision=experiment.overrides["precision"])
     return FewShotRun(
         model=str(name),
-        pretrained=wanted.pretrained,
+        pretrained=experiment.pretrained,
         data=spec,
         method=method,
-        protocol=wanted.protocol,
-        classes="base" if wanted.protocol in TRAINED_ON_BASE else "all",
+        protocol=experiment.protocol,
+        classes="base" if experiment.protocol in TRAINED_ON_BASE else "all",
         shots=shots,
-        test_split=wanted.test_split,
+        test_split=experiment.test_split,
         fusion=fusion,
-        data_root=wanted.data_root,
+        data_root=experiment.data_root,
         settings=settings,
         settings_source=source,
         train=train,
         ablation={"sweep": point[0], "value": point[1]} if point else None,
-        targets=_targets(wanted, spec),
+        targets=_targets(experiment, spec),
     )
 
 
-def _sources(wanted: Wanted) -> list[str]:
-    """SPECs of the data sets trained on."""
-    if wanted.protocol in TRANSFER:
-        return [as_spec(wanted.source)]
-    return _distinct(wanted.datasets or names("few-shot"))
+def _sources(experiment: Experiment) -> list[str]:
+    """Return the data specs of the data sets trained on."""
+    if experiment.protocol in TRANSFER:
+        return [as_spec(experiment.source)]
+    return _distinct(experiment.datasets or names("few-shot"))
 
 
-def _targets(wanted: Wanted, source: str) -> tuple[str, ...]:
-    if wanted.protocol == "cross-dataset":
+def _targets(experiment: Experiment, source: str) -> tuple[str, ...]:
+    if experiment.protocol == "cross-dataset":
         default = names("few-shot")
-    elif wanted.protocol == "domain-generalization":
+    elif experiment.protocol == "domain-generalization":
         default = names("domain shift")
     else:
         return ()
-    return tuple(spec for spec in _distinct(wanted.datasets or default) if spec != source)
+    return tuple(spec for spec in _distinct(experiment.datasets or default) if spec != source)
 
 
 def as_spec(name: str) -> str:
-    """A short name as a SPEC: "dtd" is "coop:dtd"; SPECs stay as they are."""
+    """Return the data spec of a short name: "coop:dtd" for "dtd"; data specs stay as they are."""
     return name if ":" in name or name in _SHIPPED else f"coop:{name}"
 
 
 def _check_known(name: str, data_root: str | None) -> None:
-    """A slip of the pen is named here, and not once per run."""
+    """Raise for a misspelled name here, once, and not once per run."""
     if ":" in name or name in _SHIPPED or find_entry(name):
         return
-    if data_root is None or not os.path.isdir(os.path.join(os.path.expanduser(data_root), name)):
+    if data_root is None or not (Path(data_root).expanduser() / name).is_dir():
         known = [*_SHIPPED, *CATALOG]
         raise UsageError(
             f"data set {name!r} is not known, nor a folder of --data-root."
-            f"{did_you_mean(name, known)} Known: {', '.join(known)}; any other is given as a SPEC, "
-            "such as folder:PATH."
+            f"{did_you_mean(name, known)} Known: {', '.join(known)}; give any other as a data "
+            "spec, such as folder:PATH."
         )
 
 
@@ -155,60 +178,66 @@ def _distinct(names: Iterable[str]) -> list[str]:
     return specs
 
 
-def _methods(wanted: Wanted) -> Sequence[str]:
-    methods = wanted.methods or (("mmrl",) if wanted.protocol == "ablation" else METHODS)
-    unknown = [method for method in methods if method not in METHODS]
+def _methods(experiment: Experiment) -> list[Method]:
+    names = experiment.methods or (("mmrl",) if experiment.protocol == "ablation" else METHODS)
+    by_name: dict[str, Method] = {method: method for method in METHODS}
+    unknown = [name for name in names if name not in by_name]
     if unknown:
         raise UsageError(f"method {unknown[0]!r} is not known; choose from {', '.join(METHODS)}.")
+    methods = [by_name[name] for name in names]
     untrained = [method for method in methods if method not in VARIANTS]
-    if wanted.protocol == "ablation" and untrained:
+    if experiment.protocol == "ablation" and untrained:
         raise UsageError(f"{untrained[0]} has nothing to ablate; choose from {VARIANTS}.")
     return methods
 
 
-def _shots(wanted: Wanted) -> Sequence[int]:
-    return wanted.shots or _SHOTS.get(wanted.protocol, (16,))
+def _shots(experiment: Experiment) -> Sequence[int]:
+    return experiment.shots or _SHOTS.get(experiment.protocol, (16,))
 
 
-def _draws(wanted: Wanted, method: str) -> list[tuple[int, int]]:
-    """(shots, seed) of every run; the frozen model needs neither, and always gets the same."""
+def _draws(experiment: Experiment, method: Method) -> list[tuple[int, int]]:
+    """Return (shots, seed) of every run; the frozen model depends on neither and has one run."""
     if method == "zeroshot":
         return [(FewShotRun.shots, TrainConfig.seed)]
-    return list(product(_shots(wanted), wanted.seeds))
+    return list(product(_shots(experiment), experiment.seeds))
 
 
-def _points(wanted: Wanted, method: str) -> list[tuple[str, Any] | None]:
-    """(sweep, value) of every point of an ablation of this method; [None] elsewhere."""
-    if wanted.protocol != "ablation":
-        if wanted.sweeps or wanted.values:
-            raise UsageError(f"{wanted.protocol} has no sweeps; they belong to ablation.")
+def _points(experiment: Experiment, method: Method) -> list[_Point | None]:
+    """Return every point of an ablation of this method; [None] for the other protocols."""
+    if experiment.protocol != "ablation":
+        if experiment.sweeps or experiment.values:
+            raise UsageError(f"{experiment.protocol} has no sweeps; they belong to ablation.")
         return [None]
-    sweeps = wanted.sweeps or list(SWEEPS)
-    if wanted.values and len(sweeps) != 1:
+    by_name: dict[str, Sweep] = {sweep: sweep for sweep in SWEEPS}
+    sweeps = experiment.sweeps or list(SWEEPS)
+    unknown = [sweep for sweep in sweeps if sweep not in by_name]
+    if unknown:
+        raise UsageError(f"sweep is {unknown[0]!r}; it has to be one of {', '.join(SWEEPS)}.")
+    if experiment.values and len(sweeps) != 1:
         raise UsageError("values belong to one sweep: name it with --sweep.")
     return [
         (sweep, value)
-        for sweep in sweeps
-        for value in wanted.values or sweep_values(sweep, method, wanted.model)
+        for sweep in (by_name[name] for name in sweeps)
+        for value in experiment.values or sweep_values(sweep, method, experiment.model)
     ]
 
 
-def _check_choices(wanted: Wanted) -> None:
-    """What "validation" chooses for itself cannot be given."""
-    if wanted.settings != "validation":
+def _check_choices(experiment: Experiment) -> None:
+    """Raise where a setting is given that "validation" chooses."""
+    if experiment.settings != "validation":
         return
-    given = [*wanted.overrides]
-    given += (wanted.sweeps or SWEEPS) if wanted.protocol == "ablation" else []
+    given = [*experiment.overrides]
+    given += (experiment.sweeps or SWEEPS) if experiment.protocol == "ablation" else []
     clash = [name for name in CHOSEN if name in given]
     if clash:
         raise UsageError(
-            f"{', '.join(clash)}: with --settings validation chosen on held-out shots for every "
-            "run, so it can be neither given nor swept: leave it out, or use --settings fixed."
+            f"{', '.join(clash)}: --settings validation chooses this on held-out shots for every "
+            "run, so it can be neither given nor swept. Leave it out, or use --settings fixed."
         )
 
 
 def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fields of MMRLConfig, and fields of TrainConfig."""
+    """Return the fields of MMRLConfig, and those of TrainConfig."""
     of_training = {k: v for k, v in overrides.items() if k in TrainConfig.__dataclass_fields__}
     of_method = {k: v for k, v in overrides.items() if k not in of_training}
     unknown = [k for k in of_method if k not in MMRLConfig.__dataclass_fields__]
@@ -225,8 +254,11 @@ def _split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict
 
 
 def _folder(run: FewShotRun) -> PurePosixPath:
-    """base-to-novel/dtd/mmrl/16-shots-seed1, ablation/dtd/mmrl/alpha-0.3/16-shots-seed1."""
-    parts = [run.protocol, dataset_name(run.data), run.method.replace("+", "p")]
+    """Return base-to-novel/dtd/mmrl/16-shots-seed1, for example.
+
+    Of an ablation: ablation/dtd/mmrl/alpha-0.3/16-shots-seed1.
+    """
+    parts = [run.protocol, dataset_name(run.data), str(run.method).replace("+", "p")]
     if run.ablation:
         value = run.ablation["value"]
         shown = value if isinstance(value, str) else f"{value:g}"  # 7 and 7.0 are one
@@ -236,15 +268,15 @@ def _folder(run: FewShotRun) -> PurePosixPath:
     return PurePosixPath(*(re.sub(r"[^\w.+-]+", "_", part) for part in parts))
 
 
-def _with_donors(runs: Mapping[PurePosixPath, FewShotRun]) -> list[Planned]:
-    """Points of several sweeps that are one and the same training are trained once."""
+def _with_reuse(runs: Mapping[PurePosixPath, FewShotRun]) -> list[PlannedRun]:
+    """Train points of several sweeps once where their training is the same."""
     first: dict[str, PurePosixPath] = {}
     planned = []
     for folder, run in runs.items():
         if run.method not in VARIANTS:
-            planned.append(Planned(folder, run))
+            planned.append(PlannedRun(folder, run))
             continue
         key = training_key(run)
-        planned.append(Planned(folder, run, (first[key],) if key in first else ()))
+        planned.append(PlannedRun(folder, run, (first[key],) if key in first else ()))
         first.setdefault(key, folder)
     return sorted(planned, key=lambda item: len(item.reuse_from))

@@ -1,11 +1,31 @@
 """Settings with their sources: functions that return full configs.
 
-paper       per data set, as the authors chose them; lambda and beta by accuracy on *test*
-            images, so figures got with them flatter the method
+paper       per data set, as the authors chose them. MMRL's lambda is the maximum of Table 8, which
+            holds accuracies on *test* images, so results with it flatter the method. That MMRL++'s
+            lambda and beta were chosen on test images too is an inference from the released
+            configuration files, which have one value per data set; it is not stated.
 fixed       one setting for all data sets
 validation  the fixed ones, then alpha, lambda and beta chosen for each run on held-out shots
-            alone (see `selection.py`)
-demo        what the demo uses, for the shipped tiny CLIP
+            alone (see `tune`)
+demo        the demo's, for the shipped tiny CLIP
+
+To reproduce the paper's tables (three seeds, ViT-B/16 with OpenAI's weights), with COMMON for
+`--model ViT-B-16 --pretrained openai --data-root DATA --settings paper --precision amp_fp16
+--methods mmrl --output runs`:
+
+    open-clip-mmrl run base-to-novel COMMON
+        Table 1, average of eleven: base 85.68, novel 77.16, HM 81.20
+    open-clip-mmrl run few-shot COMMON
+        Tables 10 and 11, average of eleven: 72.67, 75.90, 79.20, 81.47, 84.34
+        (1, 2, 4, 8, 16 shots)
+    open-clip-mmrl run cross-dataset COMMON
+        Table 2: ImageNet 72.03, average of ten targets 67.25
+    open-clip-mmrl run domain-generalization COMMON
+        Table 3: ImageNetV2 64.47, -Sketch 49.17, -A 51.20, -R 77.53
+
+All released runs were trained in mixed precision and tested in float32. The default here is
+float32 for both; `--precision amp_fp16` trains as the authors did, and tests in that precision too.
+`environment.precision` in results.json records it.
 """
 
 from __future__ import annotations
@@ -24,7 +44,12 @@ CHOSEN = ("reg_weight", "beta", "alpha")
 
 
 class Recipe(NamedTuple):
-    """What a run needs beside model and data: overrides of MMRLConfig, and a TrainConfig."""
+    """What a run needs besides model and data.
+
+    Attributes:
+        method: overrides of MMRLConfig.
+        train: the whole TrainConfig.
+    """
 
     method: dict[str, Any]
     train: TrainConfig
@@ -65,7 +90,9 @@ _VARIANT_TARGET_BETA = {
 
 
 def recipe(variant: str, protocol: str, dataset: str = "", source: str = "fixed") -> Recipe:
-    """The settings of one run.
+    """Return the settings of one run.
+
+    The module's docstring has the commands that use them, and the scores to expect.
 
     Args:
         variant: "mmrl" or "mmrl++".
@@ -74,7 +101,7 @@ def recipe(variant: str, protocol: str, dataset: str = "", source: str = "fixed"
         source: one of `SOURCES`.
 
     Raises:
-        UsageError: a word that is not known, or "paper" for a data set the paper has not.
+        UsageError: a word that is not known, or "paper" for a data set that is not the paper's.
     """
     if variant not in VARIANTS:
         raise UsageError(f"method is {variant!r}; it has to be one of {VARIANTS}.")
@@ -100,7 +127,10 @@ def recipe(variant: str, protocol: str, dataset: str = "", source: str = "fixed"
 
 
 def target_beta(dataset: str, source: str) -> float | None:
-    """MMRL++'s beta on a target of transfer, where the paper chose it anew; None keeps it."""
+    """Return MMRL++'s beta for a target of transfer; None keeps the one trained with.
+
+    From its released configuration files; used with "paper" settings alone.
+    """
     if source != "paper":
         return None
     if dataset in _VARIANT_TARGET_BETA:
@@ -109,7 +139,11 @@ def target_beta(dataset: str, source: str) -> float | None:
 
 
 def _training(variant: str, protocol: str, dataset: str) -> TrainConfig:
-    """Appendix A of the MMRL paper; MMRL++'s few-shot values from its configuration files."""
+    """Return how a protocol is trained: Appendix A of the MMRL paper, with two differences.
+
+    Few-shot batches outside ImageNet are 32, as in the released configuration files; Appendix A
+    says 4. MMRL++'s few-shot learning rate and epochs are from its configuration files.
+    """
     imagenet = dataset == "imagenet"
     if protocol in ("base-to-novel", "ablation"):
         if imagenet:
@@ -134,9 +168,9 @@ def _chosen(dataset: str) -> _Chosen:
 
 
 def demo() -> Recipe:
-    """The demo's: the tiny CLIP of printed characters meets handwritten digits.
+    """Return the demo's settings: the tiny CLIP of printed characters on handwritten digits.
 
-    One setting for both methods and all seeds, chosen on the validation part of the digits.
+    The same for both methods and all seeds, chosen on the validation split of the digits.
     """
     shared = {"start_layer": 2, "rep_dim": 64, "reg_weight": 3.0}
     train = TrainConfig(lr=2e-3, batch_size=16, epochs=30, flip=False)
@@ -144,12 +178,10 @@ def demo() -> Recipe:
 
 
 def changed(train: TrainConfig, **changes: Any) -> TrainConfig:
-    """The same training with some fields changed; unknown names are a UsageError."""
+    """Return the same training with some fields changed; unknown names are a UsageError."""
     return TrainConfig.from_dict({**train.to_dict(), **changes})
 
 
-# What the ablation varies, with the values of the paper's Tables 4, 5, 8 and 9; for J and K,
-# of which the paper shows a figure without a list, a range around the default.
 SWEEPS: Mapping[Sweep, tuple[Any, ...]] = {
     "variant": ("full", "w/o L", "w/o V", "w/o DS1", "w/o DS2", "w/o RS", "MMRL-dagger"),
     "rep_dim": (32, 128, 256, 512, 1024, 2048),
@@ -159,6 +191,8 @@ SWEEPS: Mapping[Sweep, tuple[Any, ...]] = {
     "reg_weight": (0.0, 0.01, 0.1, 0.2, 0.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 10.0),
     "regularizer": ("cosine", "l1", "mse"),
 }
+"""What the ablation varies, with the values of the paper's Tables 4, 5, 8 and 9; for J and K, which
+the paper shows in a figure without a list, a range around the default."""
 _VARIANTS: Mapping[str, dict[str, Any]] = {
     "full": {},
     "w/o L": {"token_sides": "image"},
@@ -168,10 +202,11 @@ _VARIANTS: Mapping[str, dict[str, Any]] = {
     "w/o RS": {"space": "independent"},
     "MMRL-dagger": {"space": "text_to_image"},
 }
+"""Of Table 4. DS1 and DS2 are trained as the full method; they differ in how classes are scored."""
 
 
 def ablated(sweep: str, value: Any) -> dict[str, Any]:
-    """Fields of MMRLConfig at one point of a sweep.
+    """Return the fields of MMRLConfig at one point of a sweep.
 
     Raises:
         UsageError: a sweep or variant that is not known, or a value of the wrong kind.
@@ -186,17 +221,16 @@ def ablated(sweep: str, value: Any) -> dict[str, Any]:
     return {sweep: value}
 
 
-def sweep_values(sweep: str, variant: str, model: str) -> list[Any]:
-    """The points of a sweep that this method and this model can have.
+def sweep_values(sweep: Sweep, variant: str, model: str) -> list[Any]:
+    """Return the points of a sweep that this method and this model can have.
 
-    MMRL++ has a shared space, so it is not taken apart into independent tokens, say; and J goes as
-    far as there are layers.
+    MMRL++ always has a shared space, for example, and J has at most the number of layers.
 
     Raises:
         UsageError: a sweep or a model that is not known.
     """
     if sweep not in SWEEPS:
-        ablated(sweep, None)
+        raise UsageError(f"sweep is {sweep!r}; it has to be one of {', '.join(SWEEPS)}.")
     values = [value for value in SWEEPS[sweep] if _possible(variant, sweep, value)]
     if sweep != "start_layer":
         return values

@@ -71,7 +71,8 @@ def _read(folder: Path) -> tuple[FewShotRun, str]:
         return FewShotRun.from_dict(values), values[_DIGEST]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path} is damaged, or of another version ({error}); remove {folder} to start this run again."
+            f"{path} is damaged, or of another version ({error}); remove {folder} to start this "
+            "run again."
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Carrying out many runs: one after the other, or several at a time on one machine.
+"""Many runs: one after the other, or several at a time on one machine.
 
-A run that fails does not stop the others; a finished one is not repeated; a broken one goes on
-from its last epoch when the same command is given again.
+A run that fails does not stop the others. Given again, the same command keeps finished runs, and
+resumes stopped ones from their last epoch.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import torch
 
 from ..utils.log import show_messages
 from .execute import execute
-from .protocols import Planned
-from .result_parts import Scores
+from .protocols import PlannedRun
+from .result_parts import Scores, known
 from .results import RESULTS
 from .run_spec import Runtime
 from .time_estimate import in_words
@@ -33,30 +33,37 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one run: its metrics, or the reason why there are none."""
+    """Metrics of one run, or the reason why there are none."""
 
-    planned: Planned
+    planned: PlannedRun
     seconds: float
     metrics: Scores | None = None
     error: str | None = None
 
 
 def run_all(
-    planned: Sequence[Planned], output: str | Path, runtime: Runtime, jobs: int = 1
+    planned: Sequence[PlannedRun], output: str | Path, runtime: Runtime, jobs: int = 1
 ) -> list[Outcome]:
-    """Carry out all runs below `output`; tells of each as it ends.
+    """Carry out all runs below `output`, and log each as it ends.
 
     Args:
-        planned: as `plan` gives them: runs that others take their training from come first.
+        planned: as `plan` returns them: runs whose training others reuse come first.
+        output: folder of all runs.
+        runtime: where and how to carry them out.
         jobs: runs at a time; each gets its share of the processor's cores.
     """
-    output, start, outcomes = Path(output), time.perf_counter(), []
+    output, start = Path(output), time.perf_counter()
+    outcomes: list[Outcome] = []
     todo = {item.folder for item in unfinished(planned, output)}
     working = len(todo)
     stages = [[p for p in planned if not p.reuse_from], [p for p in planned if p.reuse_from]]
     for stage in stages:
-        carry_out = _one_by_one if jobs == 1 else _side_by_side
-        for outcome in carry_out(stage, output, runtime, jobs):
+        running = (
+            _in_processes(stage, output, runtime, jobs)
+            if jobs > 1
+            else (_carry_out(item, output, runtime) for item in stage)
+        )
+        for outcome in running:
             outcomes.append(outcome)
             todo.discard(outcome.planned.folder)  # finished ones take no time, and do not count
             left = (time.perf_counter() - start) / max(working - len(todo), 1) * len(todo)
@@ -65,18 +72,15 @@ def run_all(
     return outcomes
 
 
-def unfinished(planned: Sequence[Planned], output: str | Path) -> list[Planned]:
-    """The runs whose results are not there yet."""
+def unfinished(planned: Sequence[PlannedRun], output: str | Path) -> list[PlannedRun]:
+    """Return the runs whose results are not there yet."""
     return [item for item in planned if not (Path(output) / item.folder / RESULTS).is_file()]
 
 
-def _one_by_one(stage, output: Path, runtime: Runtime, jobs: int) -> Iterator[Outcome]:
-    for item in stage:
-        yield _carry_out(item, output, runtime)
-
-
-def _side_by_side(stage, output: Path, runtime: Runtime, jobs: int) -> Iterator[Outcome]:
-    """In processes of their own, so that they share nothing but the disk."""
+def _in_processes(
+    stage: Sequence[PlannedRun], output: Path, runtime: Runtime, jobs: int
+) -> Iterator[Outcome]:
+    """Carry out `jobs` runs at a time in their own processes, which share only the disk."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     silent = replace(runtime, quiet=True)
     pool = ProcessPoolExecutor(
@@ -97,27 +101,29 @@ def _side_by_side(stage, output: Path, runtime: Runtime, jobs: int) -> Iterator[
                     yield Outcome(item, 0, error="its process died; out of memory? Use fewer jobs")
     except BaseException:
         for process in list((pool._processes or {}).values()):
-            process.terminate()  # each run goes on from its last epoch next time
+            process.terminate()  # each run resumes from its last epoch next time
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin(threads: int) -> None:
-    """A child process gets its share of the cores, and ends when its parent does."""
+    """Give a child process its share of the cores, and end it when its parent ends."""
     torch.set_num_threads(threads)
     show_messages(logging.WARNING)  # the parent logs how each run ended
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent ends its children
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the terminal: the parent ends its children
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Else a killed parent would leave children that train on, beside those of the next command."""
-    multiprocessing.parent_process().join()
+    """End with a killed parent, or this would go on training during the next command."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)
 
 
-def _carry_out(item: Planned, output: Path, runtime: Runtime) -> Outcome:
+def _carry_out(item: PlannedRun, output: Path, runtime: Runtime) -> Outcome:
     start = time.perf_counter()
     reuse_from = [output / folder for folder in item.reuse_from]
     try:
@@ -134,7 +140,6 @@ def _line(outcome: Outcome, done: int, total: int, left: float) -> str:
         return f"{head}FAILED: {outcome.error}{tail}"
     shown = "  ".join(
         f"{'HM' if name == 'hm' else name} {value:.1f}"
-        for name, value in outcome.metrics.items()
-        if value is not None
+        for name, value in known(outcome.metrics or {}).items()
     )
     return head + shown + tail

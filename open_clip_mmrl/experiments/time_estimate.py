@@ -1,6 +1,6 @@
-"""How long a run will take, from counting operations and one timed matrix product.
+"""An estimate of how long a run will take, from counted operations and one timed matrix product.
 
-Rough by nature (a factor of two either way): images are not read, and small models are bound by
+It is rough, by a factor of two either way: images are not read, and small models are bound by
 other things than arithmetic. It tells minutes from days before anything is started.
 """
 
@@ -28,9 +28,15 @@ _TOKENS_PER_WORD = 1.5
 
 
 def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
-    """Estimated seconds of one run: training, and one pass over the images it is tested on."""
+    """Estimate the seconds of one run: training, and one pass over its test images.
+
+    Args:
+        run: the run.
+        data: its data set, whole.
+        rate: operations per second, see `matrix_product_rate`.
+    """
     name = ModelName.parse(run.model)
-    config = open_clip.get_model_config(name.base)
+    config = open_clip.get_model_config(name.base) or {}
     settings = {**registered_config(name), **run.settings}
     vision, text = config["vision_cfg"], config["text_cfg"]
     layers = text["layers"] - settings["start_layer"] + 1
@@ -50,14 +56,14 @@ def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
         steps = max(images // run.train.batch_size, 1) * run.train.epochs
         batch = min(run.train.batch_size, images)
         training = steps * (batch * image_step + text_step)
-        operations += training * (1 + _choosing(run))
+        operations += training * (1 + _selecting(run))
     elif run.method == "linear_probe":
         operations += min(run.shots * seen, len(data.train)) * per_image * vision["layers"]
     return operations / (rate * _EFFICIENCY)
 
 
-def _choosing(run: FewShotRun) -> float:
-    """What choosing settings takes, in trainings of the run itself; see `selection.py`."""
+def _selecting(run: FewShotRun) -> float:
+    """Return what hyperparameter selection takes, in trainings of the run itself; see `tune`."""
     if run.settings_source != "validation" or run.shots < 2:
         return 0
     # beta is tried once more for all but the usual one.
@@ -66,12 +72,12 @@ def _choosing(run: FewShotRun) -> float:
 
 
 def _per_row(width: int, rows: float) -> float:
-    """Operations of one transformer layer for one of its rows."""
+    """Return the operations of one transformer layer for one of its rows."""
     return 24 * width**2 + 4 * rows * width
 
 
 def in_words(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h` or `2.1 days`."""
+    """Return `40 s`, `12 min`, `3.5 h` or `2.1 days`."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}".replace(".0 ", " ")
@@ -85,10 +91,11 @@ _ROWS = 2048
 def matrix_product_rate(
     device: torch.device, precision: str = "fp32", size: int = 768, repeats: int = 5
 ) -> float:
-    """Operations per second of a product that towers are made of, in the type of a precision.
+    """Measure the operations per second of a matrix product as in the towers.
 
-    A linear layer from `size` to 4 * `size` over 2048 rows, all of it in float32 or in half;
-    multiplications and additions apart. The median of some, behind one to wake the device up.
+    A linear layer from `size` to 4 * `size` over 2048 rows, all of it in the type of a precision.
+    A multiplication and an addition are two operations. The median of `repeats`, after one more
+    to warm up.
     """
     dtype = half_type(precision) or torch.float32
     x = torch.randn(_ROWS, size, device=device, dtype=dtype)

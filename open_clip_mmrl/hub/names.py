@@ -31,7 +31,7 @@ class ModelName:
 
     @property
     def method(self) -> Variant:
-        """The variant, or "mmrl" where the name has none."""
+        """Return the variant, or "mmrl" where the name has none."""
         return self.variant or "mmrl"
 
     def __str__(self) -> str:

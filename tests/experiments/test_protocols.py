@@ -4,12 +4,12 @@ import pytest
 
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.experiments.protocols import Wanted, as_spec, plan
+from open_clip_mmrl.experiments.protocols import Experiment, as_spec, plan
 
 
-def wanted(protocol="base-to-novel", **changes) -> Wanted:
+def experiment(protocol="base-to-novel", **changes) -> Experiment:
     values = {"model": MODEL_NAME, "pretrained": None, "datasets": ["digits"], "seeds": (1, 2)}
-    return Wanted(protocol=protocol, **{**values, **changes})
+    return Experiment(protocol=protocol, **{**values, **changes})
 
 
 def folders(planned) -> list[str]:
@@ -17,7 +17,7 @@ def folders(planned) -> list[str]:
 
 
 def test_base_to_novel_runs_every_method_with_every_seed_and_zero_shot_once():
-    assert folders(plan(wanted())) == [
+    assert folders(plan(experiment())) == [
         "base-to-novel/digits/zeroshot",
         "base-to-novel/digits/linear_probe/16-shots-seed1",
         "base-to-novel/digits/linear_probe/16-shots-seed2",
@@ -29,14 +29,14 @@ def test_base_to_novel_runs_every_method_with_every_seed_and_zero_shot_once():
 
 
 def test_few_shot_takes_the_papers_shots_and_trains_on_all_classes():
-    planned = plan(wanted("few-shot", methods=["mmrl"], seeds=(3,)))
+    planned = plan(experiment("few-shot", methods=["mmrl"], seeds=(3,)))
     assert [item.run.shots for item in planned] == [1, 2, 4, 8, 16]
     assert {item.run.classes for item in planned} == {"all"}
     assert {item.run.train.epochs for item in planned} == {50}
 
 
 def test_the_papers_data_sets_are_the_default():
-    planned = plan(wanted(datasets=None, methods=["mmrl"], seeds=(1,), settings="paper"))
+    planned = plan(experiment(datasets=None, methods=["mmrl"], seeds=(1,), settings="paper"))
     assert len(planned) == 11
     by_data = {item.run.data: item.run for item in planned}
     assert by_data["coop:eurosat"].settings == {"reg_weight": 0.01, "rep_dim": 2048}
@@ -44,10 +44,10 @@ def test_the_papers_data_sets_are_the_default():
 
 
 def test_transfer_trains_once_and_names_its_targets():
-    (item,) = plan(wanted("cross-dataset", datasets=None, methods=["mmrl++"], seeds=(1,)))
+    (item,) = plan(experiment("cross-dataset", datasets=None, methods=["mmrl++"], seeds=(1,)))
     assert item.run.data == "coop:imagenet" and len(item.run.targets) == 10
     assert "coop:imagenet" not in item.run.targets and item.run.train.epochs == 1
-    (item,) = plan(wanted("domain-generalization", datasets=None, methods=["mmrl"], seeds=(1,)))
+    (item,) = plan(experiment("domain-generalization", datasets=None, methods=["mmrl"], seeds=(1,)))
     assert item.run.targets == (
         "coop:imagenetv2",
         "coop:imagenet_sketch",
@@ -55,15 +55,17 @@ def test_transfer_trains_once_and_names_its_targets():
         "coop:imagenet_r",
     )
     (item,) = plan(
-        wanted("cross-dataset", datasets=["scrawl"], source="digits", methods=["mmrl"], seeds=(1,))
+        experiment(
+            "cross-dataset", datasets=["scrawl"], source="digits", methods=["mmrl"], seeds=(1,)
+        )
     )
     assert (item.run.data, item.run.targets) == ("digits", ("scrawl",))
-    methods = {item.run.method for item in plan(wanted("cross-dataset"))}
+    methods = {item.run.method for item in plan(experiment("cross-dataset"))}
     assert methods == {"zeroshot", "linear_probe", "mmrl", "mmrl++"}
 
 
 def test_an_ablation_trains_equal_points_once():
-    planned = plan(wanted("ablation", seeds=(1,), sweeps=["variant", "alpha"]))
+    planned = plan(experiment("ablation", seeds=(1,), sweeps=["variant", "alpha"]))
     by_point = {str(item.folder).split("/")[3]: item for item in planned}
     full = PurePosixPath("ablation/digits/mmrl/variant-full/16-shots-seed1")
     for point in ("variant-w_o_DS1", "variant-w_o_DS2", "alpha-0.7"):
@@ -77,38 +79,40 @@ def test_an_ablation_trains_equal_points_once():
 def test_what_has_no_say_in_a_baseline_does_not_change_its_folder_or_settings():
     """Else the same output folder would be refused as soon as seeds, shots or settings change."""
     methods = ["zeroshot", "linear_probe"]
-    first = plan(wanted(methods=methods, seeds=(1,), shots=(4,)))
+    first = plan(experiment(methods=methods, seeds=(1,), shots=(4,)))
     changes = {"settings": "validation", "fusion": "probabilities", "overrides": {"lr": 0.1}}
-    assert plan(wanted(methods=methods, seeds=(1,), shots=(4,), **changes)) == first
-    (zeroshot,) = plan(wanted(methods=["zeroshot"], seeds=(2, 3), shots=(1, 16)))
+    assert plan(experiment(methods=methods, seeds=(1,), shots=(4,), **changes)) == first
+    (zeroshot,) = plan(experiment(methods=["zeroshot"], seeds=(2, 3), shots=(1, 16)))
     assert zeroshot == first[0]
 
 
 def test_variants_that_a_method_cannot_have_are_left_out_of_its_default_sweep():
-    planned = plan(wanted("ablation", methods=["mmrl++"], seeds=(1,), sweeps=["variant"]))
+    planned = plan(experiment("ablation", methods=["mmrl++"], seeds=(1,), sweeps=["variant"]))
     values = [item.run.ablation["value"] for item in planned]
     assert sorted(values) == ["full", "w/o DS1", "w/o DS2", "w/o L", "w/o V"]
-    both = plan(wanted("ablation", methods=["mmrl", "mmrl++"], seeds=(1,), sweeps=["variant"]))
+    both = plan(experiment("ablation", methods=["mmrl", "mmrl++"], seeds=(1,), sweeps=["variant"]))
     assert len(both) == 7 + 5
     with pytest.raises(UsageError, match=r"space is 'independent', but it has to be 'shared'"):
-        plan(wanted("ablation", methods=["mmrl++"], sweeps=["variant"], values=["w/o RS"]))
+        plan(experiment("ablation", methods=["mmrl++"], sweeps=["variant"], values=["w/o RS"]))
 
 
 def test_equal_numbers_have_one_folder():
     def point(value):
-        return plan(wanted("ablation", seeds=(1,), sweeps=["reg_weight"], values=[value]))[0].folder
+        return plan(experiment("ablation", seeds=(1,), sweeps=["reg_weight"], values=[value]))[
+            0
+        ].folder
 
     assert point(7) == point(7.0) and point(7).parts[-2] == "reg_weight-7"
 
 
 def test_layers_that_the_model_has_not_are_left_out_of_the_default_sweep():
-    planned = plan(wanted("ablation", seeds=(1,), sweeps=["start_layer"]))
+    planned = plan(experiment("ablation", seeds=(1,), sweeps=["start_layer"]))
     assert [item.run.settings["start_layer"] for item in planned] == [1, 2, 4, 6]
 
 
 def test_values_and_overrides():
     planned = plan(
-        wanted(
+        experiment(
             "ablation",
             seeds=(1,),
             sweeps=["rep_dim"],
@@ -148,14 +152,14 @@ def test_short_names_and_specs():
         ({"protocol": "ablation", "values": [1]}, "values belong to one sweep"),
         (
             {"settings": "validation", "overrides": {"reg_weight": 1, "lr": 0.1}},
-            "reg_weight: .* chosen on held-out shots .*leave it out, or use --settings fixed",
+            "reg_weight: .* on held-out shots .*Leave it out, or use --settings fixed",
         ),
         (
             {"protocol": "ablation", "settings": "validation", "sweeps": ["rep_dim", "alpha"]},
-            "alpha: .* chosen on held-out shots",
+            "alpha: .* on held-out shots",
         ),
     ],
 )
 def test_what_cannot_be_planned_is_named(changes, message):
     with pytest.raises(UsageError, match=message):
-        plan(wanted(**changes))
+        plan(experiment(**changes))

@@ -13,9 +13,9 @@ from open_clip_mmrl.experiments.recipes import SWEEPS, ablated, recipe, target_b
 def test_paper_settings_are_the_maxima_of_the_published_table():
     """Each lambda of MMRL is the column's best in Table 8."""
     file = Path(open_clip_mmrl.__file__).parent / "report" / "load" / "published.json"
-    figures = json.loads(file.read_text())["tables"]["reg_weight"]["figures"]
+    numbers = json.loads(file.read_text())["tables"]["reg_weight"]["numbers"]
     for name in recipes._PAPER:
-        best = max(figures, key=lambda value: figures[value][name][0])
+        best = max(numbers, key=lambda value: numbers[value][name][0])
         assert recipe("mmrl", "base-to-novel", name, "paper").method["reg_weight"] == float(best)
 
 

@@ -11,7 +11,7 @@ from helpers.trees import write_tree
 
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.experiments import runner
-from open_clip_mmrl.experiments.protocols import Wanted, plan
+from open_clip_mmrl.experiments.protocols import Experiment, plan
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.experiments.runner import run_all, unfinished
 from open_clip_mmrl.training.trainer import Trainer
@@ -38,7 +38,7 @@ def planned(root, protocol="base-to-novel", **changes):
         "overrides": FAST,
         "data_root": str(root),
     }
-    return plan(Wanted(protocol=protocol, **{**values, **changes}))
+    return plan(Experiment(protocol=protocol, **{**values, **changes}))
 
 
 def go(items, output, jobs=1):
