@@ -1,0 +1,198 @@
+"""Image files of any usual kind as RGB pixels: the one place that decodes them.
+
+Pillow chooses a decoder by content, whatever the file is called, and some of its decoders start
+programs (PostScript starts Ghostscript). So only the raster formats below are ever tried.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = (
+    "JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF",
+)  # fmt: skip
+"""Pillow's names of what is read: AVIF where Pillow has it, HEIF where pillow-heif is installed."""
+
+SUFFIXES = frozenset(
+    {
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib",
+        ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpc", ".jpx", ".avif",
+        ".avifs", ".heic", ".heif",
+    }
+)  # fmt: skip
+"""File name suffixes of these formats, in lower case."""
+
+MAX_PIXELS = 178_956_970
+"""Larger images are refused: 0.5 GB in RGB. It is Pillow's own limit for decompression bombs."""
+
+_HELP = "convert it to an 8-bit PNG or JPEG"
+
+_REFUSED = {
+    b"%!": "PostScript, which is never opened",
+    b"\xc5\xd0\xd3\xc6": "PostScript, which is never opened",
+    b"%PDF": "a PDF, which is never opened",
+    b"\xd7\xcd\xc6\x9a": "a Windows metafile, which is never opened",
+    b"<svg": "a drawing in SVG",
+    b"8BPS": "a Photoshop document",
+}
+"""First bytes of other things that people name like images."""
+
+
+def decode_image(source: Path | bytes, *, upright: bool = False) -> Image.Image:
+    """Return an image file in RGB, at its own size; of an animation, the first frame.
+
+    Args:
+        source: a file's path, or its content.
+        upright: apply the orientation noted in EXIF, as cameras and phones write it.
+
+    Raises:
+        ValueError: not one of `FORMATS`, damaged, too large, or with pixels of no agreed range
+            (see `to_rgb`). The message gives the reason; the caller names the file.
+    """
+    with _opened(source) as image:
+        rgb = to_rgb(image)
+        # After the pixels: for some formats Pillow turns the image while it decodes.
+        return _turned(rgb, _orientation(image)) if upright else rgb
+
+
+def image_size(source: Path | bytes) -> tuple[int, int]:
+    """Return width and height from an image file's header; no pixel is decoded.
+
+    Raises:
+        ValueError: as `decode_image`, as far as the header tells.
+    """
+    with _opened(source) as image:
+        _require_range(image)
+        return image.size
+
+
+def is_image(path: Path) -> bool:
+    """Return whether the file's first bytes are those of an image that can be read."""
+    try:
+        image_size(path)
+    except ValueError:
+        return False
+    return True
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return a Pillow image in RGB.
+
+    16-bit grayscale is scaled linearly (65535 becomes 255); transparency is laid on white.
+
+    Raises:
+        ValueError: pixels are floats or 32-bit integers, whose black and white nobody knows.
+    """
+    from PIL import Image
+
+    _require_range(image)
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.uint32)
+        gray = ((values + 128) // 257).astype(np.uint8)
+        key = image.info.get("transparency")
+        if isinstance(key, int):
+            gray[values == key] = 255
+        return Image.fromarray(gray).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> object:
+    """Return EXIF's orientation; None without one, or where the block is damaged."""
+    try:
+        return image.getexif().get(0x0112)
+    except Exception:  # the pixels are whole all the same
+        return None
+
+
+def _turned(image: Image.Image, orientation: object) -> Image.Image:
+    """Undo the orientation that a camera noted."""
+    from PIL.Image import Transpose
+
+    methods = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    method = methods.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+    """Open an image; whatever its decoder raises becomes a ValueError with the reason."""
+    from PIL import Image, UnidentifiedImageError
+
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        with Image.open(stream, formats=_available_formats()) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise _RefusedError(
+                    f"{width} x {height} pixels are more than the {MAX_PIXELS} allowed"
+                )
+            yield image
+    except _RefusedError as reason:
+        raise ValueError(str(reason)) from None
+    except UnidentifiedImageError:
+        raise ValueError(_what_it_is(source)) from None
+    except Exception as error:  # what a damaged file raises depends on its format
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+class _RefusedError(ValueError):
+    """A reason of our own to refuse an image."""
+
+
+def _require_range(image: Image.Image) -> None:
+    """Refuse pixels without an agreed black and white."""
+    # Older Pillows read 16-bit PNG and PGM files as 32-bit integers.
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        kind = "floats" if image.mode == "F" else "32-bit or signed integers"
+        raise _RefusedError(f"its pixels are {kind}, whose black and white nobody knows: {_HELP}")
+
+
+def _what_it_is(source: Path | bytes) -> str:
+    """Say why nothing could open a file."""
+    if isinstance(source, bytes):
+        start = source[:512]
+    else:
+        with source.open("rb") as file:
+            start = file.read(512)
+    if not start:
+        return "the file is empty"
+    kinds = (name for magic, name in _REFUSED.items() if start.startswith(magic))
+    kind = next(kinds, "not an image, or of a format that is not read")
+    return f"{kind}: {_HELP}"
+
+
+@cache
+def _available_formats() -> tuple[str, ...]:
+    """Return those of `FORMATS` that this installation decodes."""
+    from PIL import Image
+
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        pass
+    else:
+        register_heif_opener()
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
