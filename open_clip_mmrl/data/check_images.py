@@ -1,0 +1,66 @@
+"""A look at every image file before long work begins: all that cannot be read, listed at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ..utils.progress import Progress
+from ..utils.text import listing
+from .example import Example, ShardImage
+from .image_file import image_size
+
+_HEAD = 1 << 16
+"""Bytes of a shard's image that are read at first; nearly every header ends before."""
+_THREADS = 8
+_SHOWN = 10
+
+
+def require_readable(examples: Sequence[Example], *, quiet: bool = False) -> None:
+    """Look at the header of every image file and image in a shard; decode nothing.
+
+    Raises:
+        ValueError: some cannot be read; the message lists them with their reasons.
+    """
+    files = list(
+        {str(e.image): e.image for e in examples if isinstance(e.image, Path | ShardImage)}.values()
+    )
+    problems = []
+    with (
+        ThreadPoolExecutor(_THREADS) as pool,
+        Progress("checking images", len(files), quiet=quiet) as progress,
+    ):
+        for image, problem in zip(files, pool.map(_problem, files), strict=True):
+            progress.advance(1, images=1)
+            if problem:
+                problems.append(f"{image} ({problem})")
+    if problems:
+        raise ValueError(
+            f"{len(problems)} of {len(files)} images cannot be read: {listing(problems, _SHOWN)}. "
+            "Replace them, or remove them from the data set."
+        )
+
+
+def _problem(image: Path | ShardImage) -> str:
+    """Return why an image cannot be read, as far as its header tells, or ""."""
+    try:
+        if isinstance(image, Path):
+            if not image.is_file():
+                return "it does not exist"
+            image_size(image)
+        else:
+            _check_in_shard(image)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _check_in_shard(image: ShardImage) -> None:
+    with image.shard.open("rb") as shard:
+        shard.seek(image.offset)
+        head = shard.read(min(_HEAD, image.size))
+        try:
+            image_size(head)
+        except ValueError:
+            image_size(head + shard.read(image.size - len(head)))

@@ -1,0 +1,37 @@
+"""Images that cannot be read are found before the work, all at once."""
+
+import numpy as np
+import pytest
+
+from helpers.shards import write_tar
+from open_clip_mmrl.data import Example
+from open_clip_mmrl.data.check_images import require_readable
+from open_clip_mmrl.data.shards.index import index_shard
+
+
+def test_whole_images_pass(tmp_path, write_image):
+    files = [write_image(tmp_path / name) for name in ("a.png", "b.jpg")]
+    array = np.zeros((4, 4, 3), np.uint8)
+    require_readable([Example(image=image, label=0) for image in (*files, array)])
+
+
+def test_all_problems_are_listed_with_their_reasons(tmp_path, write_image):
+    good, cut = write_image(tmp_path / "good.png"), tmp_path / "cut.jpg"
+    cut.write_bytes(write_image(tmp_path / "whole.jpg").read_bytes()[:20])
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "empty.png").touch()
+    names = ("cut.jpg", "text.png", "empty.png", "gone.png")
+    files = [good, *(tmp_path / name for name in names)]
+    with pytest.raises(ValueError, match="4 of 5 images") as error:
+        require_readable([Example(image=file, label=0) for file in files])
+    message = str(error.value)
+    assert all(name in message for name in names) and "good.png" not in message
+    assert "not an image" in message and "empty" in message and "does not exist" in message
+
+
+def test_images_in_shards_are_checked(tmp_path, write_image):
+    content = write_image(tmp_path / "a.png").read_bytes()
+    shard = write_tar(tmp_path / "0.tar", a__png=content, a__cls=b"0", b__png=b"no", b__cls=b"1")
+    examples = index_shard(shard)
+    with pytest.raises(ValueError, match=r"1 of 2 images.*key b"):
+        require_readable(examples)
