@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from helpers.shards import write_tar
+
 from open_clip_mmrl.data import Example
 from open_clip_mmrl.data.check_images import require_readable
 from open_clip_mmrl.data.shards.index import index_shard
