@@ -1,6 +1,6 @@
 """Import of the authors' checkpoints, under the names of their released code.
 
-Two letters trade places there: the aligner calls our U "A" and our V "B", while the tower's
+Two letters are exchanged there: the aligner calls our U "A" and our V "B", while the tower's
 projection calls our D "A" and our U "B".
 """
 
