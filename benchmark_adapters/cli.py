@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(options.command, argv)
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        resumes = " The same command resumes from the last finished epoch."
+        print(f"Stopped.{resumes if options.command == 'fewshot' else ''}", file=sys.stderr)
         return 130
 
 

@@ -1,4 +1,4 @@
 """The commands that clip_benchmark does not have: `fewshot` and `export`.
 
-Each module has `add_arguments(parser)` and `main(args)`, which the command line calls.
+Each is a module with `add_arguments(parser)` and `main(args)`. Only the command line imports them.
 """

@@ -258,10 +258,15 @@ def test_users_of_clip_benchmark_itself(tmp_path, digits, adapter, monkeypatch):
     assert found["model"] == OURS and len(DIGITS) == 10 and images == (32, 32)
 
 
-def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys):
-    def interrupted(argv):
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [("eval", "Stopped.\n"), ("fewshot", "Stopped. The same command resumes from the last fin")],
+)
+def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys, command, line):
+    def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmark_adapters.cli._clip_benchmark", interrupted)
-    assert main(["eval"]) == 130
-    assert capsys.readouterr() == ("", "Stopped.\n")
+    monkeypatch.setattr("benchmark_adapters.cli._run", interrupted)
+    assert main([command]) == 130
+    output, error = capsys.readouterr()
+    assert not output and error.startswith(line) and error.count("\n") == 1

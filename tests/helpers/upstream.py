@@ -21,7 +21,9 @@ def mended(repair: str) -> str:
 
 
 @contextmanager
-def still_broken(repair: str, error: type[Exception], match: str) -> Iterator[None]:
+def still_broken(
+    repair: str, error: type[Exception] | tuple[type[Exception], ...], match: str
+) -> Iterator[None]:
     """Around a call of clip_benchmark's own code that has to fail in the way the repair names."""
     try:
         yield

@@ -1,7 +1,9 @@
 """Top-k accuracy and the metrics of clip_benchmark."""
 
 import math
+from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 from helpers.upstream import still_broken
@@ -35,5 +37,7 @@ def test_metrics_of_logits(classes):
 
 def test_clip_benchmark_fails_with_numpy_2_4():
     theirs = seam.original(seam.CLASSIFICATION, "accuracy")
-    with still_broken("accuracy", TypeError, "only 0-dimensional arrays"):
+    broken = tuple(map(int, np.__version__.split(".")[:2])) >= (2, 4)
+    check = still_broken("accuracy", TypeError, "0-dimensional arrays") if broken else nullcontext()
+    with check:
         theirs(torch.eye(2), torch.arange(2))
