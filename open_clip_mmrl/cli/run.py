@@ -78,7 +78,8 @@ def run(
     settings: Annotated[
         SettingsSource,
         typer.Option(
-            help="paper: per data set, chosen by the authors on test accuracy; fixed: one for "
+            help="paper: per data set, by the authors, for MMRL by test accuracy (they trained in "
+            "mixed precision: add --precision amp_fp16); fixed: one for "
             "all; validation: alpha, lambda, beta chosen on held-out shots; demo: the demo's."
         ),
     ] = "fixed",

@@ -257,6 +257,6 @@ def _targets(content: Content) -> dict[str, TargetResult]:
 
 
 def _dataset(content: Content) -> str:
-    """Return the short name; the first files have the data spec only ("coop:dtd", "digits")."""
+    """Return the short name; the oldest files have the data spec only ("coop:dtd", "digits")."""
     name = optional(content, "dataset", str)
     return name or PurePath(required(content, "data", str).split(":", 1)[-1]).name

@@ -103,14 +103,14 @@ def test_the_search_reads_validation_accuracy_alone():
     [(0.3, 0.3), (-0.7, -0.7), (2.6, 2.6), (9.0, 7.0), (-9.0, -7.0)],
 )
 def test_the_search_ends_near_a_single_peak(peak, expected):
-    asked = []
+    tried = []
 
     def value(power):
-        asked.append(power)
+        tried.append(power)
         return -abs(power - peak)
 
     assert best_power(value) == pytest.approx(expected, abs=0.02)
-    assert len(asked) == 16 and min(asked) >= -7 and max(asked) <= 7
+    assert len(tried) == 16 and min(tried) >= -7 and max(tried) <= 7
 
 
 def test_ties_go_to_the_first_of_the_grid_and_then_to_the_stronger_regularization():

@@ -242,11 +242,13 @@ def test_too_little_gpu_memory_says_what_helps(monkeypatch):
     classifier = build_classifier(model, TOKENS)
     monkeypatch.setattr(type(model.image_tower), "lower", full)
     monkeypatch.setattr(type(model.text_tower), "lower", full)
-    said = "out of GPU memory in scoring against 4 classes in precision fp32 .*precision amp_bf16"
+    message = (
+        "out of GPU memory in scoring against 4 classes in precision fp32 .*precision amp_bf16"
+    )
     for score in (predict, predict_all):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             score(model, classifier, [(IMAGES, LABELS)])
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         build_classifier(model, TOKENS)
 
 

@@ -63,7 +63,7 @@ def test_a_finished_run_is_read_not_repeated(tmp_path, monkeypatch, caplog):
     assert "finished already" in caplog.text
 
 
-def test_a_broken_run_goes_on_and_ends_the_same(tmp_path, monkeypatch):
+def test_a_stopped_run_resumes_and_ends_the_same(tmp_path, monkeypatch):
     whole = go(tmp_path / "whole", train=TrainConfig(epochs=3, batch_size=5))
     end_of_epoch = Trainer._end_of_epoch
 
@@ -115,7 +115,7 @@ def test_names_the_text_tower_cannot_tell_apart_are_noted(tmp_path, caplog):
     assert "'One' and 'one' read the same" in caplog.text
 
 
-def test_an_unreadable_image_is_named_and_the_run_can_go_on(tmp_path):
+def test_an_unreadable_image_is_named_and_the_run_can_resume(tmp_path):
     spec = write_folder(tmp_path / "data", {"one": 3, "two": 3})
     broken = tmp_path / "data" / "train" / "two" / "0.png"
     good = broken.read_bytes()
@@ -136,7 +136,7 @@ def test_long_class_names_are_refused_before_training(tmp_path):
         go(tmp_path / "run", data=spec, classes="all", test_split="test")
 
 
-def test_no_validation_images_is_said(tmp_path):
+def test_no_validation_images_is_an_error(tmp_path):
     spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
     with pytest.raises(ValueError, match="no val images"):
         go(tmp_path / "run", data=spec, classes="all")

@@ -1,4 +1,4 @@
-"""The measure that other speeds are told in."""
+"""The unit of other speeds."""
 
 import pytest
 import torch

@@ -72,7 +72,9 @@ def test_an_ablation_trains_equal_points_once():
         assert by_point[point].reuse_from == (full,)
     for point in ("variant-full", "variant-w_o_L", "alpha-0.3"):
         assert by_point[point].reuse_from == ()
-    assert not planned[0].reuse_from and planned[-1].reuse_from  # donors come first
+    assert (
+        not planned[0].reuse_from and planned[-1].reuse_from
+    )  # those whose training is reused come first
     assert by_point["variant-w_o_RS"].run.settings == {"space": "independent"}
 
 

@@ -20,7 +20,7 @@ def test_short_names(spec, name):
     assert dataset_name(spec) == name
 
 
-def test_the_protocol_follows_from_the_classes_unless_it_is_said():
+def test_the_protocol_follows_from_the_classes_unless_it_is_given():
     assert make_run().protocol == "base-to-novel"
     assert make_run(classes="all").protocol == "few-shot"
     assert make_run(protocol="ablation").protocol == "ablation"
@@ -57,7 +57,7 @@ def test_the_training_key_forgets_what_only_testing_looks_at():
         {"test_split": "test"},
         {"protocol": "ablation", "ablation": {"sweep": "variant", "value": "w/o DS1"}},
         {"settings_source": "fixed"},
-        {"settings": {"start_layer": 5, "rep_dim": 16, "alpha": 0.7}},  # the default, said
+        {"settings": {"start_layer": 5, "rep_dim": 16, "alpha": 0.7}},  # the default, given
     ]
     for changes in same:
         assert training_key(run.replace(**changes)) == training_key(run)

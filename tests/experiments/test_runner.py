@@ -181,14 +181,14 @@ def test_a_target_that_has_come_since_is_tested_without_training(root, tmp_path,
 
 def children(pid):
     """Of a process that may be gone, too."""
-    told = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True)
-    rows = [line.split() for line in told.stdout.splitlines()]
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True)
+    rows = [line.split() for line in listed.stdout.splitlines()]
     return {int(row[0]) for row in rows if row[1] == str(pid) and row[2][0] != "Z"}
 
 
 def running(pids):
-    told = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True)
-    rows = [line.split() for line in told.stdout.splitlines()]
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True)
+    rows = [line.split() for line in listed.stdout.splitlines()]
     return {int(row[0]) for row in rows if row[1][0] != "Z"} & set(pids)
 
 
@@ -200,7 +200,7 @@ def wait_for(condition, seconds=120):
 
 
 def test_side_by_side_killed_and_resumed_is_the_same_as_one_by_one(root, tmp_path):
-    """kill -9 takes the children along: else they would train on beside the next command's."""
+    """kill -9 ends the children too, or they would go on training during the next command."""
     items = planned(root, methods=["zeroshot"])
     items += planned(root, methods=["mmrl"], overrides={**FAST, "epochs": 150})
     alone, both = tmp_path / "alone", tmp_path / "both"
