@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,7 +57,7 @@ def seen_among(model: Any, class_names: Sequence[str]) -> Tensor:
 @contextmanager
 def chosen_features(
     model: Any, class_names: Sequence[str] | None, *, mix: bool = False
-) -> Iterator[None]:
+) -> Generator[None, None, None]:
     """Let an auto model choose its features for one task, and log which; leave others alone."""
     if not is_auto(model):
         yield

@@ -10,7 +10,7 @@ import argparse
 import importlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from . import seam
@@ -89,7 +89,7 @@ def _clip_benchmark(argv: list[str]) -> int:
 
 
 @contextmanager
-def _command_line(argv: list[str]) -> Iterator[None]:
+def _command_line(argv: list[str]) -> Generator[None, None, None]:
     before = sys.argv
     sys.argv = [PROG, *argv]
     try:

@@ -15,7 +15,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -214,7 +214,7 @@ def _write_shards(folder: Path, encoded: Iterator[tuple[str, bytes, int]], max_c
 
 
 @contextmanager
-def _renamed_at_the_end(output: Path) -> Iterator[Path]:
+def _renamed_at_the_end(output: Path) -> Generator[Path, None, None]:
     """Yield a hidden folder next to `output`; at the end rename it, after an error remove it."""
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))

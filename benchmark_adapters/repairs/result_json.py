@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from open_clip_mmrl.utils.files import json_bytes, write_atomically
 
 
 @contextmanager
-def result_file(path: Path, extra: Mapping[str, Any]) -> Iterator[Path]:
+def result_file(path: Path, extra: Mapping[str, Any]) -> Generator[Path, None, None]:
     """Yield a file for JSON in the same folder; at the end write it to `path`, strict.
 
     Args:

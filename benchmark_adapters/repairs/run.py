@@ -11,7 +11,7 @@ import argparse
 import functools
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
@@ -64,7 +64,7 @@ def wrap_run(original: Run) -> Run:
 
 
 @contextmanager
-def naming(what: str) -> Iterator[None]:
+def naming(what: str) -> Generator[None, None, None]:
     """Name data set and model in an error."""
     try:
         yield

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from open_clip_mmrl.data.shards.index import IMAGES
 from open_clip_mmrl.utils.text import listing
 
-_broken = None
+_broken: Any = None
 """Counter of skipped broken images, shared with workers; None where these are errors."""
 
 
