@@ -26,7 +26,8 @@ from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.evaluation.linear_probe import frozen_features, train_probe
 from open_clip_mmrl.experiments.execute import execute
-from open_clip_mmrl.experiments.protocols import Experiment, plan
+from open_clip_mmrl.experiments.experiment import Experiment
+from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.recipes import recipe
 from open_clip_mmrl.experiments.run_dir import ADAPTER
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime

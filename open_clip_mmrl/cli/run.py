@@ -111,7 +111,8 @@ def run(
 ) -> None:
     """Carry out a protocol of the paper; finished runs are kept, stopped ones resume."""
     from .. import assets
-    from ..experiments.protocols import Experiment, plan
+    from ..experiments.experiment import Experiment
+    from ..experiments.protocols import plan
     from ..experiments.run_spec import Runtime
     from ..experiments.runner import run_all, unfinished
 

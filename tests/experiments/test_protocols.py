@@ -4,7 +4,8 @@ import pytest
 
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.experiments.protocols import Experiment, as_spec, plan
+from open_clip_mmrl.experiments.experiment import Experiment, as_spec
+from open_clip_mmrl.experiments.protocols import plan
 
 
 def experiment(protocol="base-to-novel", **changes) -> Experiment:

@@ -11,7 +11,8 @@ from helpers.trees import write_tree
 
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.experiments import runner
-from open_clip_mmrl.experiments.protocols import Experiment, plan
+from open_clip_mmrl.experiments.experiment import Experiment
+from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.experiments.runner import run_all, unfinished
 from open_clip_mmrl.training.trainer import Trainer

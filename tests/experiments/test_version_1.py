@@ -9,7 +9,8 @@ import pytest
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.experiments import execute as execute_module
 from open_clip_mmrl.experiments.execute import execute
-from open_clip_mmrl.experiments.protocols import Experiment, plan
+from open_clip_mmrl.experiments.experiment import Experiment
+from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.run_spec import Runtime
 
 VERSION_1 = Path(__file__).parents[1] / "fixtures" / "v1"
