@@ -76,11 +76,11 @@ def base(registries, tmp_path) -> SimpleNamespace:
 
 @pytest.fixture
 def write_image():
-    """Write a small image of one colour; the suffix decides the format. Returns the path."""
+    """Write a small image of one color; the suffix decides the format. Returns the path."""
 
-    def write(path, colour=(200, 30, 60), size=(6, 4)):
+    def write(path, color=(200, 30, 60), size=(6, 4)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", size, colour).save(path)
+        Image.new("RGB", size, color).save(path)
         return path
 
     return write

@@ -30,11 +30,11 @@ def digits():
 
 
 def points(per_class, classes=3, width=6, noise=1.0, seed=0):
-    """Features [N, width] around one centre per class, and labels [N]."""
+    """Features [N, width] around one center per class, and labels [N]."""
     generator = torch.Generator().manual_seed(seed)
-    centres = torch.eye(classes, width) * 2
+    centers = torch.eye(classes, width) * 2
     labels = torch.arange(classes).repeat_interleave(per_class)
-    return centres[labels] + noise * torch.randn(len(labels), width, generator=generator), labels
+    return centers[labels] + noise * torch.randn(len(labels), width, generator=generator), labels
 
 
 def accuracy(probe, features, labels):

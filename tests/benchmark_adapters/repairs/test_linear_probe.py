@@ -41,14 +41,14 @@ class Tower(torch.nn.Module):
 
 
 def data(classes: int = 3, spread: float = 1.5, **sizes: int) -> dict[str, TensorDataset]:
-    """Noisy "images" [3, 2, 2] around a centre for each class, in every split."""
+    """Noisy "images" [3, 2, 2] around a center for each class, in every split."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(classes, 3, 2, 2, generator=generator)
+    centers = torch.randn(classes, 3, 2, 2, generator=generator)
     found = {}
     for split, count in {**SPLITS, **sizes}.items():
         labels = torch.arange(count) % classes
         noise = torch.randn(count, 3, 2, 2, generator=generator)
-        found[split] = TensorDataset(centres[labels] + spread * noise, labels)
+        found[split] = TensorDataset(centers[labels] + spread * noise, labels)
     return found
 
 
