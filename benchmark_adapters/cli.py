@@ -53,12 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(command: str, argv: list[str]) -> int:
     from open_clip_mmrl.errors import UsageError
+    from open_clip_mmrl.utils.text import printable
 
     _show_messages()
     try:
         return _clip_benchmark(argv) if command in THEIRS else _own(command, argv[1:])
     except (ValueError, RuntimeError, OSError) as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
 
 

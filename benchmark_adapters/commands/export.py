@@ -30,7 +30,7 @@ from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.utils.files import write_atomically
 from open_clip_mmrl.utils.progress import Progress
-from open_clip_mmrl.utils.text import listing
+from open_clip_mmrl.utils.text import listing, printable
 
 SPLITS = ("train", "val", "test")
 MAX_COUNT = 10_000
@@ -78,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
     for split, count in shards.items():
         images = len(getattr(data, split))
         print(f"{split}: {images:,} images in {count} shard{'' if count == 1 else 's'}")
-    print(f"{data.num_classes} classes, prompt {data.template!r}: {args.output}")
+    print(printable(f"{data.num_classes} classes, prompt {data.template!r}: {args.output}"))
     return 0
 
 

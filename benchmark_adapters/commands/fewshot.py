@@ -26,14 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from open_clip_mmrl.config import METHODS, PRECISIONS
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
+from open_clip_mmrl.utils.console import PlainConsole
 from open_clip_mmrl.utils.files import json_bytes, write_atomically
-from open_clip_mmrl.utils.text import decimal
+from open_clip_mmrl.utils.text import decimal, printable
 
 from .. import seam
 from .few_shot_runs import Worker, file_name, plan_runs, shots_and_seed
@@ -78,8 +78,9 @@ def main(args: argparse.Namespace) -> int:
     runtime = Runtime(workers=args.num_workers, quiet=args.quiet)
     output, batch_size = Path(args.output), args.eval_batch_size
     results = compare(plan_runs(args), output, args.template, runtime, batch_size)
-    Console().print(table(results))
-    print(f"results: {args.output}   as one table: build {args.output} --output results.csv")
+    PlainConsole().print(table(results))
+    shown = printable(str(args.output), keep="")
+    print(f"results: {shown}   as one table: build {shown} --output results.csv")
     return 0
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.utils.files import write_atomically
-from open_clip_mmrl.utils.text import listing
+from open_clip_mmrl.utils.text import csv_cell, listing
 
 logger = logging.getLogger(__name__)
 
@@ -82,10 +82,10 @@ def table(results: Iterable[dict[str, Any]]) -> str:
     columns = [*first, *(name for name in ordered if name not in first)]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: csv_cell(name) for name in columns})
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value
+    return json.dumps(value) if isinstance(value, list | dict) else csv_cell(value)

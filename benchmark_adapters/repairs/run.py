@@ -18,6 +18,7 @@ from typing import Any
 
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.hub.names import ModelName
+from open_clip_mmrl.utils.text import printable
 
 from ..model_types import FEATURES, resolve_model
 from .linear_probe import check_val_proportion
@@ -42,7 +43,7 @@ def wrap_run(original: Run) -> Run:
             path = result_path(args, args.task)
             if args.skip_existing and path.exists():
                 if args.verbose:
-                    print(f"Skip {path}, exists already.")
+                    print(printable(f"Skip {path}, exists already."))
                 return 0
             before = skipped()
             extra = {"model_type": args.model_type}
@@ -57,7 +58,7 @@ def wrap_run(original: Run) -> Run:
                         extra["skipped_images"] = count
                         logger.warning("%s: %d broken images were left out", args.dataset, count)
             if args.verbose:
-                print(f"Results: {path}")
+                print(printable(f"Results: {path}"))
             return 0
 
     return run

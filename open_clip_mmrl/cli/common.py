@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from ..config import Augment, Fusion, Precision
 from ..errors import UsageError
+from ..utils.console import PlainConsole
 from ..utils.log import show_messages
+from ..utils.text import printable
 
-out = Console()
-err = Console(stderr=True)
+out = PlainConsole()
+err = PlainConsole(stderr=True)
 
 Split = Literal["test", "val"]
 RESUMES = "The same command resumes from the last finished epoch."
@@ -41,11 +42,11 @@ def command(on_stop: str = "") -> Callable[[Callable[P, None]], Callable[P, None
             try:
                 function(*args, **kwargs)
             except (ValueError, RuntimeError, OSError) as error:
-                message = f"[bold red]error:[/] {escape(str(error))}"
-                err.print(message, highlight=False, soft_wrap=True)
+                message = Text.assemble(("error:", "bold red"), f" {printable(str(error))}")
+                err.print(message, soft_wrap=True)
                 raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
             except KeyboardInterrupt as error:
-                err.print(f"Stopped. {on_stop}".rstrip(), highlight=False, soft_wrap=True)
+                err.print(f"Stopped. {on_stop}".rstrip(), soft_wrap=True)
                 raise typer.Exit(130) from error
 
         return wrapped
@@ -54,8 +55,8 @@ def command(on_stop: str = "") -> Callable[[Callable[P, None]], Callable[P, None
 
 
 def say(text: str) -> None:
-    """Print a result on standard output."""
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
+    """Print a result on standard output, not wrapped and not colored: programs read it too."""
+    print(printable(text))
 
 
 def drop_none(**values: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..utils.text import printable
 from .common import AdapterOption, BaseOption, DeviceOption, command, say
 
 
@@ -28,7 +29,8 @@ def predict(
         if as_json:
             say(json.dumps({"image": str(path), "classes": {n: round(p, 4) for n, p in best}}))
         else:
-            say(f"{path}: " + ", ".join(f"{name} {100 * p:.1f} %" for name, p in best))
+            shown = ", ".join(f"{name} {100 * p:.1f} %" for name, p in best)
+            say(printable(f"{path}: {shown}", keep=""))
 
 
 def _probabilities(

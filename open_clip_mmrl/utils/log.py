@@ -7,8 +7,9 @@ should act on. Where a program sets no handler, Python shows only the warnings.
 from __future__ import annotations
 
 import logging
+import sys
 
-from rich.console import Console
+from .text import printable
 
 PACKAGES = ("open_clip_mmrl", "benchmark_adapters")
 
@@ -18,9 +19,8 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message."""
-        # A new console each time: standard error may have been replaced since the last message.
-        console = Console(stderr=True)
-        console.print(self.format(record), highlight=False, markup=False, soft_wrap=True)
+        # Looked up each time: a progress bar replaces standard error while it is shown.
+        print(printable(self.format(record)), file=sys.stderr)
 
 
 def show_messages(level: int = logging.INFO) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,6 +13,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
+
+from .console import PlainConsole
+from .text import printable
 
 
 class Progress:
@@ -29,11 +31,11 @@ class Progress:
     def __init__(
         self, what: str, total: float | None, *, quiet: bool = False, unit: str = "images"
     ) -> None:
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
         # In a file rich would leave only empty lines.
         shown = not quiet and (console.is_terminal or console.is_jupyter)
         self._bar = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
@@ -44,7 +46,7 @@ class Progress:
             disable=not shown,
             transient=True,
         )
-        self._task = self._bar.add_task(what, total=total, note="")
+        self._task = self._bar.add_task(printable(what, keep=""), total=total, note="")
         self._start, self._done, self._unit = time.perf_counter(), 0.0, unit
 
     def __enter__(self) -> Progress:

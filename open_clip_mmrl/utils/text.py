@@ -1,9 +1,14 @@
-"""Wording that messages and tables share: near matches, short lists of names, numbers."""
+"""Wording that messages and tables share: near matches, lists of names, numbers, escapes."""
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
 
 MINUS = "\N{MINUS SIGN}"
+_BIDI = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+"""Classes of the characters that change the direction of what follows them."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def listing(names: Iterable[object], limit: int = 8) -> str:
@@ -32,3 +37,29 @@ def decimal(value: float, digits: int = 2, std: float | None = None, signed: boo
     """Return a number, and its standard deviation where there is one: "85.68 ±0.21", "+0.12"."""
     text = f"{value:{'+' if signed else ''},.{digits}f}".replace("-", MINUS)
     return text if std is None else f"{text} ±{std:.{digits}f}"
+
+
+def printable(text: str, keep: str = "\n\t") -> str:
+    r"""Return a text with what could command a terminal as escapes: ESC as \x1b.
+
+    Escaped are control characters except those in `keep`, line separators, changes of direction,
+    and the surrogates that stand for bytes of a file name that are not UTF-8.
+    """
+    return "".join(
+        c.encode("unicode_escape").decode() if c not in keep and _is_command(c) else c for c in text
+    )
+
+
+def _is_command(character: str) -> bool:
+    if " " <= character <= "~":
+        return False
+    is_control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    return is_control or unicodedata.bidirectional(character) in _BIDI
+
+
+def csv_cell(value: object) -> object:
+    """Return a cell that spreadsheets do not run: `'=1+1` for `=1+1`; numbers stay as they are."""
+    if not isinstance(value, str) or value == "-" or _NUMBER.fullmatch(value):
+        return value
+    is_formula = value.lstrip().startswith(("=", "+", "-", "@")) or value.startswith(("\t", "\r"))
+    return f"'{value}" if is_formula else value

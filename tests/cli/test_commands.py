@@ -213,3 +213,26 @@ def test_a_base_file_is_found_from_another_folder(tmp_path, monkeypatch):
     command = ["eval", "--adapter", tmp_path / "run" / "adapter.safetensors", "--data", "digits"]
     code, text, _ = run(*command, "--features", "class", "--split", "val", "--quiet")
     assert code == 0, text
+
+
+def test_odd_names_are_printed_as_they_are(tmp_path):
+    """rich would make an emoji of :cat: and leave [b] out; the escape would color the terminal."""
+    names = [":cat: [b]", "=dog \x1b[31m"]
+    folder = tmp_path / "[red]:dog:"
+    write_folder(folder, {"one": 2, "two": 2})
+    for part in ("train", "test"):
+        for old, new in zip(("one", "two"), names, strict=True):
+            (folder / part / old).rename(folder / part / new)
+    command = ["train", "--data", f"folder:{folder}", "--shots", 2, "--epochs", 1, "--rep-dim", 8]
+    code, text, _ = run(*command, "--output", tmp_path / "run")
+    assert code == 0 and "[red]:dog:" in text
+    adapter = ["--adapter", tmp_path / "run" / "adapter.safetensors"]
+    image = folder / "test" / names[1] / "0.png"
+    code, _, result = run("predict", *adapter, image)
+    assert code == 0 and "\x1b" not in result.stdout
+    assert ":cat: [b] " in result.stdout and "=dog \\x1b[31m " in result.stdout
+    code, _, result = run("predict", *adapter, image, "--json")
+    found = json.loads(result.stdout)
+    assert found["image"] == str(image) and sorted(found["classes"]) == names
+    code, _, result = run("eval", *adapter, "--data", f"folder:{folder}", "--json")
+    assert code == 0 and json.loads(result.stdout)["data"] == f"folder:{folder}"

@@ -1,6 +1,6 @@
 import pytest
 
-from open_clip_mmrl.utils.text import did_you_mean, listing
+from open_clip_mmrl.utils.text import csv_cell, did_you_mean, listing, printable
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,33 @@ def test_a_long_list_is_cut_and_the_rest_is_counted(names, limit, text):
 )
 def test_near_choices_are_suggested_nearest_first(name, choices, text):
     assert did_you_mean(name, choices) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Katze \N{CAT FACE} :cat: [b]", "Katze \N{CAT FACE} :cat: [b]"),
+        ("a\x1b[31mb\x07\x9b1m\r", "a\\x1b[31mb\\x07\\x9b1m\\r"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("gpj.\u202ecat", "gpj.\\u202ecat"),
+        ("not UTF-8: \udcff", "not UTF-8: \\udcff"),
+    ],
+)
+def test_what_could_command_a_terminal_is_escaped(text, shown):
+    assert printable(text) == shown
+
+
+def test_a_name_stays_in_its_line():
+    assert printable("a\nb", keep="") == "a\\nb"
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+cmd|x", "-a", "@SUM(A1)", "\t=1", "\r=1", " =1", "-1.5x"]
+)
+def test_formulas_in_csv_are_text(text):
+    assert csv_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["-1.5", "+2", "-.5e-3", "-", "cat", "a=b", "", None, -1.5, 3])
+def test_numbers_and_words_in_csv_stay(value):
+    assert csv_cell(value) == value

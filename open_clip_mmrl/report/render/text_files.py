@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 
+from ...utils.text import csv_cell, printable
 from ..document import Document, Picture
 from ..tables.table import Cell, Number, Row, Table, cell_text
 
@@ -14,11 +16,16 @@ FIGURES, TABLES = "figures", "tables"
 
 def markdown(document: Document) -> str:
     """Return one page; pictures and long tables are linked."""
-    lines = [f"# {document.title}", "", *(f"- {line}" for line in document.summary), ""]
+    lines = [f"# {document.title}", "", *(f"- {_plain(line)}" for line in document.summary), ""]
     if document.notes:
-        lines += ["## What to know first", "", *(f"- {note}" for note in document.notes), ""]
+        lines += [
+            "## What to know first",
+            "",
+            *(f"- {_plain(note)}" for note in document.notes),
+            "",
+        ]
     for part in document.parts:
-        lines += [f"## {part.title}", "", part.intro, ""]
+        lines += [f"## {_plain(part.title)}", "", _plain(part.intro), ""]
         for block in part.blocks:
             lines += _picture(block) if isinstance(block, Picture) else _table(block)
     return "\n".join(lines).rstrip() + "\n"
@@ -34,16 +41,17 @@ def csv_text(table: Table) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     keys = [column.label or "entry" for column in table.columns if column.text]
     if len(keys) == len(table.columns):
-        writer.writerow(keys)
-        writer.writerows([cell_text(cell) for cell in row.cells] for row in table.rows)
+        writer.writerow(map(csv_cell, keys))
+        writer.writerows([csv_cell(cell_text(c)) for c in row.cells] for row in table.rows)
         return stream.getvalue()
-    writer.writerow([*keys, "group", "column", "value", "std", "seeds", "marks"])
+    writer.writerow([*map(csv_cell, keys), "group", "column", "value", "std", "seeds", "marks"])
     for row in table.rows:
         head = [cell or "" for cell, c in zip(row.cells, table.columns, strict=True) if c.text]
         for cell, column in zip(row.cells, table.columns, strict=True):
             # Every number has its own number of seeds.
             if cell is not None and not column.text and column.label != "seeds":
-                writer.writerow([*head, column.group, column.label, *_number(cell)])
+                line = [*head, column.group, column.label, *_number(cell)]
+                writer.writerow(map(csv_cell, line))
     return stream.getvalue()
 
 
@@ -56,29 +64,35 @@ def _number(cell: Cell) -> list[str]:
 
 
 def _picture(picture: Picture) -> list[str]:
-    link = f"![{picture.title}]({FIGURES}/{picture.name}.png)"
-    return [f"### {picture.title}", "", link, "", picture.caption, ""]
+    title = _plain(picture.title)
+    link = f"![{title}]({FIGURES}/{picture.name}.png)"
+    return [f"### {title}", "", link, "", _plain(picture.caption), ""]
 
 
 def _table(table: Table) -> list[str]:
-    lines = [f"### {table.title}", ""]
+    lines = [f"### {_plain(table.title)}", ""]
     if table.folded:
         return [*lines, f"{len(table.rows)} rows: [CSV]({TABLES}/{table.name}.csv).", ""]
     heads = [f"{c.group} {c.label}".strip() if c.group else c.label for c in table.columns]
     rules = ["---" if column.text else "---:" for column in table.columns]
-    lines += [_line(heads), _line(rules), *(_row(row) for row in table.rows), ""]
+    lines += [_line(map(_plain, heads)), _line(rules), *(_row(row) for row in table.rows), ""]
     for note in table.notes:
-        lines.append(f"- {note}")
+        lines.append(f"- {_plain(note)}")
     return [*lines, ""] if table.notes else lines
 
 
 def _row(row: Row) -> str:
-    cells = [cell_text(cell) for cell in row.cells]
+    cells = [_plain(cell_text(cell)) for cell in row.cells]
     if row.role == "average":
         cells = [f"**{cell}**" for cell in cells]
     return _line(cells)
 
 
-def _line(cells: Sequence[str]) -> str:
-    shielded = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
-    return f"| {' | '.join(shielded)} |"
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """Return a text in which no name can be markup: HTML, links, code, emphasis, table borders."""
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", printable(" ".join(text.split("\n")), keep=""))
+    return re.sub(r"[\\|`*]|\](?=\()", r"\\\g<0>", text.replace("<", "&lt;"))

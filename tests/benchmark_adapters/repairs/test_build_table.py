@@ -100,3 +100,9 @@ def test_clip_benchmark_fails_on_a_result_without_metrics(tmp_path):
     args = argparse.Namespace(files=[str(path)], output=str(tmp_path / "all.csv"))
     with still_broken("build_table", TypeError, "'NoneType' object is not iterable"):
         seam.original(seam.CLI, "main_build")(args)
+
+
+def test_formulas_are_text_and_numbers_stay(build):
+    _, (row,) = build({"1.json": result(model="=1+1", metrics={"acc1": -1.5, "@a": "-1.5"})})
+    assert row["model"] == "'=1+1" and row["acc1"] == "-1.5" and row["'@a"] == "-1.5"
+    assert row["model_fullname"].startswith("'=1+1 ")

@@ -200,3 +200,19 @@ def test_wrong_arguments_of_the_command_are_named(tmp_path, command):
     (tmp_path / "file").write_text("")
     result = command(tmp_path, "--output", tmp_path / "file")
     assert result.exit_code == 1 and "cannot write" in result.output
+
+
+def test_names_are_no_markup_and_no_formulas(tmp_path):
+    """Not in Markdown, where a note could be a link, and not in tables for spreadsheets."""
+    name = "=[a](b) <i>&lt;|`x`*"
+    contents = [base_to_novel("mmrl", data, 1) for data in (name, "dtd")]
+    contents[0]["environment"] = {**ENVIRONMENT, "torch": "@<b>"}
+    written = write_report([write_runs(tmp_path, contents)])
+    text = written.markdown.read_text()
+    assert "<i>" not in text and "<b>" not in text and "[a](b)" not in text
+    assert "=[a\\](b) &lt;i>&amp;lt;\\|\\`x\\`\\*" in text
+    for path in written.tables:
+        with path.open(newline="") as stream:
+            cells = [cell for row in csv.reader(stream) for cell in row]
+        assert not [c for c in cells if c.startswith(("=", "@"))]
+    assert any(f"'{name}" in path.read_text() for path in written.tables)
