@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from .config import MMRLConfig, TrainConfig
 from .data import DEFAULT_TEMPLATE
+from .data.check_images import require_readable
 from .data.example import Example
+from .data.image_file import to_rgb
 from .data.loading.device_augment import training_images
 from .data.loading.images import ImageSet, eval_transform, in_order, loader
 from .errors import UsageError
@@ -144,6 +146,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         )
         tokens = loaded.class_tokens(self._names, self.template)
         examples = [_example(image, int(i)) for image, i in zip(images, indices, strict=True)]
+        require_readable(examples, quiet=self.quiet)
         shown = training_images(loaded.model, examples, train)
         Trainer(loaded.model, tokens, shown, train, quiet=self.quiet).fit()
         self._precision = train.precision
@@ -159,7 +162,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
                 does.
         """
         check_is_fitted(self, "model_")
-        shown = ImageSet([_example(image, 0) for image in images], eval_transform(self.model_))
+        examples = [_example(image, 0) for image in images]
+        require_readable(examples, quiet=self.quiet)
+        shown = ImageSet(examples, eval_transform(self.model_))
         found = predict(
             self.model_,
             self._classifier,
@@ -216,9 +221,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 def _example(image: Any, label: int) -> Example:
     """Return an example from a path, a PIL image or an array."""
     if isinstance(image, str | Path):
-        return Example(image=Path(image), label=label)
+        return Example(image=Path(image), label=label, upright=True)
     if isinstance(image, torch.Tensor):
         image = image.numpy()
     if not isinstance(image, np.ndarray):
-        image = np.asarray(image.convert("RGB"))
+        image = np.asarray(to_rgb(image, upright=True))
     return Example(image=image, label=label)

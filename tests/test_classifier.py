@@ -49,6 +49,33 @@ def test_fit_predict_score(fitted, digits):
     np.testing.assert_array_equal(fitted.classes_, [0, 1, 2])
 
 
+def test_files_and_pillow_images_of_all_kinds_are_read_alike(fitted, digits, tmp_path):
+    gray = np.array(digits[1][0][0])
+    gray = gray if gray.ndim == 2 else gray[:, :, 0]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    kinds = {
+        "plain.png": (Image.fromarray(gray), {}),
+        "wide.png": (Image.fromarray(gray.astype(np.uint16) * 257), {}),
+        "phone.png": (Image.fromarray(np.ascontiguousarray(np.rot90(gray))), {"exif": exif}),
+    }
+    for name, (image, options) in kinds.items():
+        image.save(tmp_path / name, **options)
+    paths = [str(tmp_path / name) for name in kinds]
+    expected = fitted.predict_proba([gray] * 3)
+    np.testing.assert_array_equal(fitted.predict_proba(paths), expected)
+    opened = [Image.open(path) for path in paths]
+    np.testing.assert_array_equal(fitted.predict_proba(opened), expected)
+
+
+def test_images_that_cannot_be_read_are_all_named(fitted, digits, tmp_path):
+    (tmp_path / "a.png").write_text("hello")
+    paths = [tmp_path / "a.png", tmp_path / "gone.png"]
+    for call in (fitted.predict, lambda images: classifier().fit(images, [0, 1])):
+        with pytest.raises(ValueError, match=r"2 of 2 images.*a\.png.*gone\.png"):
+            call(paths)
+
+
 def test_train_takes_fields_or_a_whole_config(digits):
     rest = {"lr": 2e-3, "batch_size": 32, "epochs": 1}
     both = [classifier(train=t).fit(*digits[0]) for t in (rest, TrainConfig(**rest))]

@@ -26,6 +26,7 @@ from PIL import Image
 
 from open_clip_mmrl.data import Example, ImageData, load_data, read_image
 from open_clip_mmrl.data.example import ShardImage
+from open_clip_mmrl.data.image_file import plain_format
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.utils.files import write_atomically
@@ -56,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--image-format",
         default="keep",
-        help="keep (default): jpg, png and webp files byte for byte, anything else as png; or all "
+        help="keep (default): jpg, png and webp files byte for byte, except those with "
+        "transparency, 16 bits or a camera's orientation; these and anything else as png; or all "
         "as webp (lossless), png, or jpg (lossy)",
     )
     add("--max-count", type=int, default=MAX_COUNT, help=f"images per shard ({MAX_COUNT:,})")
@@ -97,7 +99,8 @@ def export(
         output: a folder that does not exist yet.
         image_format: "keep" copies files that clip_benchmark can read byte for byte, and writes
             others as PNG; "webp" and "png" are lossless, "jpg" is not. Images that are in the
-            given format are always copied.
+            given format are copied as well. Transparency, 16 bits and a camera's orientation are
+            never left to the reader: such images are written anew, as they are seen in training.
         max_count: images per shard.
         quiet: show no progress bar.
 
@@ -173,8 +176,8 @@ def encode(example: Example, image_format: str = "keep") -> tuple[str, bytes]:
     decoded = read_image(example)
     content = _file_content(example)
     if content is not None:
-        with Image.open(io.BytesIO(content)) as image:
-            suffix = _SUFFIXES.get(image.format)
+        suffix = _SUFFIXES.get(plain_format(content, upright=example.upright) or "")
+        # Other readers neither turn images nor know transparency: they need plain files.
         if suffix and image_format in ("keep", suffix):
             return suffix, content
     if isinstance(example.image, np.ndarray) and example.image.ndim == 2:
@@ -194,9 +197,7 @@ def _file_content(example: Example) -> bytes | None:
     if isinstance(image, Path):
         return image.read_bytes()
     if isinstance(image, ShardImage):
-        with Path(image.shard).open("rb") as shard:
-            shard.seek(image.offset)
-            return shard.read(image.size)
+        return image.read()
     return None
 
 

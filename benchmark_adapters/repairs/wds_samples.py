@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from open_clip_mmrl.data.image_file import decode_image
 from open_clip_mmrl.data.shards.index import IMAGES
 from open_clip_mmrl.utils.text import listing
 
@@ -79,21 +80,15 @@ class ReadSample:
     def _image(self, sample: dict) -> Image.Image | None:
         extension = _first(sample, IMAGES)
         try:
-            with Image.open(io.BytesIO(sample[extension])) as image:
-                return image.convert("RGB")
-        except Exception as error:  # Pillow raises errors of many types
+            return decode_image(sample[extension])
+        except ValueError as error:
             if self.broken is not None:
                 with self.broken.get_lock():
                     self.broken.value += 1
                 return None
-            reason = (
-                "not an image"
-                if isinstance(error, UnidentifiedImageError)
-                else plain_message(error)
-            )
             raise ValueError(
-                f"{_place(sample)}: .{extension} cannot be read ({reason}); replace it, remove the "
-                "sample, or leave broken images out with --skip_broken"
+                f"{_place(sample)}: .{extension} cannot be read ({plain_message(error)}); replace "
+                "it, remove the sample, or leave broken images out with --skip_broken"
             ) from error
 
 

@@ -52,6 +52,7 @@ def evaluate(
 ) -> None:
     """Score an adapter, and frozen CLIP for comparison."""
     from ..data import load_data
+    from ..data.check_images import require_readable
     from ..evaluation.logits import Scoring
     from ..evaluation.metrics import accuracy
     from ..evaluation.predict import choose_features
@@ -69,6 +70,7 @@ def evaluate(
         settings=drop_none(alpha=alpha, beta=beta),
         device=pick_device(device),
     )
+    require_readable(data_set.split(split), quiet=quiet)
     if not data_set.own_template and info.template:
         data_set = data_set.with_template(info.template)
     chosen, reason = choose_features(features, data_set.class_names, info.class_names)

@@ -41,6 +41,7 @@ def _probabilities(
     Without it, because it imports scikit-learn, which takes a second.
     """
     from ..data import Example
+    from ..data.check_images import require_readable
     from ..data.loading.images import ImageSet, eval_transform, in_order, loader
     from ..evaluation.predict import build_classifier, predict
     from ..hub.load import build_from_adapter
@@ -49,12 +50,12 @@ def _probabilities(
     loaded, info = build_from_adapter(
         adapter, base_pretrained=pretrained, device=pick_device(device)
     )
+    examples = [Example(image=path, label=0, upright=True) for path in images]
+    require_readable(examples)
     if not info.class_names:
         raise ValueError(f"{adapter} names no classes: it was saved without class_names.")
     tokens = loaded.class_tokens(info.class_names, info.template)
-    shown = ImageSet(
-        [Example(image=path, label=0) for path in images], eval_transform(loaded.model)
-    )
+    shown = ImageSet(examples, eval_transform(loaded.model))
     scores = predict(
         loaded.model,
         build_classifier(loaded.model, tokens),

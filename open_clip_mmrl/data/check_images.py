@@ -45,22 +45,19 @@ def require_readable(examples: Sequence[Example], *, quiet: bool = False) -> Non
 def _problem(image: Path | ShardImage) -> str:
     """Return why an image cannot be read, as far as its header tells, or ""."""
     try:
-        if isinstance(image, Path):
-            if not image.is_file():
-                return "it does not exist"
-            image_size(image)
-        else:
+        if isinstance(image, ShardImage):
             _check_in_shard(image)
+        elif not image.is_file():
+            return "it is not a file" if image.exists() else "it does not exist"
+        else:
+            image_size(image)
     except (ValueError, OSError) as error:
         return str(error)
     return ""
 
 
 def _check_in_shard(image: ShardImage) -> None:
-    with image.shard.open("rb") as shard:
-        shard.seek(image.offset)
-        head = shard.read(min(_HEAD, image.size))
-        try:
-            image_size(head)
-        except ValueError:
-            image_size(head + shard.read(image.size - len(head)))
+    try:
+        image_size(image.read(_HEAD))
+    except ValueError:
+        image_size(image.read())

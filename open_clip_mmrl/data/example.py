@@ -6,7 +6,6 @@ torchvision's kind. Only `_open` distinguishes them.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .image_file import decode_image, to_rgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,6 +32,12 @@ class ShardImage:
 
     def __str__(self) -> str:
         return f"{self.shard}, key {self.key}"
+
+    def read(self, limit: int | None = None) -> bytes:
+        """Return the file's content, or its first `limit` bytes."""
+        with self.shard.open("rb") as shard:
+            shard.seek(self.offset)
+            return shard.read(self.size if limit is None else min(limit, self.size))
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # eq: data sets have none of their own
@@ -53,10 +60,13 @@ class Example:
         image: a file, pixels as a uint8 array, `[H, W]` gray or `[H, W, 3]` RGB, a place in a
             shard, or an item of a data set.
         label: the class, an index into `ImageData.class_names`.
+        upright: apply the orientation that a camera noted in the file (EXIF). Data sets of the
+            field are read without: the field's tools do not apply it.
     """
 
     image: Path | np.ndarray | ShardImage | DatasetItem
     label: int
+    upright: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.label, Integral) or isinstance(self.label, bool):
@@ -76,37 +86,27 @@ class Example:
 
 
 def read_image(example: Example) -> Image.Image:
-    """Return the image in RGB, at its own size.
-
-    A rotation noted in EXIF is not applied: CLIP's own preprocessing does not apply it either.
+    """Return the image in RGB, at its own size; see `image_file` for what is accepted.
 
     Raises:
         ValueError: the file is missing, or is not a whole image; the message names it.
     """
-    from PIL import UnidentifiedImageError
-
     image = example.image
-    if isinstance(image, Path) and not image.is_file():
-        raise ValueError(f"image {image} does not exist")
+    if isinstance(image, Path) and not image.is_file():  # a pipe, for one, might never end
+        raise ValueError(f"image {image} {'is not a file' if image.exists() else 'does not exist'}")
     try:
-        with _open(image) as opened:
-            return opened.convert("RGB")
-    except Exception as error:  # what a damaged file raises depends on its format
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
+        return _open(image, example.upright)
+    except Exception as error:  # a data set raises whatever it likes
         raise ValueError(
-            f"image {image} cannot be read ({reason}); replace it, or remove it from the data set"
+            f"image {image} cannot be read ({error}); replace it, or remove it from the data set"
         ) from error
 
 
-def _open(image: Path | np.ndarray | ShardImage | DatasetItem) -> Image.Image:
+def _open(image: Path | np.ndarray | ShardImage | DatasetItem, upright: bool) -> Image.Image:
     from PIL import Image
 
     if isinstance(image, np.ndarray):
-        return Image.fromarray(image)
+        return Image.fromarray(image).convert("RGB")
     if isinstance(image, DatasetItem):
-        return image.dataset[image.index][0]
-    if isinstance(image, Path):
-        return Image.open(image)
-    with image.shard.open("rb") as shard:
-        shard.seek(image.offset)
-        return Image.open(io.BytesIO(shard.read(image.size)))
+        return to_rgb(image.dataset[image.index][0], upright=upright)
+    return decode_image(image if isinstance(image, Path) else image.read(), upright=upright)

@@ -1,51 +1,114 @@
 """Folders of images by class: which class folders there are, and which images they hold.
 
 Folders are listed with `os.scandir`, which asks the system once per folder and not once per file:
-ImageNet has 1.3 million files.
+ImageNet has 1.3 million files. A file is opened only where its suffix does not tell what it is.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..utils.text import listing
+from .image_file import SUFFIXES, is_image
 
-IMAGE_SUFFIXES = (
-    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"
-)  # fmt: skip
+_LITTER = ("thumbs.db", "desktop.ini", "__macosx")
+"""What file managers leave behind, in lower case; not worth a word, nor are hidden files."""
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """The sorted file names of a class folder's images, and what else is there."""
+
+    images: list[str]
+    ignored: list[str]
 
 
 def class_folders(folder: Path, remedy: str) -> list[str]:
     """Return the sorted names of the folders in `folder`; files and hidden folders are skipped.
 
     Raises:
-        ValueError: it holds none; the message ends with `remedy`.
+        ValueError: it holds none; the message ends with `remedy`. Or a name is not text.
     """
     with os.scandir(folder) as entries:
-        found = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())
+        found = sorted(e.name for e in entries if not _is_litter(e.name) and _holds(e.is_dir))
     if not found:
         raise ValueError(f"{folder} holds no class folders; {remedy}")
-    return found
-
-
-def image_names(folder: Path) -> list[str]:
-    """Return the sorted file names of the images in a class folder; anything else is skipped.
-
-    An image has a suffix of `IMAGE_SUFFIXES`, in capitals or not, and is not hidden.
-
-    Raises:
-        ValueError: it holds none.
-    """
-    with os.scandir(folder) as entries:
-        found = sorted(e.name for e in entries if _is_image_name(e.name) and e.is_file())
-    if not found:
+    unreadable = [name for name in found if printable(name) != name]
+    if unreadable:
         raise ValueError(
-            f"class folder {folder} holds no images ({listing(IMAGE_SUFFIXES, 10)}); "
-            "add them, or remove the folder"
+            f"{folder}: folder names that are not UTF-8 text: "
+            f"{listing(map(printable, unreadable))}; rename them, since they are the class names"
         )
     return found
 
 
-def _is_image_name(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+def image_names(folder: Path) -> list[str]:
+    """Return the sorted file names of the images in a class folder; see `read_class_folder`."""
+    return read_class_folder(folder).images
+
+
+def read_class_folder(folder: Path) -> ClassFolder:
+    """Return the images in a class folder, and everything in it that is none.
+
+    An image has one of the usual suffixes (`image_file.SUFFIXES`), in capitals or not, or no known
+    suffix and the content of an image. Hidden files are neither.
+
+    Raises:
+        ValueError: it holds no image.
+    """
+    images, ignored = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _is_litter(entry.name):
+                continue
+            if _is_image(entry):
+                images.append(entry.name)
+            else:
+                ignored += _what_is_left_out(entry)
+    if not images:
+        others = f", only {listing(sorted(ignored), 3)}" if ignored else ""
+        raise ValueError(
+            f"class folder {folder} holds no images{others}; add them, or remove the folder"
+        )
+    return ClassFolder(sorted(images), sorted(ignored))
+
+
+def printable(name: str) -> str:
+    """Return a file name with escapes for the bytes that are not UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  (a Path costs 2 µs)
+    return _holds(entry.is_file) and (suffix in SUFFIXES or is_image(Path(entry.path)))
+
+
+def _what_is_left_out(entry: os.DirEntry[str]) -> list[str]:
+    """Return a file's path from the class folder on; of a folder, those of all files below it."""
+    name = printable(entry.name)
+    if entry.is_symlink() and not Path(entry.path).exists():
+        return [f"{name} (a broken link)"]
+    if not entry.is_dir():
+        return [name]
+    below = [
+        Path(folder, file).relative_to(entry.path)
+        for folder, _, files in os.walk(entry.path)
+        for file in files
+        if not _is_litter(file)
+    ]
+    return [f"{name}/{printable(str(path))}" for path in below]
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    """Ask a folder's entry; the answer for links in a circle is no."""
+    try:
+        return question()
+    except OSError:
+        return False

@@ -7,11 +7,12 @@ programs (PostScript starts Ghostscript). So only the raster formats below are e
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -34,6 +35,12 @@ SUFFIXES = frozenset(
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused: 0.5 GB in RGB. It is Pillow's own limit for decompression bombs."""
+
+MAX_BYTES = 2**31
+"""Larger files are refused: some decoders read the whole file into memory."""
+
+_MAX_READS = 100_000
+"""Plus one for every 256 bytes. More, and the file is a chain of tiny blocks, which takes long."""
 
 _HELP = "convert it to an 8-bit PNG or JPEG"
 
@@ -60,9 +67,7 @@ def decode_image(source: Path | bytes, *, upright: bool = False) -> Image.Image:
             (see `to_rgb`). The message gives the reason; the caller names the file.
     """
     with _opened(source) as image:
-        rgb = to_rgb(image)
-        # After the pixels: for some formats Pillow turns the image while it decodes.
-        return _turned(rgb, _orientation(image)) if upright else rgb
+        return to_rgb(image, upright=upright)
 
 
 def image_size(source: Path | bytes) -> tuple[int, int]:
@@ -76,6 +81,14 @@ def image_size(source: Path | bytes) -> tuple[int, int]:
         return image.size
 
 
+def plain_format(source: Path | bytes, *, upright: bool = False) -> str | None:
+    """Return the file's format, if readers that only convert to RGB get the same pixels."""
+    with _opened(source) as image:
+        turned = upright and _orientation(image) not in (None, 1)
+        special = image.mode.startswith("I") or image.has_transparency_data or turned
+        return None if special else image.format
+
+
 def is_image(path: Path) -> bool:
     """Return whether the file's first bytes are those of an image that can be read."""
     try:
@@ -85,14 +98,24 @@ def is_image(path: Path) -> bool:
     return True
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image, *, upright: bool = False) -> Image.Image:
     """Return a Pillow image in RGB.
 
     16-bit grayscale is scaled linearly (65535 becomes 255); transparency is laid on white.
 
+    Args:
+        image: any Pillow image.
+        upright: apply the orientation noted in EXIF.
+
     Raises:
         ValueError: pixels are floats or 32-bit integers, whose black and white nobody knows.
     """
+    rgb = _in_rgb(image)
+    # After the pixels: for some formats Pillow turns the image while it decodes.
+    return _turned(rgb, _orientation(image)) if upright else rgb
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
     from PIL import Image
 
     _require_range(image)
@@ -132,7 +155,12 @@ def _turned(image: Image.Image, orientation: object) -> Image.Image:
         8: Transpose.ROTATE_90,
     }
     method = methods.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+    if method is None:
+        return image
+    turned = image.transpose(method)
+    for name in ("exif", "xmp"):  # or whoever saves it notes the orientation again
+        turned.info.pop(name, None)
+    return turned
 
 
 @contextmanager
@@ -140,9 +168,11 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
     """Open an image; whatever its decoder raises becomes a ValueError with the reason."""
     from PIL import Image, UnidentifiedImageError
 
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with Image.open(stream, formats=_available_formats()) as image:
+        with (
+            _BoundedStream(source) as stream,
+            Image.open(stream, formats=_available_formats()) as image,
+        ):
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise _RefusedError(
@@ -155,6 +185,27 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
         raise ValueError(_what_it_is(source)) from None
     except Exception as error:  # what a damaged file raises depends on its format
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+class _BoundedStream(io.BufferedReader):
+    """A file of bounded size that is read a bounded number of times."""
+
+    def __init__(self, source: Path | bytes) -> None:
+        raw = io.BytesIO(source) if isinstance(source, bytes) else io.FileIO(source)
+        # A BytesIO has all that is read through here.
+        super().__init__(cast("io.RawIOBase", raw))
+        size = self.seek(0, io.SEEK_END)
+        self.seek(0)
+        if size > MAX_BYTES:
+            raise _RefusedError(f"{size:,} bytes are more than the {MAX_BYTES:,} allowed")
+        self._reads_left = _MAX_READS + size // 256
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to `size` bytes."""
+        self._reads_left -= 1
+        if self._reads_left < 0:
+            raise _RefusedError("it has too many tiny parts, which would take long to read")
+        return super().read(size)
 
 
 class _RefusedError(ValueError):
@@ -185,8 +236,14 @@ def _what_it_is(source: Path | bytes) -> str:
 
 @cache
 def _available_formats() -> tuple[str, ...]:
-    """Return those of `FORMATS` that this installation decodes."""
+    """Return those of `FORMATS` that this installation decodes.
+
+    From the first call on Pillow's warnings are not shown: it writes one for every damaged tag. A
+    filter for the time of a call would not be safe with threads.
+    """
     from PIL import Image
+
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
     try:
         from pillow_heif import register_heif_opener

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..data.check_images import require_readable
 from ..hub.adapter_file import save_adapter
 from ..hub.load import LoadedModel, build_for_training
 from ..training.trainer import CHECKPOINT
@@ -62,6 +63,8 @@ def execute(
 
 def _carry_out(job: ResolvedRun, reuse_from: Sequence[Path]) -> tuple[LoadedModel, RunResult]:
     run = job.run
+    trained_on = job.subset.train if run.method != "zeroshot" else ()
+    require_readable((*trained_on, *job.data.split(run.test_split)), quiet=job.runtime.quiet)
     loaded = build_for_training(
         run.model,
         job.pretrained,

@@ -94,6 +94,13 @@ def test_eval_uses_the_adapters_template_where_the_data_has_none(tmp_path):
     assert code == 0 and json.loads(result.stdout)["template"] == "a printed digit {}."
 
 
+def test_predict_names_all_images_that_cannot_be_read(adapter, tmp_path):
+    (tmp_path / "a.png").write_text("hello")
+    images = [tmp_path / "a.png", tmp_path / "gone.png"]
+    code, text, _ = run("predict", "--adapter", adapter, *images)
+    assert code == 1 and "2 of 2 images" in text and "gone.png (it does not exist)" in text
+
+
 def test_predict_names_images(adapter, tmp_path):
     write_folder(tmp_path, {"one": 1, "two": 1})
     images = [tmp_path / "test" / name / "0.png" for name in ("one", "two")]

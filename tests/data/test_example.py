@@ -1,9 +1,11 @@
+import os
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.shards import color, encoded
+from PIL import Image
 from torchvision.datasets import FakeData
 
 from open_clip_mmrl.data import Example, read_image
@@ -24,6 +26,37 @@ def test_arrays_are_read_in_rgb():
     assert np.array_equal(np.asarray(image), np.stack([gray] * 3, axis=-1))
     color = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     assert np.array_equal(np.asarray(read_image(Example(image=color, label=0))), color)
+
+
+def test_a_camera_s_orientation_is_applied_where_the_example_says_so(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "phone.jpg"
+    Image.new("RGB", (6, 4)).save(path, exif=exif)
+    content = path.read_bytes()
+    place = shard_image(tmp_path / "0.tar", content)
+    for image in (path, place, DatasetItem([(Image.open(path), 0)], "pets", 0)):
+        assert read_image(Example(image=image, label=0)).size == (6, 4)
+        assert read_image(Example(image=image, label=0, upright=True)).size == (4, 6)
+
+
+def test_transparent_items_of_data_sets_are_laid_on_white():
+    item = DatasetItem([(Image.new("RGBA", (2, 2)), 0)], "pets", 0)
+    assert read_image(Example(image=item, label=0)).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_postscript_in_files_and_shards_is_refused_by_name(tmp_path):
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n"
+    (tmp_path / "a.jpg").write_bytes(content)
+    for image in (tmp_path / "a.jpg", shard_image(tmp_path / "0.tar", content)):
+        with pytest.raises(ValueError, match=r"(a\.jpg|key s01) cannot be read \(PostScript"):
+            read_image(Example(image=image, label=0))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png is not a file"):
+        read_image(Example(image=tmp_path / "a.png", label=0))
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -70,7 +103,7 @@ def test_an_image_in_a_shard_that_breaks_off_is_named(tmp_path, extension):
 def test_a_shard_that_is_gone_or_shorter_is_named(tmp_path):
     place = shard_image(tmp_path / "0.tar", encoded(3, "png"))
     place.shard.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"0\.tar, key s01 cannot be read \(not an image\)"):
+    with pytest.raises(ValueError, match=r"0\.tar, key s01 cannot be read \(the file is empty\)"):
         read_image(Example(image=place, label=0))
     place.shard.unlink()
     with pytest.raises(ValueError, match=r"0\.tar, key s01 cannot be read .*No such file"):

@@ -2,7 +2,11 @@
 
 import io
 import shutil
+import struct
 import subprocess
+import sys
+import time
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from open_clip_mmrl.data import image_file
 from open_clip_mmrl.data.image_file import (
     MAX_PIXELS,
     decode_image,
     image_size,
     is_image,
+    plain_format,
     to_rgb,
 )
 
@@ -203,6 +209,82 @@ def test_a_huge_image_is_refused_by_its_header():
     header = f"P5\n{side} {side}\n255\n".encode()
     with pytest.raises(ValueError, match=f"{side} x {side}|{MAX_PIXELS}"):
         image_size(header)
+
+
+def png_chunk(kind, content):
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + check
+
+
+def in_time(read, content):
+    """Read, or refuse, within a second."""
+    start = time.perf_counter()
+    with suppress(ValueError):
+        read(content)
+    return time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("read", [decode_image, image_size])
+def test_endless_animations_and_headers_take_no_time(read):
+    small = Image.fromarray(GRAY).convert("RGB")
+    gif, png, tiff = (encoded(small, kind) for kind in ("GIF", "PNG", "TIFF"))
+    start, frame = gif[: gif.index(b",\0\0\0\0")], gif[gif.index(b",\0\0\0\0") : -1]
+    assert in_time(read, start + frame * 300_000 + b";")
+    assert in_time(read, start + b"\x21\xff\x01a\0" * 500_000 + frame + b";")
+    header, rest = png[:33], png[33:]
+    bomb = zlib.compress(bytes(10**7))
+    for chunks in (
+        png_chunk(b"zTXt", b"k\0\0" + bomb),
+        png_chunk(b"iCCP", b"k\0\0" + bomb),
+        png_chunk(b"acTL", struct.pack(">II", 10**6, 0)),
+        png_chunk(b"abCd", b"") * 500_000,
+    ):
+        assert in_time(read, header + chunks + rest)
+    assert in_time(read, header + rest[:-12] + png_chunk(b"abCd", b"") * 500_000)
+    loop = bytearray(tiff)
+    first = int.from_bytes(tiff[4:8], "little")
+    end = first + 2 + 12 * int.from_bytes(tiff[first : first + 2], "little")
+    loop[end : end + 4] = tiff[4:8]  # the next directory is the same one
+    assert in_time(read, bytes(loop)) and decode_image(bytes(loop)).size == (12, 8)
+
+
+def test_a_file_of_gigabytes_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_file, "MAX_BYTES", 100)
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(Image.fromarray(GRAY), "PNG"))
+    with pytest.raises(ValueError, match="bytes are more than the 100 allowed"):
+        image_size(path)
+
+
+def test_plain_files_are_those_that_any_reader_sees_alike():
+    rgb = Image.fromarray(GRAY).convert("RGB")
+    assert plain_format(encoded(rgb, "PNG")) == "PNG"
+    assert plain_format(encoded(rgb, "JPEG"), upright=True) == "JPEG"
+    assert plain_format(encoded(rgb.convert("RGBA"), "PNG")) is None
+    assert plain_format(encoded(Image.fromarray(GRAY.astype(np.uint16)), "PNG")) is None
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned = encoded(rgb, "JPEG", exif=exif)
+    assert plain_format(turned) == "JPEG" and plain_format(turned, upright=True) is None
+
+
+def test_damaged_metadata_does_not_flood_the_terminal(tmp_path):
+    """In a process of its own: pytest has filters of its own."""
+    tiff = bytearray(encoded(Image.fromarray(GRAY), "TIFF"))
+    first = int.from_bytes(tiff[4:8], "little")
+    tiff[first + 2 + 12 * 5 + 4] = 255  # one of the tags has too many values
+    (tmp_path / "a.tif").write_bytes(tiff)
+    code = f"""
+import contextlib, pathlib
+from open_clip_mmrl.data.image_file import decode_image
+with contextlib.suppress(ValueError):
+    decode_image(pathlib.Path({str(tmp_path / "a.tif")!r}))
+"""
+    quiet = "from PIL import Image; Image.open(__import__('sys').argv[1]).load()"
+    for script, warns in ((code, False), (quiet, True)):
+        command = [sys.executable, "-c", script, str(tmp_path / "a.tif")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ("Warning" in done.stderr) == warns
 
 
 def test_a_file_without_suffix_is_known_by_its_content(tmp_path):

@@ -127,6 +127,18 @@ def test_an_unreadable_image_is_named_and_the_run_can_resume(tmp_path):
     assert math.isfinite(go(tmp_path / "run", **changes).metrics["accuracy"])
 
 
+def test_images_that_cannot_be_read_are_all_named_before_training(tmp_path, monkeypatch):
+    spec = write_folder(tmp_path / "data", {"one": 3, "two": 3})
+    broken = [tmp_path / "data" / name for name in ("train/two/0.png", "test/one/1.png")]
+    for path in broken:
+        path.write_bytes(b"no image")
+    monkeypatch.setattr(Trainer, "fit", lambda *_: pytest.fail("it was trained"))
+    changes = {"data": spec, "classes": "all", "shots": 3, "test_split": "test"}
+    with pytest.raises(ValueError, match="2 of 12 images cannot be read") as error:
+        go(tmp_path / "run", **changes)
+    assert all(str(path) in str(error.value) for path in broken)
+
+
 def test_long_class_names_are_refused_before_training(tmp_path):
     spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
     name = "a_very_long_class_name_" * 8
@@ -206,7 +218,7 @@ def test_damaged_settings_of_a_run_are_named(tmp_path):
 def test_an_unreadable_image_is_one_line_with_and_without_workers(tmp_path, workers):
     spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
     broken = tmp_path / "data" / "train" / "two" / "0.png"
-    broken.write_bytes(b"no image")
+    broken.write_bytes(broken.read_bytes()[:60])  # the header is whole
     run = make_run(data=spec, classes="all", test_split="test")
     with pytest.raises(ValueError, match=str(broken)) as error:
         execute(run, tmp_path / "run", Runtime(device="cpu", quiet=True, workers=workers))

@@ -3,6 +3,10 @@
 PATH/train/<class>/*    PATH/test/<class>/*    PATH/val/<class>/* (optional)
 """
 
+from __future__ import annotations
+
+import logging
+import unicodedata
 from pathlib import Path
 
 from ...errors import UsageError
@@ -10,15 +14,17 @@ from ...utils.files import expand_home
 from ...utils.text import listing
 from ..dataset import ImageData
 from ..example import Example
-from ..folders import class_folders, image_names
+from ..folders import class_folders, read_class_folder
 from ..prompts import DEFAULT_TEMPLATE
+
+logger = logging.getLogger(__name__)
 
 
 def read_folder(path: str | Path) -> ImageData:
     """Read classes from the sorted names of the folders in PATH/train, images by file name.
 
-    Hidden files, files without the suffix of an image, and anything deeper than the class folders
-    are skipped.
+    Whatever is not an image, and all that lies deeper than the class folders, is left out; one
+    warning counts and names it. A camera's orientation is applied.
 
     Raises:
         ValueError: PATH, its train or its test folder is missing, there are no class folders, one
@@ -36,15 +42,20 @@ def read_folder(path: str | Path) -> ImageData:
     _require_known(root, "val", val, "train", train)
 
     label_of = {name: label for label, name in enumerate(train)}
+    ignored: list[str] = []
 
     def examples(split: str, classes: list[str]) -> tuple[Example, ...]:
-        return tuple(
-            Example(image=root / split / name / image, label=label_of[name])
-            for name in classes
-            for image in image_names(root / split / name)
-        )
+        found = []
+        for name in classes:
+            folder = read_class_folder(root / split / name)
+            ignored.extend(f"{split}/{name}/{other}" for other in folder.ignored)
+            found += [
+                Example(image=root / split / name / image, label=label_of[name], upright=True)
+                for image in folder.images
+            ]
+        return tuple(found)
 
-    return ImageData(
+    data = ImageData(
         spec=f"folder:{path}",
         class_names=tuple(train),
         template=DEFAULT_TEMPLATE,
@@ -53,6 +64,10 @@ def read_folder(path: str | Path) -> ImageData:
         val=examples("val", val),
         test=examples("test", test),
     )
+    if ignored:
+        files = "1 file" if len(ignored) == 1 else f"{len(ignored)} files"
+        logger.warning("%s: ignored %s: %s", root, files, listing(ignored))
+    return data
 
 
 def _class_folders(split: Path) -> list[str]:
@@ -68,8 +83,20 @@ def _require_known(
     root: Path, split: str, names: list[str], other: str, other_names: list[str]
 ) -> None:
     extra = sorted(set(names) - set(other_names))
+    by_text = {_as_text(name): name for name in other_names if name not in names}
+    for name in extra:
+        if _as_text(name) in by_text:
+            raise ValueError(
+                f"{root}: the class folder {name!r} in {split} is {by_text[_as_text(name)]!r} in "
+                f"{other}: they differ in upper and lower case, or in how an accented letter is "
+                "encoded (Unicode form). Rename one of them"
+            )
     if extra:
         raise ValueError(
             f"{root}: classes in {split} but not in {other}: {listing(extra)}; "
             f"add their folders to {other} or remove them from {split}"
         )
+
+
+def _as_text(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

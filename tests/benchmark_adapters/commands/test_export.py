@@ -123,6 +123,24 @@ def test_an_item_of_a_data_set_of_torchvisions_kind_becomes_a_png():
         assert np.array_equal(np.asarray(image), np.asarray(picture(0)))
 
 
+def test_what_other_readers_see_differently_is_written_as_it_is_trained_on(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    phone, clear, wide = (tmp_path / name for name in ("phone.jpg", "clear.png", "wide.png"))
+    picture(0).save(phone, exif=exif)
+    Image.new("RGBA", (9, 7)).save(clear)
+    Image.fromarray(np.arange(63, dtype=np.uint16).reshape(7, 9) * 1000).save(wide)
+    for path in (phone, clear, wide):
+        for upright in (True, False):
+            example = Example(image=path, label=0, upright=upright)
+            suffix, content = encode(example)
+            with Image.open(io.BytesIO(content)) as image:
+                found = np.asarray(image.convert("RGB"))
+                assert image.getexif().get(0x0112, 1) == (6 if suffix == "jpg" else 1)
+            assert np.array_equal(found, np.asarray(read_image(example)))
+            assert (content == path.read_bytes()) == (path == phone and not upright)
+
+
 def test_jpg_is_lossy_within_bounds(tmp_path):
     path = tmp_path / "picture.png"
     Image.linear_gradient("L").convert("RGB").save(path)

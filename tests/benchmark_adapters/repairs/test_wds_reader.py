@@ -184,7 +184,7 @@ def test_spawned_workers_and_their_count_of_broken_images(tmp_path, skipping):
 WHOLE = picture(5, "JPEG")
 BROKEN = {
     "png": (b"nothing", "not an image"),
-    "webp": (b"", "not an image"),
+    "webp": (b"", "the file is empty"),
     "jpg": (WHOLE[: len(WHOLE) // 2], "runcated"),
 }
 

@@ -173,7 +173,8 @@ def test_folders_that_cannot_be_used(tmp_path, write_image):
         ValueError, match=r"images/train and .*images/val must hold the same .*n07753592"
     ):
         load(tmp_path)
-    (images / "val" / "n07753592" / "1.JPEG").rename(images / "val" / "n07753592" / "1.txt")
+    (images / "val" / "n07753592" / "1.JPEG").unlink()
+    (images / "val" / "n07753592" / "1.txt").write_text("notes")
     shutil.copytree(images / "val" / "n07753592", images / "train" / "n07753592")
     with pytest.raises(ValueError, match=r"class folder .*train/n07753592 holds no images"):
         load(tmp_path)

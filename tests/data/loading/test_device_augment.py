@@ -225,7 +225,7 @@ def test_a_huge_image_has_a_canvas_of_its_own(monkeypatch):
 def test_an_unreadable_image_is_named(tmp_path, cache_gb, workers):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     bad = [*noise(), Example(image=tmp_path / "bad.jpg", label=0)]
-    with pytest.raises(ValueError, match=r"^image .*bad\.jpg cannot be read \(not an image\)"):
+    with pytest.raises(ValueError, match=r"^image .*bad\.jpg cannot be read \(not an image"):
         batch(on_device(bad, cache_gb=cache_gb), workers=workers)
 
 

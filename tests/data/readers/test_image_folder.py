@@ -1,6 +1,7 @@
 import shutil
 
 import pytest
+from PIL import Image
 
 from open_clip_mmrl.data import load_data, read_image
 
@@ -42,13 +43,45 @@ def test_val_is_read_where_there_is_one_and_may_leave_classes_out(root, write_im
     assert names(load_data(f"folder:{root}").val) == [("cat", "v.webp", 1)]
 
 
-def test_hidden_files_other_files_and_deeper_folders_are_skipped(root, write_image):
+def test_what_is_ignored_is_counted_and_named_once(root, write_image, caplog):
+    load_data(f"folder:{root}")
+    assert not caplog.messages
     write_image(root / "train" / "cat" / ".hidden.png")
     write_image(root / "train" / "cat" / "deeper" / "c.png")
     write_image(root / "train" / ".cache" / "c.png")
-    (root / "train" / "cat" / "notes.txt").write_text("notes")
-    (root / "train" / "README.md").write_text("notes")
+    (root / "test" / "Dog" / "notes.txt").write_text("notes")
+    (root / "test" / "Dog" / "gone.jpg").symlink_to(root / "nowhere.jpg")
     assert len(load_data(f"folder:{root}").train) == 4
+    (message,) = caplog.messages
+    assert message == (
+        f"{root}: ignored 3 files: train/cat/deeper/c.png, test/Dog/gone.jpg (a broken link), "
+        "test/Dog/notes.txt"
+    )
+
+
+def test_suffixes_that_cameras_and_programs_write_are_read(root):
+    folder = root / "train" / "cat"
+    for name in ("c.jfif", "d.jpe", "scan"):
+        shutil.copy(folder / "a.JPEG", folder / name)
+    found = [example.image.name for example in load_data(f"folder:{root}").train]
+    assert found == ["a.JPEG", "b.png", "a.JPEG", "b.png", "c.jfif", "d.jpe", "scan"]
+
+
+def test_a_camera_s_orientation_is_applied(root):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (6, 4)).save(root / "train" / "cat" / "phone.jpg", exif=exif)
+    example = load_data(f"folder:{root}").train[-1]
+    assert read_image(example).size == (4, 6)
+
+
+@pytest.mark.parametrize(("here", "there"), [("cat", "Cat"), ("caf\u00e9", "cafe\u0301")])
+def test_classes_that_differ_in_case_or_unicode_form_are_named(root, write_image, here, there):
+    write_image(root / "train" / here / "a.png")
+    shutil.rmtree(root / "test" / "cat")
+    write_image(root / "test" / there / "a.png")
+    with pytest.raises(ValueError, match=r"differ in upper and lower case.*Unicode form.*Rename"):
+        load_data(f"folder:{root}")
 
 
 def test_home_is_expanded(root, monkeypatch):
@@ -78,7 +111,7 @@ def test_empty_class_folder_is_named(root):
     (root / "train" / "eel").mkdir()
     (root / "test" / "eel").mkdir()
     with pytest.raises(
-        ValueError, match=r"class folder .*eel holds no images .*; add them, or remove"
+        ValueError, match=r"class folder .*eel holds no images; add them, or remove"
     ):
         load_data(f"folder:{root}")
 
@@ -87,7 +120,7 @@ def test_class_folder_without_images_says_so(root):
     for split in ("train", "test"):
         (root / split / "eel").mkdir()
         (root / split / "eel" / "notes.txt").write_text("notes")
-    with pytest.raises(ValueError, match=r"eel holds no images \(.*\.jpg"):
+    with pytest.raises(ValueError, match=r"eel holds no images, only notes\.txt"):
         load_data(f"folder:{root}")
 
 

@@ -177,4 +177,4 @@ def test_images_of_any_mode_are_rgb(tmp_path):
         image = Image.new("LA", (6, 4), (120, 10))
         sink.write({"__key__": "a", "png": image, "cls": 0})
     (root / "test" / "nshards.txt").write_text("1")
-    assert read_image(load(root).test[0]).getpixel((0, 0)) == (120, 120, 120)
+    assert read_image(load(root).test[0]).getpixel((0, 0)) == (250, 250, 250)
