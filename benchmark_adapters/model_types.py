@@ -12,7 +12,7 @@ import open_clip
 from open_clip_mmrl import read_adapter_info
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.hub.adapter_file import is_adapter
+from open_clip_mmrl.hub.adapter_reading import is_adapter
 from open_clip_mmrl.hub.load import loading_errors, resolve_pretrained
 from open_clip_mmrl.hub.names import ModelName
 

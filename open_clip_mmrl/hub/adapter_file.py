@@ -10,19 +10,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import MMRLConfig
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
+from ..utils.digest import tensors_digest
 from ..utils.files import write_atomically
+from .adapter_header import check_header, parse_json
 from .adapter_info import AdapterInfo
+from .adapter_reading import HEADER, check_shapes, open_safetensors, read_adapter
 from .base_check import check_base, describe_base
+from .class_tokens import usable_names
 from .names import ModelName
 
-HEADER = "open_clip_mmrl"
 # These may be chosen again when an adapter is used; everything else is part of its shape.
 FREE_FIELDS = ("alpha", "beta", "reg_weight")
 
@@ -41,10 +43,12 @@ def save_adapter(
     """Write the learner, and all that is needed to use it again, to one file.
 
     Args:
-        model: the trained model.
+        model: the trained model; also within DataParallel, DistributedDataParallel or
+            `torch.compile`.
         path: the file to write, atomically; usually `adapter.safetensors`.
         class_names: the classes seen in training.
-        template: their prompt, with {} for the class name.
+        template: their prompt, with {} for the class name; without one, "a photo of a {}." is
+            used with this adapter.
         base_model: open_clip's name of the base; by default the one `open_clip.create_model`
             made this model from.
         base_pretrained: tag or checkpoint of the base weights, with the same default.
@@ -55,7 +59,8 @@ def save_adapter(
         The path written.
 
     Raises:
-        ValueError: `class_names` is one text, or JSON cannot hold `settings` or `scores`.
+        ValueError: `class_names` or `template` are none that can be used again, a parameter is
+            not finite, or JSON cannot hold `settings` or `scores`. Nothing is written then.
 
     Example:
         >>> import open_clip, open_clip_mmrl
@@ -64,8 +69,10 @@ def save_adapter(
         >>> open_clip_mmrl.read_adapter_info(path)["class_names"]
         ['cat', 'dog']
     """
-    if isinstance(class_names, str):
-        raise ValueError(f"class_names is the text {class_names!r}; give a list of names.")
+    model = unwrapped(model)
+    names = usable_names(class_names, template)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.learner.state_dict().items()}
+    _require_finite(tensors, f"{path} was not written: the model")
     origin = model.base_origin or {}
     name = base_model or origin.get("model")
     info = AdapterInfo(
@@ -76,18 +83,22 @@ def save_adapter(
             name=ModelName.parse(name).base if name else None,
             pretrained=base_pretrained or origin.get("pretrained"),
         ),
-        class_names=list(class_names),
+        class_names=names,
         template=template,
         settings=dict(settings or {}),
         scores=dict(scores or {}),
+        tensors_sha256=tensors_digest(tensors),
     )
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.learner.state_dict().items()}
     try:
         text = json.dumps(info.to_dict(), allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"settings or scores hold what JSON cannot ({error}): {settings!r}, {scores!r}."
         ) from error
+    try:
+        check_header(parse_json(text))
+    except ValueError as error:
+        raise ValueError(f"{path} was not written: it would have a header {error}.") from error
     write_atomically(path, save_tensors(tensors, metadata={HEADER: text}))
     return Path(path)
 
@@ -115,60 +126,6 @@ def read_adapter_info(path: str | Path) -> dict[str, Any]:
         ('ViT-Ti-8-glyphs', 'mmrl')
     """
     return read_adapter(path).to_dict()
-
-
-def read_adapter(path: str | Path | AdapterInfo) -> AdapterInfo:
-    """Return the header of an adapter file, read and checked; a header as it is."""
-    if isinstance(path, AdapterInfo):
-        return path
-    header = _read_metadata(path).get(HEADER)
-    if header is None:
-        raise ValueError(
-            f"{path} is a safetensors file, but not an adapter: its header has no {HEADER!r}. "
-            "Give a file written by save_adapter."
-        )
-    return AdapterInfo.parse(path, header)
-
-
-def find_adapter(source: object) -> AdapterInfo | None:
-    """Return the header where `source` is an adapter, None where it is a tag or a base checkpoint.
-
-    Raises:
-        ValueError: an adapter that cannot be used, or a damaged .safetensors file.
-    """
-    if isinstance(source, AdapterInfo):
-        return source
-    if not isinstance(source, str | Path) or not Path(source).is_file():
-        return None
-    try:
-        header = _read_metadata(source).get(HEADER)
-    except ValueError:
-        if Path(source).suffix == ".safetensors":
-            raise  # rather than let open_clip fail on it with less detail
-        return None
-    return None if header is None else AdapterInfo.parse(source, header)
-
-
-def is_adapter(path: object) -> bool:
-    """Return whether this is the path of an existing safetensors file with an adapter's header."""
-    try:
-        return isinstance(path, str | Path) and HEADER in _read_metadata(path)
-    except ValueError:
-        return False
-
-
-def _read_metadata(path: str | Path) -> dict[str, str]:
-    """Return the texts in a safetensors file's header."""
-    if not Path(path).is_file():
-        raise UsageError(f"There is no adapter file {path}.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a safetensors file ({error}): it is truncated, damaged or "
-            "of another kind. Copy it again, or train again."
-        ) from error
 
 
 def load_adapter(
@@ -200,7 +157,7 @@ def load_adapter(
         (0.7, 0.5)
     """
     info = read_adapter(path)
-    apply_adapter(model, info, settings)
+    apply_adapter(unwrapped(model), info, settings)
     return info.to_dict()
 
 
@@ -216,32 +173,66 @@ def apply_adapter(
                 f"{info.path} was trained with {name}={value!r}, this model has {ours!r}. Create "
                 "the model with pretrained=<the adapter file>, which sets all of this."
             )
-    with safe_open(info.path, framework="pt") as file:
+    with open_safetensors(info.path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     for name in settings or {}:
         if name not in FREE_FIELDS:
             raise UsageError(f"settings has {name!r}; with an adapter it may set {FREE_FIELDS}.")
     free = {name: getattr(info.config, name) for name in FREE_FIELDS}
     config = MMRLConfig.from_dict({**model.config.to_dict(), **free, **(settings or {})})
-    load_learner(model, tensors, info.path)
+    load_learner(model, tensors, info.path, info.tensors_sha256)
     model.config = config
 
 
-def load_learner(model: MMRLCLIP, tensors: Mapping[str, Tensor], source: object) -> None:
-    """Load the learner's parameters, all of them, checked before anything is changed."""
+def load_learner(
+    model: MMRLCLIP, tensors: Mapping[str, Tensor], source: object, sha256: str | None = None
+) -> None:
+    """Load the learner's parameters, all of them, checked before anything is changed.
+
+    Args:
+        model: whose learner they fit.
+        tensors: by the learner's names.
+        source: where they are from, for messages.
+        sha256: their `tensors_digest` when they were saved, where it is known.
+    """
     wanted = model.learner.state_dict()
-    missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
-    if missing or extra:
-        raise ValueError(f"{source} does not fit: missing {missing}, not known {extra}.")
-    for name, tensor in tensors.items():
-        if tensor.shape != wanted[name].shape:
-            raise ValueError(
-                f"{source} does not fit: {name} is {tuple(tensor.shape)}, this model has "
-                f"{tuple(wanted[name].shape)}."
-            )
+    check_shapes(
+        {name: tuple(tensor.shape) for name, tensor in wanted.items()},
+        {name: tuple(tensor.shape) for name, tensor in tensors.items()},
+        source,
+    )
     layer, ours = int(tensors["start_layer"]), int(wanted["start_layer"])
     if layer != ours:
         raise ValueError(
             f"{source} does not fit: its tokens begin at layer {layer}, this model's at {ours}."
         )
+    if sha256 not in (None, tensors_digest(tensors)):
+        raise ValueError(
+            f"{source} is damaged: by their digest, its tensors are not those that were saved. "
+            "Copy it again, or train again."
+        )
+    _require_finite(tensors, source)
     model.learner.load_state_dict(tensors)
+
+
+def unwrapped(model: nn.Module) -> MMRLCLIP:
+    """Return the model within DataParallel, DistributedDataParallel or `torch.compile`."""
+    inner: Any = model
+    while not isinstance(inner, MMRLCLIP):
+        outer, inner = inner, getattr(inner, "module", getattr(inner, "_orig_mod", None))
+        if inner is None:
+            raise ValueError(
+                f"a {type(outer).__name__} is no model with representation tokens: give what "
+                'open_clip.create_model("mmrl-...") or MMRLCLIP.from_open_clip returned.'
+            )
+    return inner
+
+
+def _require_finite(tensors: Mapping[str, Tensor], source: object) -> None:
+    """Raise ValueError for NaN and infinity, which a diverged training or damage leaves."""
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(
+                f"{source} holds numbers in {name} that are not finite: its training diverged, "
+                "or it is damaged. Train again, with a lower learning rate."
+            )

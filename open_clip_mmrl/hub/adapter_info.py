@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..config import MMRLConfig
-
-FORMAT_VERSION = 1
-
-_KINDS = {dict: "JSON object", list: "list", str: "text", bool: "true or false", int: "number"}
-_HEADER = {"config": dict, "base": dict, "class_names": list, "template": str}
-_BASE = {
-    "quick_gelu": bool,
-    "shape": dict,
-    "fingerprint": dict,
-    "image_size": list,
-    "context_length": int,
-}
-_FINGERPRINT = {"sha256": str, "dtype": str, "means": list, "positions": dict}
+from ..errors import UsageError
+from .adapter_header import (
+    FORMAT_VERSION,
+    READABLE_VERSIONS,
+    check_header,
+    parse_json,
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +70,7 @@ class AdapterInfo:
         template: their prompt, with {} for the class name.
         settings: how it was trained, for the record.
         scores: how it was scored, for the record.
+        tensors_sha256: digest of the tensors, see `tensors_digest`; None in files of version 1.
     """
 
     path: str | Path
@@ -87,44 +80,41 @@ class AdapterInfo:
     template: str
     settings: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
+    tensors_sha256: str | None = None
 
     def __fspath__(self) -> str:
         return str(self.path)
 
     @classmethod
     def parse(cls, path: str | Path, text: str) -> AdapterInfo:
-        """Read the JSON text of a file's header.
+        """Read the JSON text of a file's header, and check all of it.
 
         Raises:
             ValueError: it is damaged, or of another format version.
         """
         try:
-            header = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{path} has a header that is no JSON ({error}): train again."
-            ) from error
-        if not isinstance(header, dict):
-            raise ValueError(f"{path} has a header that is no JSON object: train again.")
-        if header.get("format_version") != FORMAT_VERSION:
-            raise ValueError(
-                f"{path} has adapter format {header.get('format_version')}, this version of "
-                f"open_clip_mmrl reads {FORMAT_VERSION}: install the version that wrote it or a "
-                "newer one."
-            )
-        _check(path, header, _HEADER)
-        base = header["base"]
-        _check(path, base, _BASE)
-        _check(path, base["fingerprint"], _FINGERPRINT)
-        # A file older than some of the fields holds the full method.
-        config = {**MMRLConfig().to_dict(), **header["config"]}
-        try:
-            config = MMRLConfig.from_dict(config)
+            header = parse_json(text)
         except ValueError as error:
-            raise ValueError(f"{path} has a config that cannot be used: {error}") from error
-        prints = {name: base["fingerprint"][name] for name in _FINGERPRINT}
-        optional = {name: base.get(name) for name in ("model", "pretrained", "preprocess")}
-        known: dict[str, Any] = {**optional, **{name: base[name] for name in _BASE}}
+            raise ValueError(f"{path} has a header {error}: train again.") from error
+        version = header.get("format_version")
+        if type(version) is not int or version not in READABLE_VERSIONS:
+            raise ValueError(
+                f"{path} has adapter format {str(version)[:40]}, this version of open_clip_mmrl "
+                f"reads {' and '.join(map(str, READABLE_VERSIONS))}: install the version that "
+                "wrote it or a newer one."
+            )
+        try:
+            config = check_header(header)
+        except UsageError as error:
+            raise ValueError(
+                f"{path} has a config that cannot be used: {error} A newer version of "
+                "open_clip_mmrl may read it."
+            ) from error
+        except ValueError as error:
+            raise ValueError(f"{path} has a header {error}: train again.") from error
+        base = header["base"]
+        known: dict[str, Any] = {f.name: base.get(f.name) for f in fields(BaseInfo)}
+        prints = {f.name: base["fingerprint"][f.name] for f in fields(Fingerprint)}
         known["fingerprint"] = Fingerprint(**prints)
         return cls(
             path=path,
@@ -134,12 +124,13 @@ class AdapterInfo:
             template=header["template"],
             settings=header.get("settings", {}),
             scores=header.get("scores", {}),
+            tensors_sha256=header["tensors_sha256"] if version >= 2 else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the header as it is in the file."""
-        return {
-            "format_version": FORMAT_VERSION,
+        header = {
+            "format_version": 1 if self.tensors_sha256 is None else FORMAT_VERSION,
             "config": self.config.to_dict(),
             "base": asdict(self.base),
             "class_names": list(self.class_names),
@@ -147,13 +138,6 @@ class AdapterInfo:
             "settings": self.settings,
             "scores": self.scores,
         }
-
-
-def _check(path: object, content: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
-    """Raise ValueError where a key is missing or holds another kind of value."""
-    missing = [key for key in kinds if key not in content]
-    if missing:
-        raise ValueError(f"{path} has a header without {', '.join(missing)}: train again.")
-    for key, kind in kinds.items():
-        if not isinstance(content[key], kind):
-            raise ValueError(f"{path} has a header whose {key} is no {_KINDS[kind]}: train again.")
+        if self.tensors_sha256 is not None:
+            header["tensors_sha256"] = self.tensors_sha256
+        return header

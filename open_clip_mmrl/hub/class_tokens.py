@@ -1,13 +1,14 @@
-"""Token ids of class names, with the checks that a tokenizer does not make."""
+"""Class names and their token ids, with the checks that a tokenizer does not make."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ..data.prompts import prompts
+from ..data.prompts import parse_template, prompts, readable
 
 
 def class_tokens(
@@ -46,3 +47,23 @@ def look_alikes(
         return []
     same = (text_features @ text_features.T > 1 - 1e-5).triu(1)
     return [(class_names[i], class_names[j]) for i, j in torch.nonzero(same).tolist()]
+
+
+def usable_names(class_names: Sequence[str], template: str) -> list[str]:
+    """Return the names as a list, checked as far as can be without a tokenizer.
+
+    Raises:
+        ValueError: no list of texts, or two classes of one name; or see `parse_template`.
+    """
+    if isinstance(class_names, str):
+        raise ValueError(f"class_names is the text {class_names!r}; give a list of names.")
+    names = list(class_names)
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"class_names has {name!r}; a class name has to be a text.")
+    (name, count), *_ = *Counter(map(readable, names)).most_common(1), ("", 0)
+    if count > 1:
+        raise ValueError(f"class_names has {name!r} {count} times: give every class its own name.")
+    if template:
+        parse_template(template)
+    return names

@@ -13,8 +13,10 @@ from torch import nn
 from ..config import MMRLConfig
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
-from .adapter_file import FREE_FIELDS, apply_adapter, find_adapter
+from ..utils.files import is_file
+from .adapter_file import FREE_FIELDS, apply_adapter
 from .adapter_info import AdapterInfo, BaseInfo
+from .adapter_reading import find_adapter
 from .names import ModelName
 
 
@@ -145,7 +147,7 @@ def _find_base(adapter: AdapterInfo) -> str:
     if tags.is_pretrained_cfg(adapter.base.model or "", source):
         return source
     for path in (Path(source), Path(adapter).parent / Path(source).name):
-        if path.is_file():
+        if is_file(path):
             return str(path)
     raise ValueError(
         f"{adapter.path} was trained on the base weights {source}, which are neither a tag nor a "

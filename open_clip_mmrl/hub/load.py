@@ -16,12 +16,13 @@ from torch import Generator, Tensor, nn
 
 from .. import assets
 from ..config import VARIANTS, MMRLConfig
+from ..data.prompts import DEFAULT_TEMPLATE
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.seeds import mix_seed
 from ..utils.text import did_you_mean, listing
-from .adapter_file import read_adapter
 from .adapter_info import AdapterInfo
+from .adapter_reading import read_adapter
 from .class_tokens import class_tokens
 from .names import ModelName
 from .registry import registered_config
@@ -45,7 +46,13 @@ class LoadedModel(NamedTuple):
     """The registered name, e.g. "mmrlpp-ViT-B-16"."""
 
     def class_tokens(self, class_names: Sequence[str], template: str) -> Tensor:
-        """Return the token ids of one prompt per class, [C, context length]."""
+        """Return the token ids of one prompt per class, [C, context length].
+
+        Args:
+            class_names: of the C classes.
+            template: their prompt; "" takes the default, for an adapter saved without one.
+        """
+        template = template or DEFAULT_TEMPLATE
         return class_tokens(self.model, self.tokenizer, class_names, template)
 
 

@@ -181,7 +181,7 @@ def _wrapper(original: Build) -> Build:
     def create_model(
         model_name: str, pretrained: str | None = None, *args: Any, **kwargs: Any
     ) -> nn.Module:
-        from .adapter_file import is_adapter, read_adapter
+        from .adapter_reading import is_adapter, read_adapter
         from .create import create
 
         name = ModelName.parse(model_name)

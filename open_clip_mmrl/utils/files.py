@@ -37,6 +37,14 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         raise
 
 
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether there is such a file; False for what no file can be called."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+        return False
+
+
 def json_bytes(value: Any) -> bytes:
     """Return indented JSON; a ValueError for NaN, which JSON does not have."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

@@ -13,11 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from open_clip_mmrl import MMRLCLIP, load_adapter, read_adapter_info, save_adapter
-from open_clip_mmrl.hub import adapter_file as adapters
+from open_clip_mmrl.hub import adapter_reading
 from open_clip_mmrl.hub import base_check as bases
-from open_clip_mmrl.hub.adapter_file import HEADER, is_adapter
 from open_clip_mmrl.hub.adapter_info import AdapterInfo
+from open_clip_mmrl.hub.adapter_reading import HEADER, is_adapter
 from open_clip_mmrl.hub.load import build_from_adapter
+from open_clip_mmrl.utils.digest import tensors_digest
 from open_clip_mmrl.utils.files import write_atomically
 
 NAMES = ["cat", "hot_dog", "Äpfel 🍎"]
@@ -140,7 +141,7 @@ def test_header_content(tmp_path):
     info = read_adapter_info(path)
     fingerprint = info["base"].pop("fingerprint")
     assert info == {
-        "format_version": 1,
+        "format_version": 2,
         "config": model.config.to_dict(),
         "base": {
             "model": "Some-Base",
@@ -163,6 +164,7 @@ def test_header_content(tmp_path):
         "template": "a photo of a {}.",
         "settings": {"shots": 16},
         "scores": {"accuracy": 91.5},
+        "tensors_sha256": tensors_digest(load_file(path)),
     }
     assert fingerprint["dtype"] == "float64" and len(fingerprint["sha256"]) == 64
     json.dumps(info, allow_nan=False)
@@ -198,9 +200,54 @@ def test_info_is_read_without_the_tensors(saved, monkeypatch):
         def metadata(self):
             return self.file.metadata()
 
-    monkeypatch.setattr(adapters, "safe_open", HeaderOnly)
+        def keys(self):
+            return self.file.keys()
+
+        def get_slice(self, name):
+            return self.file.get_slice(name)
+
+    monkeypatch.setattr(adapter_reading, "safe_open", HeaderOnly)
     assert read_adapter_info(str(path)) == expected
     assert is_adapter(path) and is_adapter(str(path))
+
+
+@pytest.mark.parametrize(
+    ("names", "template", "words"),
+    [
+        (["cat", 3], "", "class_names has 3; .*text"),
+        (["cat", " "], "", "class_names has ' '"),
+        (["hot dog", "cat", "hot_dog"], "", "class_names has 'hot dog' 2 times"),
+        (["cat", "x" * 2000], "", "whose class_names is no list of text of at most 1,000"),
+        (["cat"], "a photo", "no place for the class name"),
+    ],
+)
+def test_names_that_could_not_be_used_again_are_refused(tmp_path, names, template, words):
+    with pytest.raises(ValueError, match=words):
+        save_adapter(tiny_mmrl(), tmp_path / "a.safetensors", class_names=names, template=template)
+    assert not list(tmp_path.iterdir())
+
+
+class Compiled(torch.nn.Module):
+    """What `torch.compile` returns, by its only attribute; its own import takes seconds."""
+
+    def __init__(self, model):
+        super().__init__()
+        self._orig_mod = model
+
+
+@pytest.mark.parametrize(
+    "wrap", [torch.nn.DataParallel, Compiled, lambda m: torch.nn.DataParallel(Compiled(m))]
+)
+def test_a_wrapped_model_is_saved_and_loaded_as_itself(tmp_path, wrap):
+    model = tiny_mmrl()
+    expected = save_adapter(model, tmp_path / "plain.safetensors").read_bytes()
+    path = save_adapter(wrap(model), tmp_path / "a.safetensors")
+    assert path.read_bytes() == expected
+    other = fresh()
+    load_adapter(wrap(other), path)
+    assert torch.equal(other.learner.space, model.learner.space)
+    with pytest.raises(ValueError, match=r"a Linear is no model with representation tokens"):
+        save_adapter(torch.nn.Linear(1, 1), path)
 
 
 def test_class_names_have_to_be_a_list(tmp_path):
@@ -246,11 +293,13 @@ def test_a_header_that_is_not_ours_is_refused(saved, text):
     assert_refused(fresh(), path, r"a\.safetensors")
 
 
-@pytest.mark.parametrize("version", [2, 0, None, "1"])
+@pytest.mark.parametrize("version", [3, 0, None, "1", True, 2.0])
 def test_another_format_version_is_refused(saved, version):
     path, _ = saved
     rewrite(path, change_header=lambda header: header.update(format_version=version))
-    assert_refused(fresh(), path, rf"adapter format {version}, this version .* reads 1: install")
+    assert_refused(
+        fresh(), path, rf"adapter format {version}, this version .* reads 1 and 2: install"
+    )
 
 
 @pytest.mark.parametrize(
@@ -262,14 +311,114 @@ def test_another_format_version_is_refused(saved, version):
         (lambda h: h["base"].pop("shape"), "header without shape"),
         (lambda h: h["base"].update(quick_gelu="no"), "whose quick_gelu is no true or false"),
         (lambda h: h["base"]["fingerprint"].pop("means"), "header without means"),
-        (lambda h: h["base"]["shape"].pop("embed_dim"), "another base.*its embed_dim is None"),
+        (lambda h: h["base"]["shape"].pop("embed_dim"), "header without embed_dim"),
         (lambda h: h["config"].update(width=3), "config that cannot be used: .*no field 'width'"),
+        (lambda h: h["config"].update(variant="mmrl3"), "variant is 'mmrl3'.*newer version"),
+        (lambda h: h["config"].update(variant=["mmrl"]), "whose config is no JSON object of"),
+        (lambda h: h["config"].update(rep_dim=10**9), "whose rep_dim is 1000000000, more than"),
+        (lambda h: h["config"].update(start_layer=9), "whose start_layer is 9; .*1 to 3"),
+        (lambda h: h.update(base=None), "whose base is no JSON object"),
+        (lambda h: h.update(class_names=3), "whose class_names is no list"),
+        (lambda h: h.update(class_names=["cat", 3]), "whose class_names is no list"),
+        (lambda h: h.update(scores={"a": 10**30}), "a whole number of more than 63 bits"),
+        (lambda h: h.update(settings={"lr": float("nan")}), "with the number nan"),
+        (lambda h: h.update(settings={"name": "\ud800"}), "text that is no Unicode"),
+        (lambda h: h.update(template="x" * 2000), "whose template is no text of at most 1,000"),
+        (lambda h: h["base"].update(image_size=[4096, 4096]), "262,144 patches"),
+        (lambda h: h["base"].update(image_size=[4, 4]), "have 0 patches"),
+        (lambda h: h["base"].update(context_length=10**9), "whose context_length is no whole"),
+        (lambda h: h["base"].update(pretrained="a\0b"), "whose pretrained is no text or null"),
+        (lambda h: h["base"].update(preprocess={"std": [0, 1, 1]}), "whose std is 0"),
+        (lambda h: h["base"].update(preprocess={"mean": "x"}), "whose mean is no number or list"),
+        (lambda h: h["base"]["fingerprint"].update(means=["x"]), "whose means is no list of num"),
+        (lambda h: h.pop("tensors_sha256"), "header without tensors_sha256"),
     ],
 )
 def test_a_damaged_header_is_named(saved, change, words):
     path, _ = saved
     rewrite(path, change_header=change)
     assert_refused(fresh(), path, rf"a\.safetensors .*{words}")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_a_deeply_nested_header_is_refused(saved, opening):
+    path, _ = saved
+    for depth in (30, 500, 100_000):
+        save_file(load_file(path), path, metadata={HEADER: opening * depth})
+        assert_refused(fresh(), path, r"a\.safetensors has a header")
+    nested = json.loads('{"a":' * 30 + "1" + "}" * 30)
+    rewrite(save_adapter(tiny_mmrl(), path), change_header=lambda h: h.update(settings=nested))
+    assert_refused(fresh(), path, r"a\.safetensors has a header nested deeper than 20")
+
+
+def test_sizes_that_the_tensors_do_not_have_are_refused_before_anything_is_built(saved):
+    path, _ = saved
+    huge = {"rep_dim": 60_000, "num_rep_tokens": 60_000}
+    rewrite(path, change_header=lambda header: header["config"].update(huge))
+    for read in (read_adapter_info, lambda p: build_from_adapter(p, device=torch.device("cpu"))):
+        with pytest.raises(ValueError, match=r"a\.safetensors does not fit: .*60000"):
+            read(path)
+
+
+def test_a_flipped_bit_in_any_tensor_is_noticed(saved):
+    path, _ = saved
+    content = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    for place in range(start, len(content), 997):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        assert_refused(fresh(), path, r"a\.safetensors (is damaged|does not fit)")
+
+
+def test_a_tensor_of_another_type_is_refused(saved):
+    path, _ = saved
+    rewrite(path, lambda tensors: tensors.update(space=tensors["space"].to(torch.int64)))
+    assert_refused(fresh(), path, r"a\.safetensors does not fit: space is of type I64")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_neither_saved_nor_loaded(saved, value):
+    path, model = saved
+    before = path.read_bytes()
+    with torch.no_grad():
+        model.learner.space[0, 0] = value
+    with pytest.raises(ValueError, match=r"a\.safetensors was not written: .*space.*not finite"):
+        save_adapter(model, path)
+    assert path.read_bytes() == before
+
+    def as_version_1(header):
+        header.update(format_version=1)
+        del header["tensors_sha256"]
+
+    rewrite(path, lambda tensors: tensors["space"].fill_(value), as_version_1)
+    assert_refused(fresh(), path, r"a\.safetensors holds numbers in space that are not finite")
+
+
+NAMED = {"model": "ViT-Ti-8-glyphs", "pretrained": "printed"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config": {"variant": "mmrl3"}},
+        {"base": None},
+        {"base": {}},
+        {"class_names": 3},
+        {"template": None},
+        {"settings": []},
+    ],
+    ids=str,
+)
+def test_a_header_with_little_in_it_is_refused_by_every_way_in(tmp_path, changes):
+    header = {"config": {}, "base": NAMED, "class_names": ["a", "b"], "template": "a {}."}
+    path = tmp_path / "a.safetensors"
+    text = json.dumps({"format_version": 1, **header, **changes})
+    save_file({"space": torch.zeros(5, 8)}, path, metadata={HEADER: text})
+    assert_refused(fresh(), path, r"a\.safetensors has a (header|config) ")
+    for name in ("mmrl-ViT-Ti-8-glyphs", "ViT-Ti-8-glyphs"):
+        with pytest.raises(ValueError, match=r"a\.safetensors has a (header|config) "):
+            open_clip.create_model(name, pretrained=str(path))
 
 
 # Files of earlier versions; each folder below `fixtures` was written by the version of its name.
@@ -296,9 +445,11 @@ def test_an_adapter_of_version_1_gives_the_same_features(stem):
 
 
 @EARLIER
-def test_the_same_content_is_still_written_as_the_same_bytes(stem, tmp_path):
+def test_the_same_content_is_still_written(stem, tmp_path):
+    """The same tensors; the header has a digest over them as well, and says so."""
     path = FIXTURES / "v1" / f"{stem}.safetensors"
     loaded, info = build_from_adapter(path, device=torch.device("cpu"))
+    assert info.to_dict()["format_version"] == 1 and info.tensors_sha256 is None
     again = save_adapter(
         loaded.model,
         tmp_path / "a.safetensors",
@@ -307,7 +458,14 @@ def test_the_same_content_is_still_written_as_the_same_bytes(stem, tmp_path):
         settings=info.settings,
         scores=info.scores,
     )
-    assert again.read_bytes() == path.read_bytes()
+    digest = {"format_version": 2, "tensors_sha256": tensors_digest(load_file(path))}
+    assert read_adapter_info(again) == {**info.to_dict(), **digest}
+    assert again.read_bytes().endswith(tensor_bytes(path))
+
+
+def tensor_bytes(path):
+    content = path.read_bytes()
+    return content[8 + int.from_bytes(content[:8], "little") :]
 
 
 def test_the_header_is_read_once(monkeypatch):
