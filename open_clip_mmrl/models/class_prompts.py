@@ -24,7 +24,7 @@ class PromptGroup:
     rest: Tensor
     """Rows after the first token, cropped, [c, T, D]."""
     end: Tensor
-    """Position of the row that is read (EOT), counted with the first token, [c]."""
+    """Position of the pooled row (EOT), counted with the first token, [c]."""
     begin: Tensor
     """Which of the U first tokens a prompt begins with, [c]."""
 
@@ -52,7 +52,7 @@ class ClassPrompts:
 def length_groups(end: Tensor, group_cost: int | None = None) -> list[Tensor]:
     """Group prompts by length so that the total cost is least.
 
-    A group of c prompts whose longest ends at position e costs c * e rows and `group_cost`.
+    A group of c prompts whose longest ends at position e costs c * e + `group_cost` rows.
     The best cut is found exactly, by dynamic programming over the different lengths.
 
     Args:

@@ -1,9 +1,12 @@
-"""The image tower with representation tokens, in three stages.
+"""The image tower with representation tokens, in stages.
 
-    lower(images)           layers 1 .. J-1, frozen, shared by the two branches below
-    with_tokens(hidden, R)  layers J .. L with tokens between class token and patches
+    lower(images)           the frozen layers below the tokens, shared by the two branches below
+    with_tokens(hidden, R)  the n upper layers with tokens
     without_tokens(hidden)  the same layers as frozen CLIP runs them
-    project_*               the head
+    project_*               the projections
+
+In the code the rows are [tokens, class token, patches]. The method inserts the tokens after the
+class token; attention is not causal and positions are added below, so the order has no effect.
 
 `ImageTower` is a view: open_clip's VisionTransformer and its weights stay as they are.
 
@@ -38,7 +41,7 @@ class ImageTower:
 
     visual: VisionTransformer
     token_layers: int
-    """n = L - J + 1, counted from the top."""
+    """n: as many as the text tower has from layer J on, counted from the top of this one."""
 
     @property
     def _lower(self) -> Sequence[Block]:
@@ -53,7 +56,7 @@ class ImageTower:
         return self.visual.transformer.grad_checkpointing
 
     def lower(self, images: Tensor) -> Tensor:
-        """Run images [B, 3, H, W] of any real type up to layer J -> rows [B, 1 + P, D]."""
+        """Run the layers below the tokens: images [B, 3, H, W] -> rows [B, 1 + P, D]."""
         if images.is_floating_point():
             images = images.to(self.visual.conv1.weight.dtype)
         x = self.visual._embeds(images)  # [B, 1 + P, D]
@@ -62,7 +65,7 @@ class ImageTower:
         return x
 
     def with_tokens(self, hidden: Tensor, tokens: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-        """Run layers J .. L with tokens.
+        """Run the upper layers with tokens.
 
         Args:
             hidden: [B, 1 + P, D] from `lower`.
@@ -71,7 +74,7 @@ class ImageTower:
                 beta * this layer's tokens + (1 - beta) * the previous layer's output tokens.
 
         Returns:
-            Class row [B, D] and representation rows [B, K, D] after layer L.
+            Class row [B, D] and representation rows [B, K, D] after the last layer.
         """
         x, batch, count = hidden, hidden.shape[0], tokens.shape[1]
         *upper, last = zip(self._upper, tokens.to(x.dtype), strict=True)
@@ -92,7 +95,7 @@ class ImageTower:
         return rows[:, count], rows[:, :count]
 
     def without_tokens(self, hidden: Tensor) -> Tensor:
-        """Run layers J .. L over hidden [B, 1 + P, D] as frozen CLIP does -> class row [B, D]."""
+        """Run the upper layers as frozen CLIP: hidden [B, 1 + P, D] -> class row [B, D]."""
         x = hidden
         *upper, last = self._upper
         for block in upper:

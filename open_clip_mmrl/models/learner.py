@@ -221,7 +221,7 @@ class RepresentationLearner(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Keep our values where a checkpoint has none of our keys: it is of the base alone.
+        """Keep the present values where a checkpoint has none of our keys: one of the base alone.
 
         A checkpoint with *some* of them is loaded by torch's own rules, which report the missing
         keys, so that an incomplete adapter is an error.

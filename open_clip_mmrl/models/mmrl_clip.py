@@ -193,7 +193,7 @@ class MMRLCLIP(TowerFeatures):
                 return self._fuse(feature)
         return F.normalize(feature, dim=-1) if normalize else feature
 
-    # open_clip 4.x calls these names from forward() and get_logits().
+    # open_clip's unreleased main (4.x) calls these names from forward() and get_logits().
     _encode_image = encode_image
     _encode_text = encode_text
 

@@ -1,8 +1,8 @@
 """The method written literally and slowly: the oracle of the tests, and what `speed` compares with.
 
 Every prompt at full context length, every row through every layer, and frozen CLIP as a separate
-model, through open_clip's own blocks. Nothing here is shared with `MMRLCLIP` except the trained
-parameters, and the view that finds the parts of the text tower.
+model, through open_clip's own blocks. No code is shared with
+`MMRLCLIP` except the learner, and the view that finds the parts of the text tower; weights are.
 
 Where the paper and the released code (github.com/yunncheng/MMRL, commit 27d8821) differ, this
 follows the code, which made the published numbers:
@@ -97,7 +97,7 @@ class ReferenceTask(nn.Module):
         x = self._run(self.text.transformer.resblocks, self.embeddings, tokens, causal=True)
         end = self._end()
         if tokens:
-            # The row that is read moves with them, unless it is the first token itself.
+            # The pooled row moves with them, unless it is the first token itself.
             end = torch.where(end > 0, end + self.model.config.num_rep_tokens, end)
         return self._read(self.text, x, end)
 
@@ -109,7 +109,7 @@ class ReferenceTask(nn.Module):
         return self._read(tower, x, self._end())
 
     def _end(self) -> Tensor:
-        """Position of the row that is read, [C]: open_clip's rule, written a second time."""
+        """Position of the pooled row, [C]: open_clip's rule, written a second time."""
         if self.text.pool_type == "last":
             return torch.full((len(self.tokens),), self.tokens.shape[1] - 1)
         if self.text.pool_type == "eos":

@@ -18,7 +18,7 @@ def encode_image_each(
     normalize: bool = False,
     features: str | None = None,
 ) -> list[Tensor]:
-    """Do what `encode_image` of several models on one base does, and run shared layers once.
+    """Run `encode_image` of several models on one base, the layers they share only once.
 
     Args:
         models: a model and its siblings. Those with the same `start_layer` share all layers

@@ -22,7 +22,7 @@ from .ops import cosine_logits, mix, unit
 class FrozenClasses:
     """What frozen CLIP computes of a set of classes, once.
 
-    Good for one base and `start_layer`: a model, and its siblings with the same `start_layer`.
+    Valid for one base and one `start_layer`: for a model, and for siblings with the same one.
     """
 
     tokens: Tensor
@@ -47,7 +47,7 @@ class FrozenClasses:
 
 
 class MMRLTask(nn.Module):
-    """Images and labels in; the loss and everything it was computed from out.
+    """The loss of a batch, and everything it was computed from.
 
     Frozen CLIP is the same towers without tokens: layers below J run once for both branches,
     and nothing of the frozen branch is differentiated. What frozen CLIP computes of the classes
@@ -141,12 +141,12 @@ class MMRLTask(nn.Module):
             **of_rep,
         }
 
-    def _text_features(self, tokens: Tensor | None) -> Tensor:
+    def _text_features(self, rep_tokens: Tensor | None) -> Tensor:
         """Text features w [C, E], of unit length; without tokens they are frozen CLIP's."""
-        if tokens is None:
+        if rep_tokens is None:
             return self.frozen_text_features
         prompts = self.classes.prompts
-        return unit(self.model.adapted_text_features(prompts, tokens, self.text_chunk_size))
+        return unit(self.model.adapted_text_features(prompts, rep_tokens, self.text_chunk_size))
 
 
 def _prepare_again(task: nn.Module, _: Any) -> None:

@@ -8,7 +8,8 @@ Tokens are placed after the first token (BOS) and before the rest. The tower is 
 - rows after a prompt's end are never read. Prompts are cropped, in groups of similar length, so
   that one long name does not make all the others long;
 - layers 1 .. J-1 have constant input: `ClassPrompts` keeps their output;
-- in the last layer only the row that is read (EOT) is a query row.
+- only one row of a prompt is pooled, usually that of its end token (EOT): in the last layer it is
+  the only query row.
 
 Shapes: C prompts, c of them in a group, T rows of the group's longest after its first token,
 U different first tokens (usually 1), K representation tokens, n layers with tokens,
@@ -74,7 +75,7 @@ class TextTower:
         return blocks_of(self.transformer)[-self.token_layers :]
 
     def end_positions(self, tokens: Tensor) -> Tensor:
-        """Find the row that is read in tokens [C, N] -> position [C], by the tower's own rule."""
+        """Find the pooled row of token ids [C, N] -> position [C], by the tower's own rule."""
         if self.pool_type == "argmax":
             return tokens.argmax(dim=-1)
         if self.pool_type == "eos":
@@ -108,27 +109,27 @@ class TextTower:
         return ClassPrompts(groups=tuple(groups), bos=bos, inverse_order=inverse_order)
 
     def with_tokens(
-        self, prompts: ClassPrompts, tokens: Tensor, beta: float, chunk_size: int | None = None
+        self, prompts: ClassPrompts, rep_tokens: Tensor, beta: float, chunk_size: int | None = None
     ) -> Tensor:
-        """Run layers J .. L with tokens -> the row that is read, [C, D].
+        """Run layers J .. L with tokens -> the pooled rows, [C, D].
 
         Args:
             prompts: from `lower`.
-            tokens: [n, K, D], one set per layer.
+            rep_tokens: [n, K, D], one set per layer.
             beta: composes tokens as in the image tower.
             chunk_size: prompts at a time, computed again in the backward pass, which bounds the
                 memory; None takes all at once (`FROZEN_CHUNK` where there are no gradients).
         """
-        prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype), tokens, beta)
+        prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype), rep_tokens, beta)
         return self._read(prompts, *prefix, chunk_size)
 
     def without_tokens(self, prompts: ClassPrompts) -> Tensor:
-        """Run layers J .. L as frozen CLIP does -> the row that is read, [C, D]."""
+        """Run layers J .. L as frozen CLIP does -> the pooled rows, [C, D]."""
         prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype))
         return self._read(prompts, *prefix, None)
 
     def project(self, row: Tensor) -> Tensor:
-        """Project the row that is read [C, D] -> text feature [C, E]."""
+        """Project the pooled row [C, D] -> text feature [C, E]."""
         row = self.ln_final(row)
         if self.text_projection is None:
             return row
@@ -151,18 +152,18 @@ class TextTower:
 
     @staticmethod
     def _run_prefix(
-        blocks: Sequence[Block], bos: Tensor, tokens: Tensor | None = None, beta: float = 1.0
+        blocks: Sequence[Block], bos: Tensor, rep_tokens: Tensor | None = None, beta: float = 1.0
     ) -> tuple[list[KeysValues], Tensor]:
-        """Run [BOS, tokens] alone -> its keys and values in every block, and BOS after all blocks.
+        """Run [BOS, rep_tokens] alone -> keys and values in every block, and BOS after all of them.
 
-        bos [U, 1, D]; tokens [n, K, D], one set per block, or None.
+        bos [U, 1, D]; rep_tokens [n, K, D], one set per block, or None.
         """
         previous, prefixes = None, []
-        mask = causal_mask(1 if tokens is None else 1 + tokens.shape[1], 0, bos.device)
+        mask = causal_mask(1 if rep_tokens is None else 1 + rep_tokens.shape[1], 0, bos.device)
         for i, block in enumerate(blocks):
             prefix = bos
-            if tokens is not None:
-                composed = compose(tokens[i].to(bos.dtype), previous, beta, bos.shape[0])
+            if rep_tokens is not None:
+                composed = compose(rep_tokens[i].to(bos.dtype), previous, beta, bos.shape[0])
                 prefix = torch.cat([bos, composed], dim=1)  # [U, P, D]
             prefixes.append(keys_values(block, prefix))
             prefix = run_block(block, prefix, mask=mask)
@@ -218,7 +219,7 @@ def _read_rest(
     bos: Tensor,
     recompute: bool,
 ) -> Tensor:
-    """Return the row that is read, [c, D]; in the last block it is the only query row.
+    """Return the pooled row, [c, D]; in the last block it is the only query row.
 
     A prompt may end at its first token (no end token in it): then BOS, [U, 1, D] after all
     blocks, is read, as open_clip does.

@@ -1,5 +1,6 @@
-"""Training: one step, its optimizer, its recording as a CUDA graph, and the loop over epochs.
+"""Training: `step` (backward and optimizer), `optim` (AdamW, learning rates), `trainer` (the loop).
 
+`cuda_graph` records a step. Forward and loss are `models.task`.
 A step takes a task of `models` and batches of `data.loading`; nothing here knows data sets or runs.
 Imported by `experiments`, `classifier` and `cli`.
 """

@@ -22,7 +22,7 @@ from .step import Step, TrainingStep
 logger = logging.getLogger(__name__)
 
 GRAPH_PRECISIONS = ("fp32", "amp_bf16", "bf16")
-"""Without the gradient scaler of fp16: whether it skips a step right in a replay is not tested."""
+"""Not fp16: it is not tested whether the gradient scaler skips steps rightly in a replay."""
 WARM_UP = 3
 """Steps before the recording, in which libraries initialize; they train like any other."""
 

@@ -13,8 +13,8 @@ from ..config import TrainConfig
 def learning_rate(config: TrainConfig, epoch: int) -> float:
     """Return the learning rate of an epoch (0-based): one epoch of warm-up, then cosine.
 
-    A run of one epoch has no warm-up. Source: the released code's scheduler, whose cosine begins
-    again at epoch 1.
+    Source: the released code's scheduler. Its cosine over all epochs starts after the warm-up, so
+    that the last epoch's rate is above 0. A run of one epoch has no warm-up.
     """
     if config.epochs > 1:
         if epoch == 0:

@@ -47,7 +47,7 @@ class TrainingStep:
         self.scaler = gradient_scaler(config.precision, device)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Train on one batch; return the loss, which stays on the device, [] float32 or better."""
+        """Train on one batch; return the loss, [] in float32 or float64, still on the device."""
         images = images.to(self.device, non_blocking=True)
         labels = labels.to(self.device, non_blocking=True)
         with autocast(self.precision, self.device):

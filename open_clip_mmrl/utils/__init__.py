@@ -1,4 +1,4 @@
 """Small tools for every room: files, progress bars, messages, devices, seeds, wording.
 
-Nothing here knows the method. May import `config` and `errors` only; every room may import it.
+Nothing here knows the method. May import `errors` only; every other room may import it.
 """
