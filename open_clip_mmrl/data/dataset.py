@@ -59,6 +59,8 @@ class ImageData:
                 f"{self.spec}: classes: {listing(self.class_names) or 'none'}; "
                 "a classification needs at least two"
             )
+        for name in self.class_names:
+            _require_text(name, self.spec)
         counts = Counter(readable(name) for name in self.class_names)
         repeated = [name for name, count in counts.items() if count > 1]
         if repeated:  # two classes with one prompt always get the same logit
@@ -150,3 +152,13 @@ class ImageData:
                 f"{self.spec}: {call} on the {self.classes} classes; {remedy}, "
                 "since the protocol draws from all classes and divides them once"
             )
+
+
+def _require_text(class_name: str, spec: str) -> None:
+    """Refuse a class name that no tokenizer takes, or that says nothing."""
+    if not readable(class_name).strip():
+        raise ValueError(f"{spec}: a class has the name {class_name!r}, which is empty")
+    try:
+        class_name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{spec}: class name {class_name!r} is not text in Unicode") from error

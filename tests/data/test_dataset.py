@@ -109,3 +109,9 @@ def test_shortfall_names_small_classes_with_their_counts():
     assert data.shortfall(3) == {"b": 1, "d": 0, "e": 2}
     assert data.shortfall(1) == {"d": 0}
     assert make().shortfall(6) == {}
+
+
+@pytest.mark.parametrize("name", ["", " ", "_", "caf\udce9"])
+def test_class_names_that_are_no_text_are_refused(name):
+    with pytest.raises(ValueError, match=r"x: .*(empty|not text)"):
+        ImageData(spec="x", class_names=("a", name), template="a {}", train=(), val=(), test=())

@@ -7,14 +7,13 @@ sets' home pages.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .lines import read_lines, require
+from .lines import read_json, read_lines, require
 from .split_file import Rows
 
 
@@ -28,7 +27,7 @@ def read_pets(folder: Path, source: str) -> tuple[Rows, Rows]:
     def rows(name: str) -> Rows:
         lines = read_lines(
             folder / "annotations" / name,
-            r"(\S+)_(\d+) ([1-9]\d*) \d+ \d+",
+            r"(\S+)_(\d+) ([1-9]\d{0,8}) \d+ \d+",
             "Abyssinian_100 1 1 1",
             source,
         )
@@ -54,13 +53,14 @@ def read_cars(folder: Path, source: str) -> tuple[Rows, Rows]:
     def rows(path: Path, images: str) -> Rows:
         found = []
         for index, entry in enumerate(_read_mat(path, "annotations", source)):
-            if not {"class", "fname"} <= set(entry.dtype.names or ()):
-                raise ValueError(f"{path}: annotations[{index}] has no class and fname")
-            label = int(entry["class"])
+            where = f"{path}: annotations[{index}]"
+            fields = entry.dtype.names if isinstance(entry, np.void | np.ndarray) else None
+            if not {"class", "fname"} <= set(fields or ()):
+                raise ValueError(f"{where} has no class and fname")
+            label = _whole_number(entry["class"], where)
             if not 1 <= label <= len(names):
                 raise ValueError(
-                    f"{path}: annotations[{index}] is of class {label}; cars_meta.mat names 1 to "
-                    f"{len(names)}"
+                    f"{where} is of class {label}; cars_meta.mat names 1 to {len(names)}"
                 )
             found.append((f"{images}/{entry['fname']}", label - 1, names[label - 1]))
         return found
@@ -75,19 +75,19 @@ def read_flowers(folder: Path, source: str) -> Rows:
     Raises:
         ValueError: a file is missing or cannot be read, or a class has no name.
     """
-    labels = _read_mat(folder / "imagelabels.mat", "labels", source)
+    annotated = folder / "imagelabels.mat"
+    labels = _read_mat(annotated, "labels", source)
     path = require(folder / "cat_to_name.json", "github.com/KaiyangZhou/CoOp, DATASETS.md")
-    try:
-        name_of = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    name_of = read_json(path)
     if not isinstance(name_of, dict):
         raise ValueError(f'{path} holds a {type(name_of).__name__}, not {{"1": "pink primrose"}}')
     found = []
-    for number, label in enumerate(map(int, labels), start=1):
-        if str(label) not in name_of:
+    for number, value in enumerate(labels, start=1):
+        label = _whole_number(value, f"{annotated}: image {number}")
+        name = name_of.get(str(label))
+        if not isinstance(name, str):
             raise ValueError(f"{path} has no name for class {label}, that of image {number}")
-        found.append((f"image_{number:05d}.jpg", label - 1, name_of[str(label)]))
+        found.append((f"image_{number:05d}.jpg", label - 1, name))
     return found
 
 
@@ -128,7 +128,7 @@ def read_ucf(folder: Path, source: str) -> tuple[Rows, Rows]:
     """
     lists = folder / "ucfTrainTestlist"
     classes = lists / "classInd.txt"
-    lines = read_lines(classes, r"([1-9]\d*) (\w+)", "4 BabyCrawling", source)
+    lines = read_lines(classes, r"([1-9]\d{0,8}) (\w+)", "4 BabyCrawling", source)
     label_of = {name: int(label) - 1 for _, (label, name) in lines}
 
     def rows(name: str) -> Rows:
@@ -146,6 +146,17 @@ def read_ucf(folder: Path, source: str) -> tuple[Rows, Rows]:
 def _require_known(where: str, name: str, known: dict[str, int], classes: Path) -> None:
     if name not in known:
         raise ValueError(f"{where}: {name!r} is not in {classes}")
+
+
+def _whole_number(value: Any, where: str) -> int:
+    """Return an array's element as an integer; ValueError with the place if it is none."""
+    try:
+        number = float(value)  # MATLAB's numbers are
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not number.is_integer():
+        raise ValueError(f"{where} has the class {value!r:.40}, not a whole number")
+    return int(number)
 
 
 def _year_first(name: str) -> str:

@@ -3,12 +3,13 @@
 Paths are relative to the data set's image folder.
 """
 
-import json
+import reprlib
 from pathlib import Path
 from typing import Any
 
 from ...utils.text import listing
 from ..dataset import SPLITS
+from .lines import read_json
 
 SHAPE = 'a split file is {"train": [[path, label, classname], ...], "val": ..., "test": ...}'
 Rows = list[tuple[str, int, str]]
@@ -22,10 +23,7 @@ def read_split_file(split_file: Path) -> tuple[dict[str, Rows], tuple[str, ...]]
         ValueError: not JSON, not of this shape, no images, labels other than 0 to n - 1 (over the
             three splits together), or two names for one label. The message names key and row.
     """
-    try:
-        content = json.loads(split_file.read_text(encoding="utf-8"))
-    except ValueError as error:  # UnicodeDecodeError is one too
-        raise ValueError(f"{split_file} is not JSON: {error}") from error
+    content = read_json(split_file)
     if not isinstance(content, dict):
         raise ValueError(f"{split_file} holds a {type(content).__name__}; {SHAPE}")
     content.setdefault("val", [])
@@ -39,7 +37,7 @@ def read_split_file(split_file: Path) -> tuple[dict[str, Rows], tuple[str, ...]]
         for index, row in enumerate(content[split]):
             if not _is_row(row):
                 raise ValueError(
-                    f"{split_file}: {split!r}, row {index} is {row!r}, not "
+                    f"{split_file}: {split!r}, row {index} is {reprlib.repr(row)}, not "
                     f"[path, label, classname]; {SHAPE}"
                 )
         splits[split] = [(path, label, name) for path, label, name in content[split]]

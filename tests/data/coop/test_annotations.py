@@ -137,3 +137,13 @@ def test_flower_names_that_cannot_be_used(tmp_path, read, content, words):
     (write_tree(tmp_path, "oxford_flowers") / "cat_to_name.json").write_text(content)
     with pytest.raises(ValueError, match=words):
         read("oxford_flowers")
+
+
+@pytest.mark.parametrize("value", ["rose", 1.5, float("nan"), float("inf"), [1, 2]])
+def test_classes_that_are_no_whole_numbers_are_named(tmp_path, read, value):
+    folder = write_tree(tmp_path, "oxford_flowers")
+    labels = np.array([1.0, 2.0], dtype=object)
+    labels[1] = value
+    savemat(folder / "imagelabels.mat", {"labels": labels})
+    with pytest.raises(ValueError, match=r"imagelabels\.mat: image 2 has the class"):
+        read("oxford_flowers")

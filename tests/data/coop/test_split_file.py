@@ -59,3 +59,24 @@ def test_val_may_be_left_out(split_file):
 def test_errors(split_file, content, words):
     with pytest.raises(ValueError, match=words):
         read_split_file(split_file(content))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path):
+    content = {"train": ROWS, "test": ROWS}
+    (tmp_path / "split.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(content).encode())
+    assert read_split_file(tmp_path / "split.json")[1] == ("cat", "dog")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"train": ' * 900, "\udcff", "1" * 5000])
+def test_damaged_files_are_named(tmp_path, content):
+    (tmp_path / "split.json").write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=r"split\.json"):
+        read_split_file(tmp_path / "split.json")
+
+
+def test_a_long_or_deep_row_is_named_in_few_words(split_file):
+    deep = json.loads("[" * 500 + "]" * 500)
+    for row in (deep, ["a" * 10_000], list(range(10_000))):
+        with pytest.raises(ValueError, match="row 0 is") as error:
+            read_split_file(split_file({"train": [row], "test": []}))
+        assert len(str(error.value)) < 500
