@@ -29,7 +29,7 @@ from open_clip_mmrl.experiments.execute import execute
 from open_clip_mmrl.experiments.experiment import Experiment
 from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.recipes import recipe
-from open_clip_mmrl.experiments.run_dir import ADAPTER
+from open_clip_mmrl.experiments.results import ADAPTER
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 from open_clip_mmrl.hub.load import build_for_training, resolve_pretrained
 from open_clip_mmrl.hub.names import ModelName

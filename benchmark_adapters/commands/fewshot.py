@@ -18,7 +18,6 @@ clip_benchmark.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import statistics
 from collections.abc import Sequence
@@ -33,9 +32,11 @@ from open_clip_mmrl.data import load_data
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 from open_clip_mmrl.utils.console import PlainConsole
 from open_clip_mmrl.utils.files import json_bytes, write_atomically
+from open_clip_mmrl.utils.json_fields import required, required_number
 from open_clip_mmrl.utils.text import decimal, printable
 
 from .. import seam
+from ..repairs.build_table import read_result
 from .few_shot_runs import Worker, file_name, plan_runs, shots_and_seed
 
 logger = logging.getLogger(__name__)
@@ -111,12 +112,30 @@ def compare(
         run = planned.replace(template=data.template)
         path, (shots, seed) = output / f"{file_name(run)}.json", shots_and_seed(run)
         how = f", {shots} shots, seed {seed}" if shots else ""
-        done = ": done before" if path.is_file() else ""
+        result = _done_before(path)
+        done = ": done before" if result else ""
         logger.info("[%d/%d] %s%s%s", count, len(runs), run.method, how, done)
-        if not done:
-            write_atomically(path, json_bytes(worker.carry_out(run)))
-        results.append(json.loads(path.read_text(encoding="utf-8")))
+        if result is None:
+            result = worker.carry_out(run)
+            write_atomically(path, json_bytes(result))
+        results.append(result)
     return results
+
+
+def _done_before(path: Path) -> dict[str, Any] | None:
+    """Return the content of a result file; None where it is to be computed, or is damaged."""
+    if not path.exists():
+        return None
+    try:
+        result = read_result(path)
+        for key, kind in {"dataset": str, "method": str, "shots": int}.items():
+            required(result, key, kind)
+        for place, key in ((result, "trainable_parameters"), (result["metrics"], "acc1")):
+            required_number(place, key)
+    except ValueError as error:
+        logger.warning("computed again, because a result is damaged: %s", error)
+        return None
+    return result
 
 
 def table(results: Sequence[dict[str, Any]]) -> Table:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.utils.files import write_atomically
+from open_clip_mmrl.utils.files import read_json, write_atomically
 from open_clip_mmrl.utils.text import csv_cell, listing
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ def main_build(args: argparse.Namespace) -> None:
     for path in result_files(args.files):
         try:
             results.append(read_result(path))
-        except ValueError as error:
-            logger.warning("%s is left out: %s", path, error)
+        except (ValueError, OSError) as error:
+            logger.warning("left out: %s", error)
     if not results:
         raise ValueError(
             f"there are no results in {listing(args.files)}: {args.output} not written."
@@ -56,15 +56,17 @@ def result_files(paths: Iterable[str]) -> Iterator[Path]:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Return the content of a result file; raise ValueError where it is none."""
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"no JSON ({error})") from error
+    """Return the content of a result file.
+
+    Raises:
+        ValueError: it holds no result; the message names it.
+        OSError: it cannot be read.
+    """
+    result = read_json(path)
     if not isinstance(result, dict) or not {"model", "pretrained", "metrics"} <= result.keys():
-        raise ValueError("no result: it lacks model, pretrained or metrics")
+        raise ValueError(f"{path}: no result: it lacks model, pretrained or metrics")
     if not isinstance(result["metrics"], dict):
-        raise ValueError(f"it has no metrics but {json.dumps(result['metrics'])}")
+        raise ValueError(f"{path}: it has no metrics but {json.dumps(result['metrics'])}")
     return result
 
 

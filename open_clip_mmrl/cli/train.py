@@ -78,7 +78,7 @@ def train(
     from ..experiments import recipes
     from ..experiments.execute import execute
     from ..experiments.result_parts import known
-    from ..experiments.run_dir import ADAPTER
+    from ..experiments.results import ADAPTER
     from ..experiments.run_spec import FewShotRun, Runtime
     from ..hub.load import resolve_name
     from .tables import scores_table

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..data.check_images import require_readable
-from ..hub.adapter_file import save_adapter
+from ..hub.adapter_file import read_adapter, save_adapter
 from ..hub.load import LoadedModel, build_for_training
 from ..training.trainer import CHECKPOINT
 from ..utils.environment import environment
@@ -16,8 +16,8 @@ from .measured import RunScores, TrainingRecord
 from .probe_baseline import fit_probe, score_probe, target_scorer
 from .resolve import ResolvedRun, resolve
 from .result_parts import AblationPoint, Environment, TargetResult
-from .results import RESULTS, RunResult
-from .run_dir import ADAPTER, prepare_run_dir
+from .results import ADAPTER, RESULTS, RunResult
+from .run_dir import prepare_run_dir
 from .run_spec import FewShotRun, Runtime, dataset_name
 from .score import score_run, score_target
 from .train_adapter import train_adapter
@@ -51,6 +51,8 @@ def execute(
     job = resolve(run, Path(output), runtime or Runtime())
     if prepare_run_dir(job.folder, run, job.digest):
         result = RunResult.read(job.folder / RESULTS)
+        if run.trains_adapter:
+            read_adapter(job.folder / ADAPTER)  # or "nothing to do" would hide a damaged file
         if not has_new_targets(result, run):
             (job.folder / CHECKPOINT).unlink(missing_ok=True)  # stopped just before that
             logger.info("%s holds this very run, finished already: nothing to do.", job.folder)

@@ -129,7 +129,7 @@ class AblationPoint:
     def from_json(cls, content: Content) -> AblationPoint:
         """Read one point; a ValueError lists the sweeps."""
         sweep, value = content.get("sweep"), content.get("value")
-        if sweep not in SWEEP_NAMES or value is None:
+        if sweep not in SWEEP_NAMES or not isinstance(value, str | int | float):
             raise ValueError(
                 f"'ablation' is {dict(content)!r}, not a 'value' and a 'sweep' of "
                 f"{', '.join(SWEEP_NAMES)}"

@@ -6,13 +6,13 @@ are of version 1; version 2 has the same keys and this one. Unknown keys are ign
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from ..config import PROTOCOLS, Protocol
+from ..utils.files import read_json
 from ..utils.json_fields import Content, number, numbers, objects, optional, required, rows
 from .result_parts import (
     AblationPoint,
@@ -26,7 +26,7 @@ from .result_parts import (
 )
 
 FORMAT_VERSION = 2
-RESULTS = "results.json"
+RESULTS, ADAPTER = "results.json", "adapter.safetensors"
 
 TRANSFER = ("cross-dataset", "domain-generalization")
 TRAINED_ON_BASE = ("base-to-novel", "ablation")
@@ -116,7 +116,7 @@ class RunResult:
         """Read the parsed content of a `results.json` of any version so far.
 
         Args:
-            content: what `json.loads` returns.
+            content: of the file, as `read_json` returns it.
             path: of the file, for messages.
 
         Raises:
@@ -137,11 +137,7 @@ class RunResult:
             ValueError: not JSON, or no result; the message names the file.
             OSError: the file cannot be read.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:  # UnicodeDecodeError is one too
-            raise ValueError(f"{path}: not JSON ({error})") from error
-        return cls.from_json(content, path)
+        return cls.from_json(read_json(path), path)
 
 
 def _plain(value: Any) -> Any:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..training.trainer import CHECKPOINT
-from ..utils.files import json_bytes, write_atomically
-from .results import RESULTS
+from ..training.trainer import CHECKPOINT, LOG
+from ..utils.files import json_bytes, read_json, write_atomically
+from .results import ADAPTER, RESULTS
 from .run_spec import FewShotRun
 
-ADAPTER, SETTINGS = "adapter.safetensors", "run.json"
-SELECTION, TARGETS = "selection.json", "targets"
+SETTINGS, SELECTION, TARGETS = "run.json", "selection.json", "targets"
 _COMPUTED = (RESULTS, ADAPTER, CHECKPOINT, SELECTION, TARGETS)
 _DIGEST = "train_images"
 
@@ -32,11 +30,15 @@ def prepare_run_dir(output: Path, run: FewShotRun, digest: str) -> bool:
 
     Raises:
         UsageError: the folder belongs to a run with other settings or on other images.
+        ValueError: its run.json is damaged, or a folder is where a file of the run belongs.
     """
     settings = {**run.to_dict(), _DIGEST: digest}
     path = output / SETTINGS
     if output.exists() and not output.is_dir():
         raise UsageError(f"output {output} is a file; give a folder.")
+    for name in (SETTINGS, RESULTS, ADAPTER, CHECKPOINT, SELECTION, LOG):
+        if (output / name).is_dir():
+            raise ValueError(f"{output / name} is a folder, but a run keeps a file there: move it.")
     computed = [name for name in _COMPUTED if (output / name).exists()]
     if not computed:
         write_atomically(path, json_bytes(settings))
@@ -67,7 +69,7 @@ def _read(folder: Path) -> tuple[FewShotRun, str]:
     """Return run and digest; fields that came after the file's version are at their defaults."""
     path = folder / SETTINGS
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         return FewShotRun.from_dict(values), values[_DIGEST]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(

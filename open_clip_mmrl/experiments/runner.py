@@ -130,6 +130,10 @@ def _carry_out(item: PlannedRun, output: Path, runtime: Runtime) -> Outcome:
         result = execute(item.run, output / item.folder, runtime, reuse_from=reuse_from)
     except (ValueError, RuntimeError, OSError) as error:
         return Outcome(item, time.perf_counter() - start, error=str(error))
+    except Exception as error:  # nobody foresaw it, but the other runs do not depend on this one
+        logger.debug("%s", item.folder, exc_info=True)
+        unforeseen = f"{type(error).__name__}: {error}"
+        return Outcome(item, time.perf_counter() - start, error=unforeseen)
     return Outcome(item, time.perf_counter() - start, metrics=result.metrics)
 
 

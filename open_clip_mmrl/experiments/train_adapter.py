@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..data.loading.device_augment import training_images
@@ -16,8 +17,8 @@ from ..hub.load import LoadedModel
 from ..training.trainer import Trainer, TrainSummary
 from .measured import TrainingRecord
 from .resolve import ResolvedRun
-from .results import RESULTS, RunResult
-from .run_dir import ADAPTER, finished_run
+from .results import ADAPTER, RESULTS, RunResult
+from .run_dir import finished_run
 from .run_spec import training_key
 from .tune import select
 
@@ -40,15 +41,22 @@ def train_adapter(
 
 
 def _reuse(loaded: LoadedModel, job: ResolvedRun, folder: Path) -> TrainingRecord | None:
-    """Load the adapter of a folder; None if it was trained in another way, or is not finished."""
-    found = finished_run(folder)
-    if found is None:
+    """Load the adapter of a folder; None if it was trained in another way, or is not finished.
+
+    None as well, with a warning, where its files are damaged: it is trained again then.
+    """
+    try:
+        found = finished_run(folder)
+        if found is None:
+            return None
+        run, digest = found
+        if training_key(run) != training_key(job.run) or digest != job.digest:
+            return None
+        result = RunResult.read(folder / RESULTS)
+        load_learner(loaded.model, load_file(folder / ADAPTER), folder / ADAPTER)
+    except (ValueError, OSError, SafetensorError) as error:
+        logger.warning("the training of %s is not reused: %s", folder, error)
         return None
-    run, digest = found
-    if training_key(run) != training_key(job.run) or digest != job.digest:
-        return None
-    load_learner(loaded.model, load_file(folder / ADAPTER), folder / ADAPTER)
-    result = RunResult.read(folder / RESULTS)
     is_own = folder == job.folder
     return TrainingRecord(
         trainable_parameters=result.trainable_parameters,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from ..data import ImageData, load_data
 from ..data.coop.check import sizes
 from ..hub.load import LoadedModel
-from ..utils.files import json_bytes, write_atomically
+from ..utils.files import json_bytes, read_json, write_atomically
+from ..utils.json_fields import required
 from .recipes import target_beta
 from .resolve import ResolvedRun
 from .result_parts import Sizes, TargetResult
@@ -35,7 +36,7 @@ def score_targets(
         name = dataset_name(spec)
         path = job.folder / TARGETS / f"{name}.json"
         if path.is_file():
-            found[name] = TargetResult.from_json(json.loads(path.read_text(encoding="utf-8")))
+            found[name] = _read(path)
             continue
         try:
             data = load_data(spec, data_root=run.data_root, quiet=job.runtime.quiet)
@@ -54,6 +55,13 @@ def score_targets(
         write_atomically(path, json_bytes(found[name].to_json()))
         logger.info("%s: %s", name, "other classes" if accuracy is None else f"{accuracy:.1f}")
     return found
+
+
+def _read(path: Path) -> TargetResult:
+    try:
+        return TargetResult.from_json(required({"target": read_json(path)}, "target", dict))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it to test again.") from error
 
 
 def _for_target(loaded: LoadedModel, run: FewShotRun, name: str) -> LoadedModel:

@@ -7,7 +7,6 @@ on, and the harmonic mean is maximized, as in the protocol itself.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from ..evaluation.logits import Scoring
 from ..hub.load import LoadedModel
 from ..models.task import FrozenClasses
 from ..training.trainer import Trainer
-from ..utils.files import json_bytes, write_atomically
+from ..utils.files import json_bytes, read_json, write_atomically
 from ..utils.json_fields import Content, number, numbers, required_number, rows
 from ..utils.seeds import mix_seed
 from .resolve import ResolvedRun
@@ -80,8 +79,11 @@ class Trial:
         for row in rows(content, "alpha_curve"):
             scores = {name: required_number(row, name) for name in row if name != "alpha"}
             curve.append(AlphaPoint(required_number(row, "alpha"), scores))
+        settings = known(numbers(content, "settings"))
+        if not {"reg_weight"} <= settings.keys() <= {"reg_weight", "beta"}:
+            raise ValueError(f"'settings' is {settings!r}, not of reg_weight and beta")
         return cls(
-            settings=known(numbers(content, "settings")),
+            settings=settings,
             score=required_number(content, "score"),
             alpha_curve=tuple(curve),
             seconds=number(content, "seconds") or 0,
@@ -100,7 +102,8 @@ def select(loaded: LoadedModel, job: ResolvedRun) -> Selection:
     if not held_out.count:
         logger.warning("One image per class: nothing to hold out, so the fixed settings are kept.")
         return Selection()
-    trials, trained_on = _read(record), held_out.trained_on
+    main = "base" if held_out.base_to_novel else "accuracy"
+    trials, trained_on = _read(record, main), held_out.trained_on
     tokens = loaded.class_tokens(trained_on.class_names, trained_on.template)
     classes = FrozenClasses.of(loaded.model, tokens)  # the same for all candidates
 
@@ -119,7 +122,6 @@ def select(loaded: LoadedModel, job: ResolvedRun) -> Selection:
     for value in BETAS if is_plus else ():
         try_out({"reg_weight": reg_weight, "beta": value})
     best = _best(trials, usual)
-    main = "base" if held_out.base_to_novel else "accuracy"
     point = max(best.alpha_curve, key=lambda p: (p.scores[main], -abs(p.alpha - usual.alpha)))
     return Selection(
         chosen={**best.settings, "alpha": point.alpha},
@@ -129,10 +131,20 @@ def select(loaded: LoadedModel, job: ResolvedRun) -> Selection:
     )
 
 
-def _read(record: Path) -> list[Trial]:
+def _read(record: Path, main: str) -> list[Trial]:
+    """Return the trials of a stopped run, whose alpha curves have to hold the metric `main`."""
     if not record.is_file():
         return []
-    return [Trial.from_json(entry) for entry in json.loads(record.read_text(encoding="utf-8"))]
+    try:
+        content = read_json(record)
+        if not isinstance(content, list):
+            raise ValueError(f"holds a {type(content).__name__}, not a list")
+        trials = [Trial.from_json(entry) for entry in rows({"trials": content}, "trials")]
+        if not all(t.alpha_curve and all(main in p.scores for p in t.alpha_curve) for t in trials):
+            raise ValueError(f"an entry has no 'alpha_curve' of {main!r}")
+    except ValueError as error:
+        raise ValueError(f"{record} is damaged ({error}); remove it to choose again.") from error
+    return trials
 
 
 def _best(trials: Sequence[Trial], usual: MMRLConfig) -> Trial:

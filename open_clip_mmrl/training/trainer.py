@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import time
 from dataclasses import asdict, dataclass
@@ -23,6 +24,8 @@ from ..utils.progress import Progress
 from .cuda_graph import GraphedStep, check_graph
 from .optim import learning_rate, set_learning_rate, steps_taken
 from .step import Step, TrainingStep
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
@@ -237,6 +240,16 @@ class Trainer:
         if path.is_file():
             self._load(path)
         # Rows of epochs without a checkpoint will be written again.
-        rows = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        kept = rows[: self.state.epoch]
-        write_atomically(log, "".join(row + "\n" for row in kept).encode())
+        rows = log.read_bytes().splitlines() if log.is_file() else []
+        kept = [row for row in rows[: self.state.epoch] if _is_json(row)]
+        if len(kept) < len(rows[: self.state.epoch]):
+            logger.warning("%s has rows that are no JSON; they are left out.", log)
+        write_atomically(log, b"".join(row + b"\n" for row in kept))
+
+
+def _is_json(row: bytes) -> bool:
+    try:
+        json.loads(row)
+    except (ValueError, RecursionError):
+        return False
+    return True

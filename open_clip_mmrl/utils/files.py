@@ -8,6 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+_MAX_DEPTH = 50
+"""Of JSON files; ours need less than ten levels."""
+
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write a file whole or not at all: to a temporary file in its folder, which is then renamed.
@@ -43,6 +46,30 @@ def is_file(path: str | os.PathLike[str]) -> bool:
         return Path(path).is_file()
     except (OSError, ValueError):  # a name that is too long, or holds a NUL
         return False
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        ValueError: it is no JSON in UTF-8, or is nested too deep; the message names the file.
+        OSError: it cannot be read; the message names it.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise OSError(f"cannot read {path}: {error.strerror or error}.") from error
+    except ValueError as error:  # UnicodeDecodeError is one too
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: nested deeper than {_MAX_DEPTH}") from error
+    level = [content]
+    for _ in range(_MAX_DEPTH):
+        nested = [one for one in level if isinstance(one, dict | list)]
+        level = [v for one in nested for v in (one.values() if isinstance(one, dict) else one)]
+    if level:  # what reads or writes it later goes down by calls
+        raise ValueError(f"{path}: nested deeper than {_MAX_DEPTH}")
+    return content
 
 
 def json_bytes(value: Any) -> bytes:

@@ -39,9 +39,13 @@ def number(content: Content, key: str) -> float | None:
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
-        raise ValueError(f"{key!r} is {value!r}, not a finite number")
-    return float(value)
+    try:
+        found = float(value) if is_number else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        found = math.inf
+    if not math.isfinite(found):
+        raise ValueError(f"{key!r} is {str(value)[:80]!r}, not a finite number")
+    return found
 
 
 def required_number(content: Content, key: str) -> float:

@@ -6,8 +6,8 @@ import pytest
 from helpers.runs import make_run
 
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.experiments.results import RESULTS
-from open_clip_mmrl.experiments.run_dir import ADAPTER, finished_run, prepare_run_dir
+from open_clip_mmrl.experiments.results import ADAPTER, RESULTS
+from open_clip_mmrl.experiments.run_dir import finished_run, prepare_run_dir
 
 RUN, DIGEST = make_run(), "a digest"
 

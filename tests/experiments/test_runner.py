@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 import subprocess
 import time
 from types import SimpleNamespace
@@ -13,8 +14,10 @@ from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.experiments import runner
 from open_clip_mmrl.experiments.experiment import Experiment
 from open_clip_mmrl.experiments.protocols import plan
+from open_clip_mmrl.experiments.resolve import resolve
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.experiments.runner import run_all, unfinished
+from open_clip_mmrl.report.load.collect import collect
 from open_clip_mmrl.training.trainer import Trainer
 
 FAST = {"epochs": 1, "batch_size": 16, "start_layer": 6, "rep_dim": 8}
@@ -224,3 +227,82 @@ def test_side_by_side_killed_and_resumed_is_the_same_as_one_by_one(root, tmp_pat
         assert results(both, item)["per_class"] == results(alone, item)["per_class"]
     adapters = [root / items[1].folder / "adapter.safetensors" for root in (alone, both)]
     assert adapters[0].read_bytes() == adapters[1].read_bytes()
+
+
+@pytest.fixture(scope="module")
+def done(root, tmp_path_factory):
+    """Two finished runs of few-shot, and their folder."""
+    items = planned(root, "few-shot", methods=["mmrl"], seeds=(1, 2))
+    folder = tmp_path_factory.mktemp("done")
+    assert [o.error for o in go(items, folder)] == [None, None]
+    return items, folder
+
+
+def damage(folder, name, content):
+    path = folder / name
+    path.unlink(missing_ok=True)
+    path.mkdir() if content is None else path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("adapter.safetensors", b""),
+        ("adapter.safetensors", b"\xff" * 100),
+        ("adapter.safetensors", None),
+        ("results.json", b"{}"),
+        ("results.json", b"[]"),
+        ("results.json", b'{"method": "mm'),
+        ("results.json", b"[" * 100_000),
+        ("results.json", None),
+        ("run.json", b"[" * 100_000),
+        ("run.json", None),
+    ],
+)
+def test_a_damaged_finished_run_is_named_and_the_others_are_read(done, tmp_path, name, content):
+    items, finished = done
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    damage(tmp_path / items[0].folder, name, content)
+    first, second = go(items, tmp_path)
+    assert name in first.error and second.error is None
+    if name != "run.json":
+        found = collect([tmp_path])
+        assert len(found.runs) == 1 and any(name in note for note in found.notes)
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[1]", b'[{"settings": {}}]', b"[" * 100_000, None])
+def test_a_damaged_selection_is_named(root, tmp_path, content):
+    items = planned(root, methods=["mmrl"], settings="validation")
+    folder = tmp_path / items[0].folder
+    folder.mkdir(parents=True)
+    job = resolve(items[0].run, folder, Runtime(device="cpu", quiet=True))
+    settings = {**job.run.to_dict(), "train_images": job.digest}
+    (folder / "run.json").write_text(json.dumps(settings))
+    damage(folder, "selection.json", content)
+    (outcome,) = go(items, tmp_path)
+    assert "selection.json" in outcome.error and "adapter" not in outcome.error
+
+
+def test_a_log_that_is_no_text_does_not_stop_a_run(root, tmp_path):
+    items = planned(root, methods=["mmrl"], overrides={**FAST, "epochs": 2})
+    folder = tmp_path / items[0].folder
+    assert go(items, tmp_path)[0].error is None
+    (folder / "results.json").unlink()
+    (folder / "log.jsonl").write_bytes(b"\xff\xfe\n" + b"[" * 100_000 + b"\n")
+    assert go(items, tmp_path)[0].error is None
+    rows = (folder / "log.jsonl").read_text().splitlines()
+    assert [json.loads(row)["epoch"] for row in rows] == [0, 1]
+
+
+def test_what_nobody_foresaw_ends_one_run_only(root, tmp_path, monkeypatch):
+    items = planned(root, methods=["zeroshot", "mmrl"])
+    execute = runner.execute
+
+    def fail_first(run, *rest, **more):
+        if run.method == "zeroshot":
+            raise KeyError("unforeseen")
+        return execute(run, *rest, **more)
+
+    monkeypatch.setattr(runner, "execute", fail_first)
+    first, second = go(items, tmp_path)
+    assert first.error == "KeyError: 'unforeseen'" and second.error is None

@@ -61,7 +61,7 @@ def test_the_same_command_keeps_a_finished_run(name, tmp_path, monkeypatch, capl
     )
     folder = tmp_path / "run"
     shutil.copytree(VERSION_1 / name, folder)
-    (folder / "adapter.safetensors").touch()
+    shutil.copy(VERSION_1 / "adapter_mmrl.safetensors", folder / "adapter.safetensors")
     before = {path: path.read_bytes() for path in folder.iterdir()}
     result = execute(RUNS[name].run, folder, Runtime(device="cpu", quiet=True))
     assert "finished already" in caplog.text

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from open_clip_mmrl.utils import files
-from open_clip_mmrl.utils.files import json_bytes, write_atomically
+from open_clip_mmrl.utils.files import json_bytes, read_json, write_atomically
 
 
 def test_a_file_is_replaced_and_others_may_read_it(tmp_path):
@@ -34,3 +34,25 @@ def test_json_refuses_what_it_cannot_hold():
     assert json_bytes({"a": 1.5}) == b'{\n  "a": 1.5\n}\n'
     with pytest.raises(ValueError, match="nan"):
         json_bytes({"a": math.nan})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not JSON"),
+        (b'{"a": [1, 2', "not JSON"),
+        (b'{"a": "\xff"}', "not JSON"),
+        (b"[" * 100_000, "nested deeper than"),
+        (b"[" * 200 + b"]" * 200, "nested deeper than"),
+    ],
+)
+def test_json_that_cannot_be_read_is_named(tmp_path, content, message):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.json: {message}"):
+        read_json(path)
+
+
+def test_a_folder_in_place_of_json_is_named(tmp_path):
+    with pytest.raises(OSError, match=f"cannot read {tmp_path}"):
+        read_json(tmp_path)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from safetensors import SafetensorError, safe_open
+
 from ...config import VARIANTS
 from ...experiments.result_parts import known
-from ...experiments.results import TRANSFER, RunResult
+from ...experiments.results import ADAPTER, TRANSFER, RunResult
 from ...hub.names import ModelName
 
 METHODS = {
@@ -94,10 +96,23 @@ def read_run(path: Path) -> Run:
     """Read a results.json.
 
     Raises:
-        ValueError: not JSON, or not a result; the message names the file.
+        ValueError: not JSON, or not a result, or the adapter next to it is damaged; the message
+            names the file.
         OSError: the file cannot be read.
     """
+    _check_adapter(path.with_name(ADAPTER))
     return run_of(RunResult.read(path), path)
+
+
+def _check_adapter(path: Path) -> None:
+    """Check that an adapter, where there is one, is whole; without torch, which takes seconds."""
+    if not path.exists():
+        return
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a safetensors file ({error})") from error
 
 
 def run_of(result: RunResult, path: Path) -> Run:

@@ -30,7 +30,7 @@ def build(tmp_path):
 
     def run(files, *paths):
         folder = tmp_path / "results"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for name, content in files.items():
             text = content if isinstance(content, str) else json.dumps(content)
             (folder / name).write_text(text)
@@ -72,15 +72,24 @@ def test_files_that_are_no_results_are_named_and_skipped(build, caplog):
         "c.json": "{",
         "d.json": "[1]",
         "e.json": {"model": "x", "metrics": {}},
+        "f.json": "[" * 100_000,
     }
     _, rows = build({"a.json": result(), **bad})
     shown = caplog.messages
-    assert len(rows) == 1 and len(shown) == 4
+    assert len(rows) == 1 and len(shown) == 5
     assert {record.levelname for record in caplog.records} == {"WARNING"}
-    assert "b.json is left out: it has no metrics but null" in shown[0]
-    assert "c.json is left out: no JSON (" in shown[1]
-    assert "d.json is left out: no result: it lacks model, pretrained or metrics" in shown[2]
-    assert "e.json is left out: no result" in shown[3]
+    assert "b.json: it has no metrics but null" in shown[0]
+    assert "c.json: not JSON (" in shown[1]
+    assert "d.json: no result: it lacks model, pretrained or metrics" in shown[2]
+    assert "e.json: no result" in shown[3]
+    assert "f.json: nested deeper than" in shown[4]
+    assert all(text.startswith("left out: ") for text in shown)
+
+
+def test_a_folder_with_the_name_of_a_result_is_skipped(build, tmp_path, caplog):
+    (tmp_path / "results" / "b.json").mkdir(parents=True)
+    _, rows = build({"a.json": result()})
+    assert len(rows) == 1 and "b.json: Is a directory" in caplog.text
 
 
 def test_nothing_left_is_an_error(build, tmp_path):
