@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..config import Fusion
 from .logits import Logits, Scoring
 
 
@@ -49,15 +50,19 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
     return 100 * gap.abs().sum().item() / len(labels)
 
 
-def alpha_curve(logits: Logits, steps: int = 11) -> list[tuple[float, float]]:
-    """Return (alpha, accuracy of the mix of logits) at `steps` values of alpha from 0 to 1.
+def alpha_curve(
+    logits: Logits, fusion: Fusion = "logits", steps: int = 11
+) -> list[tuple[float, float]]:
+    """Return (alpha, accuracy by both features) at `steps` values of alpha from 0 to 1.
 
     One trained model, mixed in many ways; the paper's Table 5 trains one model for every alpha.
     """
     if steps < 2:
-        raise ValueError(f"steps is {steps}; it has to be 2 or more, for both ends count.")
+        raise ValueError(f"steps is {steps}; it has to be 2 or more, since both ends count.")
     alphas = [step / (steps - 1) for step in range(steps)]
-    return [(a, accuracy(logits.scores(Scoring("fused", a)), logits.labels)) for a in alphas]
+    return [
+        (a, accuracy(logits.scores(Scoring("fused", a, fusion)), logits.labels)) for a in alphas
+    ]
 
 
 def generalized(logits: Logits, seen: Tensor, alpha: float) -> dict[str, float]:

@@ -52,7 +52,7 @@ class FewShotRun:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of MMRLConfig that differ from the model's own."""
     settings_source: str = "custom"
-    """Where the settings come from: one of `recipes.SOURCES`, or "custom"."""
+    """Where the settings come from: one of `config.SOURCES`, or "custom"."""
     train: TrainConfig = field(default_factory=TrainConfig)
     ablation: Mapping[str, Any] | None = None
     """The point of an ablation: {"sweep": ..., "value": ...}."""

@@ -12,6 +12,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from ..config import Fusion
 from ..data import ImageData
 from ..data.loading.images import ImageSet, eval_transform, in_order, loader
 from ..data.sampling import base_novel_split
@@ -108,7 +109,9 @@ def all_scores(logits: Logits, scoring: Scoring) -> RunScores:
         calibration={"accuracy": ece(scores, labels)},
         calibration_zero_shot={"accuracy": ece(logits.frozen, labels)},
         per_class={"all": accuracy_by_name(scores, logits)},
-        alpha_curve=tuple(AlphaPoint(a, {"accuracy": v}) for a, v in _curve(logits)),
+        alpha_curve=tuple(
+            AlphaPoint(a, {"accuracy": v}) for a, v in _curve(logits, scoring.fusion)
+        ),
     )
 
 
@@ -118,7 +121,7 @@ def base_novel_scores(logits: Logits, seen: Scoring, new: Scoring) -> RunScores:
     base, novel = logits.split(base_classes), logits.split(novel_classes)
     of_base, of_novel = base.scores(seen), novel.scores(new)
     is_base = torch.arange(len(logits.names)) < len(base_classes)
-    curves = zip(_curve(base), _curve(novel), strict=True)
+    curves = zip(_curve(base, seen.fusion), _curve(novel, seen.fusion), strict=True)
     return RunScores(
         metrics=base_novel_hm(accuracy(of_base, base.labels), accuracy(of_novel, novel.labels)),
         zero_shot=base_novel_hm(
@@ -173,6 +176,6 @@ def _gzsl(logits: Logits, seen: Tensor, alpha: float) -> dict[str, float]:
     return {name: percent(value) for name, value in generalized(logits, seen, alpha).items()}
 
 
-def _curve(logits: Logits) -> list[tuple[float, float]]:
+def _curve(logits: Logits, fusion: Fusion) -> list[tuple[float, float]]:
     """Return (alpha, accuracy with both features)."""
-    return [(alpha, percent(value)) for alpha, value in alpha_curve(logits)]
+    return [(alpha, percent(value)) for alpha, value in alpha_curve(logits, fusion)]

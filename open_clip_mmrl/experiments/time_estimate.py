@@ -38,7 +38,9 @@ def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
     name = ModelName.parse(run.model)
     config = open_clip.get_model_config(name.base) or {}
     settings = {**registered_config(name), **run.settings}
-    vision, text = config["vision_cfg"], config["text_cfg"]
+    # open_clip's own defaults, where a config leaves them out.
+    vision = {"layers": 12, "width": 768, **config["vision_cfg"]}
+    text = {"layers": 12, "width": 512, **config["text_cfg"]}
     layers = text["layers"] - settings["start_layer"] + 1
     size, patch = vision.get("image_size", 224), vision.get("patch_size", 16)
     rows = (size // patch) ** 2 + 1 if isinstance(size, int) else 197

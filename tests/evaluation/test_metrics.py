@@ -56,7 +56,7 @@ def test_the_classes_weighed_by_their_images_give_the_accuracy():
         (lambda: accuracy(SCORES, LABELS - 1), "labels are -1 to 2"),
         (lambda: per_class_accuracy(SCORES, LABELS, 3), "a label is 3, but there are 3 classes"),
         (
-            lambda: alpha_curve(Logits(SCORES, SCORES, SCORES, LABELS), 1),
+            lambda: alpha_curve(Logits(SCORES, SCORES, SCORES, LABELS), steps=1),
             "steps is 1; .* 2 or more",
         ),
         (lambda: calibration_error(SCORES, LABELS, 0), "bins is 0; .* 1 or more"),
@@ -98,11 +98,21 @@ def test_alpha_curve_is_the_mix_at_every_step():
     assert curve[3][1] == accuracy(0.3 * by_class + 0.7 * by_rep, labels)
     assert curve[-1][1] == accuracy(by_class, labels)
     assert len({score for _, score in curve}) > 2
-    assert [alpha for alpha, _ in alpha_curve(both, 3)] == [0.0, 0.5, 1.0]
+    assert [alpha for alpha, _ in alpha_curve(both, steps=3)] == [0.0, 0.5, 1.0]
+
+
+def test_alpha_curve_mixes_as_the_run_does():
+    by_class, by_rep = 6 * draw(60, 5, seed=1), draw(60, 5, seed=2)
+    labels = torch.arange(60) % 5
+    both = Logits(by_class, by_rep, by_class, labels)
+    curve = alpha_curve(both, "probabilities")
+    mixed = (0.3 * by_class.softmax(-1) + 0.7 * by_rep.softmax(-1)).log()
+    assert curve[3][1] == accuracy(mixed, labels)
+    assert curve != alpha_curve(both)
 
 
 def test_alpha_curve_of_one_feature_is_flat():
-    curve = alpha_curve(Logits(SCORES, None, SCORES, LABELS), 4)
+    curve = alpha_curve(Logits(SCORES, None, SCORES, LABELS), steps=4)
     assert {score for _, score in curve} == {accuracy(SCORES, LABELS)}
 
 

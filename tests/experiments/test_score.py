@@ -67,7 +67,7 @@ def test_base_and_novel_scores_equal_passes_of_their_own(loaded, digits, fusion)
     assert [point.alpha for point in found.alpha_curve] == [a / 10 for a in range(11)]
     at_one, at_own = found.alpha_curve[-1].scores, found.alpha_curve[7].scores
     assert at_one["base"] == pytest.approx(direct(loaded, base, "class"), abs=1e-4)
-    assert at_own["novel"] == pytest.approx(direct(loaded, novel, "fused"), abs=1e-4)
+    assert at_own["novel"] == pytest.approx(direct(loaded, novel, "fused", fusion), abs=1e-4)
     assert found.per_class["base"].keys() == set(digits.class_names[:5])
     assert 0 < found.calibration["base"] < 100
     assert found.generalized["seen"] <= found.metrics["base"]  # more classes to confuse
@@ -92,7 +92,7 @@ def test_the_decoupling_is_ablated_in_testing_alone(loaded, digits):
     assert ds1["novel"] == full["novel"] and ds2["base"] == full["base"]
     base, novel = digits.select("base"), digits.select("novel")
     assert ds1["base"] == pytest.approx(direct(loaded, base, "class"), abs=1e-4)
-    assert ds2["novel"] == pytest.approx(direct(loaded, novel, "fused"), abs=1e-4)
+    assert ds2["novel"] == pytest.approx(direct(loaded, novel, "fused", fusion), abs=1e-4)
 
 
 def test_the_zero_shot_method_reports_the_frozen_model(loaded, digits):
