@@ -34,7 +34,7 @@ TRAINED_ON_BASE = ("base-to-novel", "ablation")
 
 Settings = Mapping[str, Any]
 """JSON values by the name of a field of MMRLConfig or TrainConfig."""
-_KEYS = {"regularization": "regularisation"}
+_KEYS = {"regularization": "regularisation"}  # as every version has written it
 _NULL = ("train_seconds", "train_ms_per_image")
 """Written even where a method has none; skipped_steps too for the zero-shot model."""
 
