@@ -721,7 +721,7 @@ def test_an_interrupt_leaves_no_litter(tmp_path, monkeypatch):
     def interrupted(source, target):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "replace", interrupted)
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "file", b"data")
     assert not list(tmp_path.iterdir())
