@@ -27,7 +27,7 @@ from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.execute import execute
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.models.blocks import causal_mask
-from open_clip_mmrl.models.precision import autocast, half_weights
+from open_clip_mmrl.models.precision import autocast, in_half
 from open_clip_mmrl.training.cuda_graph import GRAPH_PRECISIONS
 from open_clip_mmrl.training.trainer import Trainer
 
@@ -84,14 +84,14 @@ def test_training_in_every_precision(precision):
 def test_a_step_never_waits_for_the_device(precision):
     run = trainer(precision)
     batch = torch.rand(3, 3, 16, 16, device="cuda"), LABELS.cuda()
-    with half_weights(run.model, precision):
-        run.step(*batch)  # libraries set themselves up
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            for _ in range(2):
-                run.step(*batch)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    run.task.model = in_half(run.model, precision)
+    run.step(*batch)  # libraries set themselves up
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(2):
+            run.step(*batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
@@ -104,8 +104,8 @@ def test_weights_kept_in_half_change_no_bit(precision):
             return task(*batch)
 
     expected = run()
-    with half_weights(task.model, precision):
-        found = run()
+    task.model = in_half(task.model, precision)
+    found = run()
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
 

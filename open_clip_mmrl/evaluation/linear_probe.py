@@ -25,7 +25,7 @@ from ..data import Example, ImageData
 from ..data.loading.images import ImageSet, eval_transform, in_order, loader
 from ..data.sampling import few_shot_subset
 from ..models.mmrl_clip import MMRLCLIP
-from ..models.precision import autocast, half_weights
+from ..models.precision import autocast, in_half
 from ..utils.progress import Progress
 
 GRID = tuple(10.0**power for power in (6, 4, 2, 0, -2, -4, -6))
@@ -74,10 +74,8 @@ def frozen_features(
     """Return the base model's image features [N, E], float32 on the CPU, not of unit length."""
     device, found = model.visual.proj.device, []
     images, batches = ImageSet(examples, eval_transform(model)), in_order(len(examples))
-    with (
-        half_weights(model, precision),
-        Progress("image features", len(batches), quiet=quiet) as progress,
-    ):
+    model = in_half(model, precision)
+    with Progress("image features", len(batches), quiet=quiet) as progress:
         for pixels, _ in loader(images, batches, workers):
             with autocast(precision, device):
                 features = model.encode_image(pixels.to(device), features="frozen")

@@ -19,7 +19,7 @@ from ..data.prompts import readable
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.ops import cosine_logits, mix, unit
-from ..models.precision import autocast, half_weights
+from ..models.precision import autocast, in_half
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
 from .logits import SCORED, Logits, ScoredFeatures
@@ -57,11 +57,8 @@ class Predictions:
 def build_classifier(model: MMRLCLIP, tokens: Tensor, precision: str = "fp32") -> Classifier:
     """Return the text features of prompts [C, context length]: computed once, then passed on."""
     device = model.visual.proj.device
-    with (
-        _enough_memory(len(tokens), precision),
-        half_weights(model, precision),
-        autocast(precision, device),
-    ):
+    with _enough_memory(len(tokens), precision), autocast(precision, device):
+        model = in_half(model, precision)
         prompts = model.text_tower.lower(tokens.to(device))
         frozen, text_tokens = unit(model.frozen_text_features(prompts)), model.learner()[1]
         if text_tokens is None:
@@ -139,11 +136,12 @@ def predict(
     progress: Progress | None = None,
 ) -> Predictions:
     """Score every batch (images [B, 3, H, W], labels [B]) of an iterable, in order."""
+    with _enough_memory(len(classifier.text), precision):
+        half = in_half(model, precision)
 
-    def score(images: Tensor) -> list[Tensor]:
-        return [class_scores(model, classifier, images, features, fusion)]
+        def score(images: Tensor) -> list[Tensor]:
+            return [class_scores(half, classifier, images, features, fusion)]
 
-    with _enough_memory(len(classifier.text), precision), half_weights(model, precision):
         (scores,), labels, speed = _pass(score, classifier, batches, precision, progress)
     return Predictions(scores, labels, speed)
 
@@ -159,8 +157,8 @@ def predict_all(
     progress: Progress | None = None,
 ) -> Logits:
     """Return the logits of every batch (images [B, 3, H, W], labels [B]) by every feature."""
-    score = partial(_every_feature, model, classifier)
-    with _enough_memory(len(classifier.text), precision), half_weights(model, precision):
+    with _enough_memory(len(classifier.text), precision):
+        score = partial(_every_feature, in_half(model, precision), classifier)
         logits, labels, _ = _pass(score, classifier, batches, precision, progress)
     by_class, frozen, *rest = logits
     return Logits(by_class, rest[0] if rest else None, frozen, labels, class_names)

@@ -11,14 +11,13 @@ CUDA it has not been run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from open_clip.transformer import LayerNormFp32
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from ..config import PRECISIONS
@@ -86,9 +85,12 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=_HALF[precision] if mixed else None, enabled=mixed)
 
 
-@contextmanager
-def half_weights(model: MMRLCLIP, precision: str) -> Iterator[None]:
-    """Keep a model's frozen weights in half while training or scoring, and restore them after.
+def in_half(model: MMRLCLIP, precision: str) -> MMRLCLIP:
+    """Return the same model as it trains and scores in a precision: frozen weights in half.
+
+    The model given is only read, so it may be used meanwhile, in other threads too, and so may
+    others on its weights. For "fp32" it is returned itself; otherwise one with `own_modules`,
+    with converted copies of the weights that run in half. They live as long as it does.
 
     Autocast converts a frozen weight at every use, because it caches only what requires gradients.
     With "amp_" the weights it would convert are converted here, once: the results are the same to
@@ -96,25 +98,46 @@ def half_weights(model: MMRLCLIP, precision: str) -> Iterator[None]:
     and norms that compute in float32 by themselves. `learner` never changes, nor does float64
     with "amp_", as in autocast.
 
-    The original tensors are restored at the end, whatever happens, so the base's digest, saved
-    files and other models on the same weights are not affected. Until then both are in memory, and
-    other models on the same weights (`MMRLCLIP.sibling`) have them in half too.
-
     Raises:
         UsageError: the device cannot compute in this precision.
     """
-    dtype = half_type(precision)
-    kept: list[tuple[nn.Parameter, Tensor]] = []
-    try:
-        if dtype is not None:
-            check_precision(precision, model.visual.proj.device)
-            for parameter in _converted(model, precision):
-                kept.append((parameter, parameter.data))
-                parameter.data = parameter.data.to(dtype)
-        yield
-    finally:
-        for parameter, data in reversed(kept):  # a tied one is in it twice
-            parameter.data = data
+    dtype, copies = half_type(precision), dict[int, nn.Parameter]()
+    if dtype is None:
+        return model
+    check_precision(precision, model.visual.proj.device)
+    for parameter in _converted(model, precision):
+        if id(parameter) not in copies:  # a tied one is found twice
+            converted = parameter.detach().to(dtype)
+            copies[id(parameter)] = nn.Parameter(converted, requires_grad=False)
+    return own_modules(model, copies)
+
+
+def own_modules(model: MMRLCLIP, copies: Mapping[int, nn.Parameter] | None = None) -> MMRLCLIP:
+    """Return the same model with modules of its own, on the same tensors and the same `learner`.
+
+    Its `train()` and `eval()` reach no other model on these weights.
+
+    Args:
+        model: is not changed.
+        copies: what replaces some of its parameters, by their ids.
+    """
+    made: dict[int, nn.Module] = {id(model.learner): model.learner}
+    return cast("MMRLCLIP", _own_modules(model, copies or {}, made))
+
+
+def _own_modules(
+    module: nn.Module, copies: Mapping[int, nn.Parameter], made: dict[int, nn.Module]
+) -> nn.Module:
+    if id(module) in made:
+        return made[id(module)]
+    own = made[id(module)] = module.__new__(type(module))
+    # torch's registries are dicts; copies, so that what is added to one is not in the other.
+    state = {k: v.copy() if isinstance(v, dict) else v for k, v in vars(module).items()}
+    state["_parameters"] = {k: copies.get(id(p), p) for k, p in module._parameters.items()}
+    vars(own).update(state)
+    for name, child in module._modules.items():
+        own._modules[name] = None if child is None else _own_modules(child, copies, made)
+    return own
 
 
 def _converted(model: MMRLCLIP, precision: str) -> list[nn.Parameter]:

@@ -7,6 +7,8 @@ import json
 import logging
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from torch import Tensor
 from ..config import TrainConfig
 from ..data.loading.images import ImageSet, epoch_batches, loader
 from ..models.mmrl_clip import MMRLCLIP
-from ..models.precision import check_precision, half_weights
+from ..models.precision import check_precision, in_half, own_modules
 from ..models.task import FrozenClasses, MMRLTask
 from ..utils.files import write_atomically
 from ..utils.oom import oom_hint
@@ -116,10 +118,9 @@ class Trainer:
         """
         self._resume()
         total = self.config.epochs * len(epoch_batches(len(self.images), self._batch, 0, 0))
-        self.model.train()
         with (
             oom_hint(*self._memory_help()),
-            half_weights(self.model, self.config.precision),
+            self._in_half(),
             Progress("training", total, quiet=self.quiet) as progress,
         ):
             progress.advance(self.state.steps)
@@ -134,6 +135,16 @@ class Trainer:
             final_loss=self.state.loss,
             notes=tuple(self.run_step.notes) if isinstance(self.run_step, GraphedStep) else (),
         )
+
+    @contextmanager
+    def _in_half(self) -> Iterator[None]:
+        """Run the task on frozen weights in half, in training mode, unseen by others on them."""
+        self.task.model = own_modules(in_half(self.model, self.config.precision))
+        self.task.train()
+        try:
+            yield
+        finally:
+            self.task.model = self.model
 
     @property
     def _batch(self) -> int:

@@ -219,19 +219,20 @@ def test_predict_in_half_precision(precision):
 
 @pytest.mark.parametrize("precision", ["amp_bf16", "bf16"])
 @pytest.mark.parametrize("score", [predict, predict_all])
-def test_weights_are_in_half_for_a_whole_pass(precision, score):
+def test_weights_are_converted_once_and_the_model_is_not_touched(monkeypatch, precision, score):
     model = tiny_mmrl(tiny_clip().float()).float()
     classifier, seen = build_classifier(model, TOKENS, precision), []
+    lower = ImageTower.lower
 
-    def batches():
-        for _ in range(2):
-            yield IMAGES.float(), LABELS
-            weight = model.visual.conv1.weight
-            seen.append((weight.dtype, weight.data_ptr()))
+    def spied(tower, images):
+        weight = tower.visual.conv1.weight
+        seen.append((weight.dtype, weight.data_ptr()))
+        assert model.visual.conv1.weight.dtype == torch.float32
+        return lower(tower, images)
 
-    score(model, classifier, batches(), precision=precision)
+    monkeypatch.setattr(ImageTower, "lower", spied)
+    score(model, classifier, [(IMAGES.float(), LABELS)] * 2, precision=precision)
     assert seen[0] == seen[1] and seen[0][0] == torch.bfloat16
-    assert model.visual.conv1.weight.dtype == torch.float32
 
 
 def test_too_little_gpu_memory_says_what_helps(monkeypatch):

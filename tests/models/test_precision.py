@@ -1,4 +1,4 @@
-"""Precisions and devices by name; frozen weights kept in half, and restored."""
+"""Precisions and devices by name; frozen weights kept in half, in copies."""
 
 import copy
 
@@ -18,7 +18,8 @@ from open_clip_mmrl.models.precision import (
     check_precision,
     gradient_scaler,
     half_type,
-    half_weights,
+    in_half,
+    own_modules,
 )
 from open_clip_mmrl.utils.devices import pick_device
 
@@ -94,7 +95,7 @@ def test_unknown_precisions(precision):
     for use in (
         lambda: autocast(precision, CPU),
         lambda: gradient_scaler(precision, CPU),
-        lambda: half_weights(model_of(), precision).__enter__(),
+        lambda: in_half(model_of(), precision),
     ):
         with pytest.raises(UsageError) as error:
             use()
@@ -135,11 +136,12 @@ def test_only_fp16_scales_its_gradients(precision):
 def test_mixed_precision_is_the_same_to_the_bit_with_weights_kept_in_half(clip, variant):
     task = MMRLTask(model_of(clip, variant), TOKENS)
     expected = one_step(task, "amp_bf16")
-    with half_weights(task.model, "amp_bf16"):
-        found = one_step(task, "amp_bf16")
+    model, task.model = task.model, in_half(task.model, "amp_bf16")
+    found = one_step(task, "amp_bf16")
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
+    task.model = model
     exact = one_step(task, "fp32")
     assert not torch.equal(exact["image_features"], expected["image_features"])
 
@@ -149,16 +151,14 @@ def test_text_features_too_are_the_same_to_the_bit(variant):
     model = model_of(variant=variant)
 
     @torch.no_grad()
-    def features():
+    def features(model):
         with autocast("amp_bf16", CPU):
             kinds = ("class", "fused", "frozen")
             text = [model.encode_text(TOKENS, features=kind) for kind in kinds]
             return text + [model.encode_image(IMAGES, features=kind) for kind in kinds]
 
-    expected = features()
-    with half_weights(model, "amp_bf16"):
-        found = features()
-    assert all(map(torch.equal, found, expected))
+    found = features(in_half(model, "amp_bf16"))
+    assert all(map(torch.equal, found, features(model)))
 
 
 @CLIP
@@ -167,40 +167,46 @@ def test_autocast_converts_only_four_weights_per_step(clip):
     task = MMRLTask(model_of(clip), TOKENS)
     with Conversions(task.model) as before:
         one_step(task, "amp_bf16")
-    with half_weights(task.model, "amp_bf16"), Conversions(task.model) as kept:
+    task.model = in_half(task.model, "amp_bf16")
+    with Conversions(task.model) as kept:
         one_step(task, "amp_bf16")
     assert before.count >= 90 and kept.count == 4
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_original_tensors_are_restored(precision, tmp_path):
-    model = model_of()
-    before = {n: (p, p.data, p.data_ptr(), p.clone()) for n, p in model.named_parameters()}
+def test_the_model_given_is_not_touched(precision, tmp_path):
+    model = model_of().eval()
+    before = {n: (p, p.data_ptr(), p.clone()) for n, p in model.named_parameters()}
     save_adapter(model, tmp_path / "before.safetensors")
-
-    def stop_inside():
-        with half_weights(model, precision):
-            if precision != "fp32":
-                assert model.visual.conv1.weight.dtype == half_type(precision)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stop_inside()
+    half = own_modules(in_half(model, precision)).train()
+    assert half.learner is model.learner
+    assert half.visual.conv1.weight.dtype == (half_type(precision) or torch.float32)
+    assert not any(m.training for m in model.visual.modules())
     now = dict(model.named_parameters())
-    for name, (parameter, data, address, value) in before.items():
+    for name, (parameter, address, value) in before.items():
         assert now[name] is parameter and parameter.data_ptr() == address, name
-        assert parameter.dtype == data.dtype and torch.equal(parameter, value), name
+        assert torch.equal(parameter, value), name
     save_adapter(model, tmp_path / "after.safetensors")
     # The base's digest is in the header.
     files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("before", "after")]
     assert files[0] == files[1]
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_tensors_that_are_not_converted_are_shared(precision):
+    model = model_of()
+    half = in_half(model, precision)
+    tensors = dict(half.named_parameters()) | dict(half.named_buffers())
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        assert (tensors[name] is tensor) == (tensors[name].dtype == tensor.dtype), name
+    assert list(half.state_dict()) == list(model.state_dict())
+
+
 @pytest.mark.parametrize("precision", ["amp_bf16", "amp_fp16"])
 def test_mixed_precision_keeps_what_autocast_would_convert(precision):
     model = model_of("custom")
-    with half_weights(model, precision):
-        half = {n for n, p in model.named_parameters() if p.dtype == half_type(precision)}
+    named = in_half(model, precision).named_parameters()
+    half = {n for n, p in named if p.dtype == half_type(precision)}
     block = ("attn.in_proj_weight", "attn.in_proj_bias", "attn.out_proj.weight")
     block += ("attn.out_proj.bias", "mlp.c_fc.weight", "mlp.c_proj.bias")
     for tower in ("visual", "text"):
@@ -213,10 +219,9 @@ def test_mixed_precision_keeps_what_autocast_would_convert(precision):
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_converts_all_of_the_base_but_scalars(precision):
     model = model_of()
-    with half_weights(model, precision):
-        for name, parameter in model.named_parameters():
-            full = name.startswith("learner.") or name == "logit_scale"
-            assert parameter.dtype == (torch.float32 if full else HALF[precision]), name
+    for name, parameter in in_half(model, precision).named_parameters():
+        full = name.startswith("learner.") or name == "logit_scale"
+        assert parameter.dtype == (torch.float32 if full else HALF[precision]), name
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -228,34 +233,26 @@ def test_norms_that_compute_in_float32_are_not_converted(precision):
         block.ln_1 = norm
     task = MMRLTask(tiny_mmrl(clip).float(), TOKENS)
     expected = one_step(task, "fp32")
-    with half_weights(task.model, precision):
-        assert task.model.visual.transformer.resblocks[0].ln_1.weight.dtype == torch.float32
-        found = one_step(task, precision)
+    task.model = in_half(task.model, precision)
+    assert task.model.visual.transformer.resblocks[0].ln_1.weight.dtype == torch.float32
+    found = one_step(task, precision)
     torch.testing.assert_close(found["loss"], expected["loss"], rtol=0.05, atol=0.05)
 
 
 def test_mixed_precision_leaves_float64_alone_as_autocast_does():
-    task = MMRLTask(tiny_mmrl(), TOKENS)
-    with half_weights(task.model, "amp_bf16"):
-        assert all(p.dtype == torch.float64 for p in task.model.parameters())
+    half = in_half(tiny_mmrl(), "amp_bf16")
+    assert all(p.dtype == torch.float64 for p in half.parameters())
 
 
-def test_a_tied_weight_is_restored():
+def test_a_tied_weight_stays_tied():
     model = model_of()
     blocks = model.visual.transformer.resblocks
     blocks[1].mlp.c_fc.weight = blocks[0].mlp.c_fc.weight
-    with half_weights(model, "bf16"):
-        assert blocks[1].mlp.c_fc.weight.dtype == torch.bfloat16
-    assert blocks[1].mlp.c_fc.weight.dtype == torch.float32
-
-
-def test_a_sibling_shares_the_weights_in_half_too():
-    model = model_of()
-    other = model.sibling()
-    with half_weights(model, "bf16"):
-        assert other.visual.conv1.weight.dtype == torch.bfloat16
-        assert other.learner.space.dtype == torch.float32
-    assert other.visual.conv1.weight.dtype == torch.float32
+    blocks[2].ls_1 = blocks[0].ls_1
+    half = in_half(model, "bf16").visual.transformer.resblocks
+    assert half[1].mlp.c_fc.weight is half[0].mlp.c_fc.weight
+    assert half[1].mlp.c_fc.weight.dtype == torch.bfloat16
+    assert half[2].ls_1 is half[0].ls_1 and half[0].ls_1 is not blocks[0].ls_1
 
 
 @VARIANT
@@ -268,8 +265,8 @@ def test_every_precision_is_near_float32(clip, variant, precision, tolerance):
     """Features within a few units of the type's last place (2^-8 and 2^-11), through 3 layers."""
     task = MMRLTask(model_of(clip, variant), TOKENS)
     expected = one_step(task, "fp32")
-    with half_weights(task.model, precision):
-        found = one_step(task, precision)
+    task.model = in_half(task.model, precision)
+    found = one_step(task, precision)
     for name, value in found.items():
         assert value.dtype == torch.float32 and value.isfinite().all(), name
         if "features" in name:
@@ -287,8 +284,8 @@ def test_a_base_that_open_clip_keeps_in_half(precision):
     convert_weights_to_lp(clip, torch.bfloat16)
     task = MMRLTask(MMRLCLIP.from_open_clip(clip, tiny_config()), TOKENS)
     task.model.learner.load_state_dict(exact.model.learner.state_dict())
-    with half_weights(task.model, precision):
-        found = one_step(task, precision)
+    task.model = in_half(task.model, precision)
+    found = one_step(task, precision)
     expected = one_step(exact, "fp32")["loss"]
     torch.testing.assert_close(found["loss"], expected, rtol=0.05, atol=0.05)
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from open_clip_mmrl import MMRLTask
 from open_clip_mmrl.models.image_tower import ImageTower
 from open_clip_mmrl.models.ops import unit
-from open_clip_mmrl.models.precision import half_weights
+from open_clip_mmrl.models.precision import in_half
 from open_clip_mmrl.models.task import FrozenClasses
 from open_clip_mmrl.models.text_tower import TextTower
 
@@ -229,8 +229,8 @@ def test_prompts_of_float32_run_in_half(dtype):
     """Prepared before the base is kept in half: converted where they are used."""
     exact = MMRLTask(tiny_mmrl(tiny_clip().float()).float(), TOKENS)
     task = copy.deepcopy(exact)
-    with half_weights(task.model, "bf16" if dtype is torch.bfloat16 else "fp16"):
-        result = task(IMAGES.float(), LABELS)
+    task.model = in_half(task.model, "bf16" if dtype is torch.bfloat16 else "fp16")
+    result = task(IMAGES.float(), LABELS)
     expected = exact(IMAGES.float(), LABELS)
     for name in FEATURES:
         assert result[name].dtype == torch.float32

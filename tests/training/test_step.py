@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from open_clip_mmrl import MMRLTask, TrainConfig
 from open_clip_mmrl.config import PRECISIONS
-from open_clip_mmrl.models.precision import half_weights
+from open_clip_mmrl.models.precision import in_half
 from open_clip_mmrl.training.optim import adamw
 from open_clip_mmrl.training.step import TrainingStep
 
@@ -49,7 +49,8 @@ def test_a_step_never_waits_for_the_device(variant, chunk_size, precision, sides
     step = TrainingStep(task, TrainConfig(precision=precision), images.device)
     step.optimizer = adamw(model.learner, TrainConfig(), on_gpu=True)
     before = [p.clone() for p in model.learner.parameters()]
-    with half_weights(model, precision), NoWaiting():
+    task.model = in_half(model, precision)
+    with NoWaiting():
         for _ in range(2):
             assert step(images, LABELS).shape == ()
     if "fp16" not in precision:  # whose first steps may be skipped

@@ -259,3 +259,24 @@ def test_one_batch_smaller_than_the_batch_size_is_used():
     trainer = make(config=TrainConfig(epochs=2, batch_size=32))
     assert trainer.fit().images == 14
     assert tiny_images(1).shape[0] == 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_others_on_the_base_notice_nothing_of_a_training(monkeypatch, precision):
+    """While it runs, and where it fails."""
+    trainer = make(precision=precision)
+    other = trainer.model.sibling().eval()
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(*args):
+        assert trainer.task.model.visual.training
+        assert not any(module.training for module in other.modules())
+        assert other.visual.conv1.weight.dtype == torch.float32
+        raise StoppedError
+
+    monkeypatch.setattr(trainer, "run_step", stop)
+    with pytest.raises(StoppedError):
+        trainer.fit()
+    assert trainer.task.model is trainer.model

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
 from functools import partial
 from statistics import median
 
@@ -15,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...config import TrainConfig
 from ...evaluation.predict import build_classifier, class_scores
-from ...models.precision import autocast, half_type, half_weights
+from ...models.precision import autocast, in_half
 from ...models.reference import ReferenceTask
 from ...models.task import MMRLTask
 from ...training.cuda_graph import WARM_UP, GraphedStep
@@ -30,8 +28,8 @@ Call = Callable[[], object]
 class Bench:
     """A model on random weights, and the steps that are compared.
 
-    In a half precision ours runs on weights that are kept in half, the others on float32 weights
-    of their own, which autocast converts: ours as it trains, the others as they are written.
+    In a half precision ours runs on weights that are kept in half, the others on the float32
+    weights, which autocast converts: ours as it trains, the others as they are written.
 
     Raises:
         UsageError: the device is not there, or cannot do what the settings ask for.
@@ -42,7 +40,6 @@ class Bench:
         self.device = settings.check_device()
         loaded = settings.load(self.device)
         self.model = loaded.model
-        self.literal = copy.deepcopy(self.model) if half_type(settings.precision) else self.model
         tokens = loaded.class_tokens(class_names(settings.classes), TEMPLATE)
         self.tokens = tokens.to(self.device)
 
@@ -56,18 +53,15 @@ class Bench:
         size = self.settings.batch_size
         return self.images(size), torch.arange(size, device=self.device) % classes
 
-    def in_half(self) -> AbstractContextManager[None]:
-        """Return the context in which our steps run; they are built outside of it."""
-        return half_weights(self.model, self.settings.precision)
-
     def train_step(self, which: str, classes: int | None = None) -> TrainingStep:
         """Return the product's training step, over our task or the reference's."""
         settings, tokens = self.settings, self.tokens[:classes]
         if which == OURS:
             task = MMRLTask(self.model, tokens, settings.text_chunk_size)
+            task.model = in_half(self.model, settings.precision)
             return TrainingStep(task, TrainConfig(precision=settings.precision), self.device)
         config = TrainConfig(precision=settings.literal_precision)
-        return TrainingStep(ReferenceTask(self.literal, tokens), config, self.device)
+        return TrainingStep(ReferenceTask(self.model, tokens), config, self.device)
 
     def eval_step(self, which: str) -> Call:
         """Return the scoring of one batch against text features that are computed already."""
@@ -75,11 +69,12 @@ class Bench:
         precision = settings.precision if which == OURS else settings.literal_precision
         if which == OURS:
             classifier = build_classifier(self.model, self.tokens[:2])
-            score: Call = partial(class_scores, self.model, classifier, images, "fused")
+            half = in_half(self.model, precision)
+            score: Call = partial(class_scores, half, classifier, images, "fused")
         elif which == REFERENCE:
-            score = partial(ReferenceTask(self.literal, self.tokens[:2]).encode_image, images)
+            score = partial(ReferenceTask(self.model, self.tokens[:2]).encode_image, images)
         else:
-            score = partial(self.literal.visual, images)
+            score = partial(self.model.visual, images)
 
         @torch.no_grad()
         def step() -> None:
@@ -109,14 +104,13 @@ class Bench:
         """
         taken: dict[str, list[float]] = {name: [] for name in calls}
         repeats = self.settings.repeats
-        with self.in_half():
-            for _ in range(repeats + 1 + WARM_UP * self.settings.cuda_graph):
-                for name, call in calls.items():
-                    start = time.perf_counter()
-                    call()
-                    if self.device.type == "cuda":
-                        torch.cuda.synchronize()
-                    taken[name].append(time.perf_counter() - start)
+        for _ in range(repeats + 1 + WARM_UP * self.settings.cuda_graph):
+            for name, call in calls.items():
+                start = time.perf_counter()
+                call()
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize()
+                taken[name].append(time.perf_counter() - start)
         return {name: median(values[-repeats:]) for name, values in taken.items()}
 
     def operations(self, which: str) -> int:

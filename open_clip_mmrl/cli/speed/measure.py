@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -147,5 +147,4 @@ def _prepare(
 @contextmanager
 def _step(bench: Bench, which: str) -> Iterator[Callable[[], object]]:
     step, batch = bench.train_step(which), bench.batch(bench.settings.classes)
-    with bench.in_half() if which == OURS else nullcontext():
-        yield partial(step, *batch)
+    yield partial(step, *batch)
