@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from ..config import CACHE_GB, METHODS, PROTOCOLS, SWEEP_NAMES, Protocol, SettingsSource
 from ..errors import UsageError
+from ..utils.text import listing
 from .common import (
     RESUMES,
     AugmentOption,
@@ -159,6 +160,8 @@ def run(
 def _show(planned: Sequence[PlannedRun], output: Path, runtime: Runtime) -> None:
     """Print every run with an estimate of its time, and the sum."""
     from ..data import load_data
+    from ..experiments.resolve import require_tested
+    from ..experiments.results import RESULTS
     from ..experiments.runner import unfinished
     from ..experiments.time_estimate import in_words, matrix_product_rate, seconds_of
     from ..utils.devices import pick_device
@@ -169,16 +172,18 @@ def _show(planned: Sequence[PlannedRun], output: Path, runtime: Runtime) -> None
         run = item.run
         if run.data not in data:
             try:
-                data[run.data] = load_data(run.data, data_root=run.data_root, quiet=runtime.quiet)
+                found = load_data(run.data, data_root=run.data_root, quiet=runtime.quiet)
+                require_tested(found, run)
+                data[run.data] = found
             except ValueError as error:
                 data[run.data] = None
-                say(f"{run.data} cannot be read: {error}")
+                say(f"{run.data} cannot be used: {error}")
         if item not in todo:
-            note = "finished"
+            note = _finished(output / item.folder / RESULTS)
         elif item.reuse_from:
             note = f"shares the training of {item.reuse_from[0]}"
         elif data[run.data] is None:
-            note = "its data are missing"
+            note = "its data cannot be used"
         else:
             seconds = seconds_of(run, data[run.data], rate)
             total += seconds
@@ -189,6 +194,19 @@ def _show(planned: Sequence[PlannedRun], output: Path, runtime: Runtime) -> None
         f"{in_words(total)} on this {pick_device(runtime.device).type}, by counting operations "
         "(a factor of two either way; targets of transfer are not counted)."
     )
+    unusable = [spec for spec, found in data.items() if found is None]
+    if unusable:
+        raise ValueError(f"data that cannot be used: {listing(unusable)}; the reasons are above.")
+
+
+def _finished(path: Path) -> str:
+    from ..experiments.results import RunResult
+
+    try:
+        RunResult.read(path)
+    except (ValueError, OSError) as error:
+        return f"damaged ({error})"
+    return "finished"
 
 
 def _words(text: str | None) -> list[str] | None:

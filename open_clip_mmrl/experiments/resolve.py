@@ -49,9 +49,22 @@ def resolve(run: FewShotRun, folder: Path, runtime: Runtime) -> ResolvedRun:
     device = pick_device(runtime.device)
     pretrained = resolve_pretrained(resolve_name(run.model, run.variant), run.pretrained)
     data = load_data(run.data, data_root=run.data_root, template=run.template, quiet=runtime.quiet)
+    require_tested(data, run)
     subset = _subset(data, run)
     digest = images_digest(subset)
     return ResolvedRun(run, folder, runtime, device, pretrained, data, subset, digest)
+
+
+def require_tested(data: ImageData, run: FewShotRun) -> None:
+    """Check that the run's test split has images, in each half where the classes are divided.
+
+    Raises:
+        ValueError: it has none, or there are too few classes to divide.
+    """
+    for half in ("base", "novel") if run.classes == "base" else ("all",):
+        if not data.select(half).split(run.test_split):
+            of_half = "" if half == "all" else f" of {half} classes"
+            raise ValueError(f"{data.spec} has no {run.test_split} images{of_half} to score.")
 
 
 def images_digest(subset: ImageData) -> str:

@@ -6,6 +6,7 @@ import shlex
 import pytest
 from helpers import made_results
 from helpers.cli import run
+from helpers.runs import write_folder
 from helpers.trees import write_all
 
 from open_clip_mmrl.data.coop.catalog import CATALOG, names
@@ -183,7 +184,8 @@ def test_missing_data_fail_alone_and_are_listed_at_the_end(root, tmp_path):
     assert code == 1 and "1 of 2 runs failed" in text and "needs data_root" in text
     assert len(results(tmp_path)) == 1
     code, text, _ = run(*command, *FAST, "--output", tmp_path, "--dry-run")
-    assert "coop:dtd cannot be read" in text and "its data are missing" in text
+    assert code == 1 and "coop:dtd cannot be used" in text
+    assert "dtd/zeroshot: its data cannot be used" in text
 
 
 @pytest.mark.parametrize(
@@ -211,3 +213,29 @@ def test_settings_that_changed_are_refused(tmp_path):
 
 def test_all_fifteen_are_in_the_catalog():
     assert len(CATALOG) == 15
+
+
+@pytest.fixture
+def three(tmp_path):
+    """A data set of three classes: the novel half is a single one."""
+    return write_folder(tmp_path / "three", {"one": 2, "two": 2, "three": 2})
+
+
+@pytest.mark.parametrize("methods", ["zeroshot", "linear_probe", "mmrl"])
+def test_base_to_novel_of_three_classes_is_refused(three, tmp_path, methods):
+    command = ["run", "base-to-novel", "--datasets", three, "--methods", methods, *FAST]
+    for options in ([], ["--dry-run"]):
+        code, text, _ = run(*command, "--output", tmp_path / "out", *options)
+        assert code == 1 and "of 3 classes, 1 is novel" in text, text
+    assert not results(tmp_path / "out")
+    code, text, _ = run("train", "--data", three, "--classes", "base", "--output", tmp_path / "t")
+    assert code == 1 and "need four" in text
+
+
+def test_dry_run_names_a_damaged_result(tmp_path):
+    command = ["run", "few-shot", "--datasets", "digits", "--methods", "zeroshot", *FAST]
+    command += ["--output", tmp_path]
+    assert run(*command)[0] == 0
+    (tmp_path / "few-shot" / "digits" / "zeroshot" / "results.json").write_text("[]")
+    code, text, _ = run(*command, "--dry-run")
+    assert code == 0 and "zeroshot: damaged (" in text and "results.json: holds a list" in text

@@ -10,9 +10,11 @@ from safetensors import SafetensorError, safe_open
 
 from ...config import VARIANTS
 from ...experiments.result_parts import known
-from ...experiments.results import ADAPTER, TRANSFER, RunResult
+from ...experiments.results import ADAPTER, TRAINED_ON_BASE, TRANSFER, RunResult
 from ...hub.names import ModelName
 
+MIN_CLASSES = 4
+"""Of a data set that is divided: two base and two novel classes, as `ImageData.select` requires."""
 METHODS = {
     "zeroshot": "zero-shot CLIP",
     "linear_probe": "linear probe",
@@ -96,12 +98,20 @@ def read_run(path: Path) -> Run:
     """Read a results.json.
 
     Raises:
-        ValueError: not JSON, or not a result, or the adapter next to it is damaged; the message
-            names the file.
+        ValueError: not JSON, or not a result, the adapter next to it is damaged, or there were
+            too few classes for base and novel ones; the message names the file.
         OSError: the file cannot be read.
     """
     _check_adapter(path.with_name(ADAPTER))
-    return run_of(RunResult.read(path), path)
+    result = RunResult.read(path)
+    classes = result.sizes.classes if result.sizes else None
+    few = classes is not None and classes < MIN_CLASSES
+    if result.protocol in TRAINED_ON_BASE and (few or len(result.per_class.get("novel", "ab")) < 2):
+        raise ValueError(
+            f"{path}: its novel classes are a single one, of which every image is right; base and "
+            f"novel classes need a data set of {MIN_CLASSES}"
+        )
+    return run_of(result, path)
 
 
 def _check_adapter(path: Path) -> None:

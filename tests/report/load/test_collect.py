@@ -191,3 +191,11 @@ def test_mixed_environments_are_noted(tmp_path):
 
 def test_a_made_result_leaves_out_what_is_none():
     assert "shots" not in result(shots=None)
+
+
+@pytest.mark.parametrize("changes", [{"sizes": {"classes": 3}}, {"per_class": {"novel": {"a": 9}}}])
+def test_results_on_a_single_novel_class_are_left_out(tmp_path, changes):
+    contents = [base_to_novel("mmrl", "dtd", 1, **changes), base_to_novel("mmrl", "dtd", 2)]
+    found = collect([write_runs(tmp_path, contents)])
+    assert [run.result.seed for run in found.runs] == [2]
+    assert any("results.json: its novel classes are a single one" in note for note in found.notes)
