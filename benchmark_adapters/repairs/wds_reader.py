@@ -19,7 +19,6 @@ repaired by `wds_samples`. The images and their order are the same.
 from __future__ import annotations
 
 import re
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +32,7 @@ from webdataset.tariterators import group_by_keys
 
 from open_clip_mmrl.data.shards.download import fetch_shard, is_url, open_shard
 from open_clip_mmrl.data.shards.index import read_layout, shard_urls
+from open_clip_mmrl.data.shards.tar_file import members
 from open_clip_mmrl.errors import UsageError
 
 from .wds_samples import ReadSample, plain_message
@@ -124,23 +124,6 @@ def _open(url: str, cache_dir: str | None) -> BinaryIO:
 
 def _members(url: str, stream: BinaryIO) -> Iterator[dict]:
     """Yield the files in a tar, as webdataset's `group_by_keys` takes them."""
-    complete = False
-
-    class Header(tarfile.TarInfo):
-        """Notices the closing mark, a block of zeros, which `tarfile` does not require."""
-
-        @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
-            nonlocal complete
-            complete = complete or buf == bytes(512)
-            return super().frombuf(buf, encoding, errors)
-
-    reader: Any = tarfile.open(fileobj=stream, mode="r|*", tarinfo=Header)  # noqa: SIM115
-    with reader as tar:
-        while (member := tar.next()) is not None:
-            if member.isreg() and not re.match(r"__[^/]*__($|/)", member.name):
-                data = tar.extractfile(member).read()
-                yield {"fname": member.name, "data": data, "__url__": url}
-            tar.members.clear()  # or they would add up in memory
-        if not complete:
-            raise tarfile.ReadError("it ends, or is damaged, before its closing mark")
+    for member, read in members(stream):
+        if not re.match(r"__[^/]*__($|/)", member.name):
+            yield {"fname": member.name, "data": read(), "__url__": url}

@@ -4,40 +4,47 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _MAX_DEPTH = 50
 """Of JSON files; ours need less than ten levels."""
 
 
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: to a temporary file in its folder, which is then renamed.
+@contextmanager
+def atomic_file(path: str | Path) -> Generator[BinaryIO, None, None]:
+    """Give a new file to write to, which appears under its name when the block ends without error.
+
+    Until then it has a name in the same folder that nobody can guess, and is created by this
+    process: in a folder of several people no link of somebody else's is followed.
 
     Raises:
         OSError: the file cannot be written; the message names it.
     """
     path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}.") from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+        with temporary.open("xb") as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)  # mkstemp lets only the owner read
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):  # it may never have been created
+            temporary.unlink()
         if isinstance(error, OSError):
             raise OSError(f"cannot write {path}: {error.strerror or error}.") from error
         raise
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all; see `atomic_file`."""
+    with atomic_file(path) as stream:
+        stream.write(data)
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -29,12 +32,28 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.end_headers()
         elif self.path.startswith("/busy") and self.log.count(self.path) < 3:
             self.send_error(503)
-        elif self.path.startswith("/short") or self.path == "/endless.tar":
+        elif self.path.startswith("/short"):
             self.send_response(200)
-            if self.path.startswith("/short"):
-                self.send_header("Content-Length", "1000")
+            self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(b"x" * 10)  # and the connection is closed
+        elif self.path.startswith("/without-length/"):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(Path(self.directory, self.path.rpartition("/")[2]).read_bytes())
+        elif self.path.startswith(("/endless", "/slow")):
+            self.send_response(200)
+            self.end_headers()
+            slow = self.path.startswith("/slow")
+            with suppress(OSError):  # until the other side has had enough
+                while True:
+                    self.wfile.write(b"1" if slow else bytes(100_000))
+                    time.sleep(0.01 * slow)
+        elif self.path.startswith("/squeezed"):
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(gzip.compress(bytes(10**6)))
         else:
             super().do_GET()
 

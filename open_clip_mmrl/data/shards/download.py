@@ -6,28 +6,38 @@ that is there already is not fetched again: remove it there to get it anew.
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import logging
 import os
 import re
+import shutil
+import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
+from tarfile import ReadError
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ...errors import UsageError
-from ...utils.files import expand_home
+from ...utils.files import atomic_file, expand_home
 from ...utils.progress import Progress
+from .tar_file import MAX_TAR, has_closing_mark, require_whole
 
 if TYPE_CHECKING:
     from requests import Response
 
+logger = logging.getLogger(__name__)
+
 CACHE = "OPEN_CLIP_MMRL_CACHE"
 TIMEOUT = 60  # seconds without a byte
+TEXT_SECONDS = 60  # for a whole text
 MAX_TEXT = 10_000_000  # bytes; more is no list of class names
 _BUSY = (408, 429, 500, 502, 503, 504)
 _CHUNK = 1 << 20
 _MB = 1e6
+_LEFT_OVER = 3600  # seconds without a write
 
 
 def is_url(root: str) -> bool:
@@ -49,23 +59,30 @@ def fetch_text(url: str) -> str | None:
         ValueError: any other status, no answer, an answer that is too long or cut short, or no
             text; the message names the URL.
     """
+    deadline = time.monotonic() + TEXT_SECONDS
     with closing(_get(url)) as answer:
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
-        content = b""
+        content = bytearray()
         for chunk in _chunks(_require_found(answer, url), url):
             content += chunk
             if len(content) > MAX_TEXT:
-                raise ValueError(f"{url} is no small text file: it has more than {MAX_TEXT} bytes")
-    return decode(content, url)
+                break  # `decode` says so
+            if time.monotonic() > deadline:
+                raise ValueError(
+                    f"{url} cannot be fetched: after {TEXT_SECONDS} s the server has not sent all"
+                )
+    return decode(bytes(content), url)
 
 
 def decode(content: bytes, source: object) -> str:
     """Decode UTF-8, with or without a byte order mark.
 
     Raises:
-        ValueError: it is something else; the message names `source`.
+        ValueError: it is something else, or more than `MAX_TEXT`; the message names `source`.
     """
+    if len(content) > MAX_TEXT:
+        raise ValueError(f"{source} is no small text file: it has more than {MAX_TEXT} bytes")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -86,7 +103,8 @@ def fetch_shard(
 ) -> Path:
     """Return the file at `url` in the cache folder; fetch it unless it is there already.
 
-    Streamed, so memory stays bounded; the file appears under its name only when it is whole.
+    Streamed, so memory stays bounded; the file appears under its name only when it is a whole tar.
+    One in the cache that does not end as a tar is fetched again.
 
     Args:
         url: its address.
@@ -95,34 +113,62 @@ def fetch_shard(
         quiet: no progress bar.
 
     Raises:
-        ValueError: the server has no such file, does not answer, or sends less than it announced;
-            the message names the URL.
+        ValueError: the server has no such file, does not answer, sends less than it announced,
+            more than fits, or no whole tar; the message names the URL.
         OSError: the cache folder cannot be written.
     """
     path = cached(url, folder)
     if path.is_file():
-        return path
-    # The process id: two runs may fetch the same shard, and each renames a whole file.
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with closing(_get(url)) as answer:
-            _require_found(answer, url)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            size = answer.raw.length_remaining or 0  # 0: unknown
-            bar = Progress(what, size / _MB or None, quiet=quiet, unit="MB")
-            with partial.open("wb") as file, bar:
-                for chunk in _chunks(answer, url):
-                    file.write(chunk)
-                    bar.advance(len(chunk) / _MB, images=len(chunk) / _MB)
-                file.flush()
-                os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):  # renamed, or never written
-            partial.unlink()
+        if has_closing_mark(path):
+            return path
+        logger.warning("%s is cut or damaged; it is fetched again.", path)
+    _remove_left_overs(path)
+    with closing(_get(url)) as answer:
+        _require_found(answer, url)
+        with atomic_file(path) as file:
+            _save(answer, url, file, what, quiet)
+            _require_tar(Path(file.name), url)
     return path
+
+
+def _save(answer: Response, url: str, file: BinaryIO, what: str, quiet: bool) -> None:
+    """Write the body to a file; ValueError as soon as it is too large."""
+    folder = Path(file.name).parent
+    most = min(MAX_TAR, shutil.disk_usage(folder).free)
+    size, done = answer.raw.length_remaining or 0, 0  # 0: unknown
+    with Progress(what, size / _MB or None, quiet=quiet, unit="MB") as bar:
+        for chunk in _chunks(answer, url):
+            done += len(chunk)
+            if max(done, size) > most:
+                raise ValueError(
+                    f"{url} has more than {most:,} bytes: too large for a shard, or for the space "
+                    f"that is free in {folder}"
+                )
+            file.write(chunk)
+            bar.advance(len(chunk) / _MB, images=len(chunk) / _MB)
+    file.flush()
+
+
+def _require_tar(file: Path, url: str) -> None:
+    try:
+        require_whole(file)
+        if not has_closing_mark(file):
+            raise ReadError("something follows its closing mark")
+    except ReadError as error:
+        raise ValueError(
+            f"{url} is not a whole tar file ({error}); what the server sent is not kept"
+        ) from error
+
+
+def _remove_left_overs(path: Path) -> None:
+    """Remove what downloads of this file that were killed have left: nobody has written for long.
+
+    Another process may be fetching the same file at this moment.
+    """
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with suppress(OSError):  # just renamed, or another user's
+            if time.time() - partial.stat().st_mtime > _LEFT_OVER:
+                partial.unlink()
 
 
 def cached(url: str, folder: str | Path | None = None) -> Path:
@@ -161,24 +207,33 @@ def _get(url: str) -> Response:
 
 
 def _require_found(answer: Response, url: str) -> Response:
-    if answer.ok:
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if answer.ok and encoding == "identity":
         return answer
     answer.close()
+    if answer.ok:  # a small answer might unpack to any size
+        raise ValueError(
+            f"{url} cannot be fetched: the server sends it compressed ({encoding}), unasked"
+        )
     raise ValueError(f"{url} cannot be fetched: status {answer.status_code} ({answer.reason})")
 
 
 def _chunks(answer: Response, url: str) -> Iterator[bytes]:
-    """Pieces of the body; a body shorter than announced is an error of urllib3's."""
+    """Pieces of the body as they come; one shorter than announced is an error of urllib3's."""
     with _naming(url):
-        yield from answer.iter_content(_CHUNK)
+        # Not `iter_content`, which waits until a whole piece is there.
+        while chunk := answer.raw.read1(_CHUNK):
+            yield chunk
 
 
 @contextmanager
 def _naming(url: str) -> Generator[None, None, None]:
     """Make whatever goes wrong on the network a ValueError that names the URL."""
+    from urllib3.exceptions import HTTPError
+
     try:
         yield
-    except OSError as error:  # all of requests' own are
+    except (OSError, HTTPError) as error:  # all of requests' own are OSErrors
         raise ValueError(f"{url} cannot be fetched: {_reason(error)}") from error
 
 

@@ -24,13 +24,16 @@ from ...utils.files import expand_home
 from ...utils.text import listing
 from ..dataset import SPLITS
 from ..example import Example, ShardImage
-from .download import decode, fetch_text, is_url
+from .download import MAX_TEXT, decode, fetch_text, is_url
+from .tar_file import members
 
 Kind = Literal["classification", "multilabel", "retrieval"]
 CLASS_NAMES, TEMPLATES = "classnames.txt", "zeroshot_classification_templates.txt"
 DATASET_TYPE, NUM_SHARDS = "dataset_type.txt", "nshards.txt"
 IMAGES = ("webp", "png", "jpg", "jpeg")  # of several in one sample, the first in this order
 LABEL = "cls"
+MAX_SHARDS = 100_000
+"""Of a split; the largest data sets of the field have a few thousand."""
 _KINDS: dict[str, Kind] = {"multilabel": "multilabel", "retrieval": "retrieval"}
 _HUB = "https://huggingface.co/datasets/"
 
@@ -94,9 +97,14 @@ def shard_urls(layout: ShardLayout, split: str) -> list[str]:
         raise ValueError(
             f"{layout.root} has no split {split!r}; splits there: {listing(present) or 'none'}"
         )
-    if not re.fullmatch(r"0*[1-9][0-9]*", text.strip()):
-        raise ValueError(f"{where} holds {text.strip()[:40]!r}, not a positive whole number")
-    names = [f"{index}.tar" for index in range(int(text))]
+    number = text.strip()
+    if not re.fullmatch(r"0*[1-9][0-9]*", number):
+        raise ValueError(f"{where} holds {number[:40]!r}, not a positive whole number")
+    if len(number) > 20 or int(number) > MAX_SHARDS:
+        raise ValueError(
+            f"{where} says {number[:40]} shards; at most {MAX_SHARDS:,} are read. Correct it"
+        )
+    names = [f"{index}.tar" for index in range(int(number))]
     if not is_url(layout.root):
         present = {entry.name for entry in Path(layout.root, split).glob("*.tar")}
         missing = [name for name in names if name not in present]
@@ -125,52 +133,47 @@ def index_shard(path: str | Path) -> list[Example]:
     examples: list[Example] = []
     last = ""
     try:
-        with tarfile.open(path, "r:") as tar:
-            for key, sample in groupby(_members(tar), key=itemgetter(0)):
-                members: dict[str, tarfile.TarInfo] = {}
-                for _, extension, member in sample:
-                    if extension in members:
-                        raise ValueError(f"{path}, key {key}: two members .{extension}")
-                    members[extension] = member
-                examples.append(_example(path, tar, key, members))
-                last = f" after key {key}"
-    except tarfile.TarError as error:
-        raise ValueError(f"{path} is not a whole tar file{last} ({error}); get it anew") from error
+        for key, sample in groupby(_members(path), key=itemgetter(0)):
+            found: dict[str, ShardImage | bytes] = {}
+            for _, extension, content in sample:
+                if extension in found:
+                    raise ValueError(f"{path}, key {key}: two members .{extension}")
+                found[extension] = content
+            examples.append(_example(f"{path}, key {key}", found))
+            last = f" after key {key}"
+    except (tarfile.TarError, OSError) as error:
+        raise ValueError(
+            f"{path} is not a whole tar file{last} ({error}); remove it and get it anew"
+        ) from error
     return examples
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
-    """(key, extension, header) of every file of a sample; TarError if the tar is not whole."""
-    for member in tar:
+def _members(path: Path) -> Iterator[tuple[str, str, ShardImage | bytes]]:
+    """(key, extension, content of a label or place of anything else) of every file of a sample."""
+    for member, read in members(path):
         key, extension = _key_and_extension(member.name)
-        if key and member.isreg():
-            yield key, extension, member
-    # tarfile stops silently at a header that is cut or damaged, and where one is missing; but a
-    # whole tar ends with an empty block.
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("it is cut or damaged before its end")
+        if not key:
+            continue
+        if member.issparse():
+            raise tarfile.ReadError(f"{member.name} is a sparse file, which is not stored in full")
+        place = ShardImage(path, key, extension, member.offset_data, member.size)
+        yield key, extension, read() if extension == LABEL and member.size <= 100 else place
 
 
-def _example(
-    path: Path, tar: tarfile.TarFile, key: str, members: dict[str, tarfile.TarInfo]
-) -> Example:
-    extension = next((name for name in IMAGES if name in members), None)
-    where = f"{path}, key {key}"
-    if extension is None or LABEL not in members:
+def _example(where: str, found: dict[str, ShardImage | bytes]) -> Example:
+    extension = next((name for name in IMAGES if name in found), None)
+    if extension is None or LABEL not in found:
         absent = f"no .{LABEL}" if extension else f"no image ({listing(IMAGES)})"
-        raise ValueError(f"{where}: {absent}; it has {listing(f'.{name}' for name in members)}")
-    file = tar.extractfile(members[LABEL])
-    assert file is not None, "a regular file"
-    content = file.read()
+        raise ValueError(f"{where}: {absent}; it has {listing(f'.{name}' for name in found)}")
+    image, content = found[extension], found[LABEL]
+    assert isinstance(image, ShardImage)
+    if isinstance(content, ShardImage):
+        raise ValueError(f"{where}: .{LABEL} has {content.size} bytes; it has to hold an integer")
     try:
         label = int(content)
     except ValueError as error:
         raise ValueError(f"{where}: .{LABEL} holds {content[:40]!r}, not an integer") from error
-    image = members[extension]
-    place = ShardImage(path, key, extension, image.offset_data, image.size)
-    return Example(image=place, label=label)
+    return Example(image=image, label=label)
 
 
 def _key_and_extension(name: str) -> tuple[str, str]:
@@ -202,7 +205,10 @@ def _read(root: str, *parts: str) -> str | None:
     place = _place(root, *parts)
     if is_url(root):
         return fetch_text(place)
-    return decode(Path(place).read_bytes(), place) if Path(place).is_file() else None
+    if not Path(place).is_file():
+        return None
+    with Path(place).open("rb") as file:
+        return decode(file.read(MAX_TEXT + 1), place)
 
 
 def _place(root: str, *parts: str, binary: bool = False) -> str:

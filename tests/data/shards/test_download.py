@@ -1,7 +1,10 @@
+import gzip
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from helpers.shards import write_root
+from helpers.shards import write_root, write_tar
 from helpers.site import serve
 
 from open_clip_mmrl.data.shards import download
@@ -53,6 +56,21 @@ def test_a_text_that_is_cut_short_or_too_long_is_refused(site, monkeypatch):
         fetch_text(f"{address}/long.txt")
 
 
+def test_a_text_that_never_ends_is_given_up(site, monkeypatch):
+    monkeypatch.setattr(download, "TEXT_SECONDS", 0.2)
+    with pytest.raises(ValueError, match=r"slow\.txt cannot be fetched: after 0\.2 s"):
+        fetch_text(f"{site[1]}/slow.txt")
+    monkeypatch.setattr(download, "TEXT_SECONDS", 60)
+    with pytest.raises(ValueError, match=r"endless\.txt is no small text file: .* more than"):
+        fetch_text(f"{site[1]}/endless.txt")
+
+
+@pytest.mark.parametrize("fetch", [fetch_text, fetch_shard, open_shard])
+def test_an_answer_that_is_compressed_unasked_is_refused(site, fetch):
+    with pytest.raises(ValueError, match=r"squeezed cannot be fetched: .*compressed \(gzip\)"):
+        fetch(f"{site[1]}/squeezed")
+
+
 def test_a_shard_is_streamed_and_kept_nowhere(site, cache):
     folder, address, _ = site
     (folder / "0.tar").write_bytes(b"content")
@@ -72,10 +90,9 @@ def test_a_server_that_does_not_answer_is_named(cache):
 
 def test_a_shard_is_fetched_once(site, cache):
     folder, address, log = site
-    content = bytes(range(256)) * 9000  # more than two chunks
     (folder / "train").mkdir()
-    (folder / "train" / "0.tar").write_bytes(content)
-    url = f"{address}/train/0.tar"
+    shard = write_tar(folder / "train" / "0.tar", a__png=bytes(range(256)) * 9000, a__cls=b"1")
+    url, content = f"{address}/train/0.tar", shard.read_bytes()
     path = fetch_shard(url, "train", quiet=True)
     assert path.read_bytes() == content and path.is_relative_to(cache)
     assert [entry.name for entry in path.parent.iterdir()] == ["0.tar"]
@@ -86,7 +103,75 @@ def test_a_shard_is_fetched_once(site, cache):
 
 
 def test_a_shard_of_unknown_length_is_fetched(site):
-    assert fetch_shard(f"{site[1]}/endless.tar", "t", quiet=True).read_bytes() == b"x" * 10
+    shard = write_tar(site[0] / "0.tar", a__png=b"image", a__cls=b"1")
+    fetched = fetch_shard(f"{site[1]}/without-length/0.tar", "t", quiet=True)
+    assert fetched.read_bytes() == shard.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "cut at a block", "gzip", "no tar", "empty"])
+def test_what_is_no_whole_tar_never_gets_the_name_of_a_shard(site, cache, damage):
+    shard = write_tar(site[0] / "0.tar", a__png=b"image", a__cls=b"1", b__cls=b"2")
+    content = shard.read_bytes()
+    shard.write_bytes(
+        {
+            "cut": content[:1000],
+            "cut at a block": content[:1024],
+            "gzip": gzip.compress(content),
+            "no tar": b"<html>not found</html>" * 99,
+            "empty": b"",
+        }[damage]
+    )
+    with pytest.raises(ValueError, match=r"without-length/0\.tar is not a whole tar file"):
+        fetch_shard(f"{site[1]}/without-length/0.tar", "t", quiet=True)
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+def test_a_cached_shard_that_is_cut_is_fetched_again(site, caplog):
+    shard = write_tar(site[0] / "0.tar", a__png=b"image", a__cls=b"1")
+    url = f"{site[1]}/0.tar"
+    for damaged in (shard.read_bytes()[:1024], shard.read_bytes()[:-7], b""):
+        cached(url).parent.mkdir(parents=True, exist_ok=True)
+        cached(url).write_bytes(damaged)
+        assert fetch_shard(url, quiet=True).read_bytes() == shard.read_bytes()
+    assert len(caplog.messages) == 3 and str(cached(url)) in caplog.messages[0]
+
+
+@pytest.mark.parametrize("bound", ["constant", "free space", "announced"])
+def test_an_endless_shard_is_bounded(site, cache, monkeypatch, bound):
+    url = f"{site[1]}/endless.tar"
+    if bound == "constant":
+        monkeypatch.setattr(download, "MAX_TAR", 10**6)
+    else:
+        usage = SimpleNamespace(free=500 if bound == "announced" else 10**6)
+        monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: usage)
+        url = f"{site[1]}/short.tar" if bound == "announced" else url
+    with pytest.raises(ValueError, match=r"\.tar has more than (1,000,000|500) bytes"):
+        fetch_shard(url, quiet=True)
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+def test_no_link_of_somebody_else_is_followed(site, cache, tmp_path, monkeypatch):
+    write_tar(site[0] / "0.tar", a__png=b"image", a__cls=b"1")
+    url, secret = f"{site[1]}/0.tar", tmp_path / "secret"
+    secret.write_text("keep")
+    cached(url).parent.mkdir(parents=True)
+    monkeypatch.setattr("open_clip_mmrl.utils.files.secrets.token_hex", lambda count: "guessed")
+    cached(url).with_name(".0.tar.guessed").symlink_to(secret)
+    with pytest.raises(OSError, match=r"cannot write .*0\.tar: File exists"):
+        fetch_shard(url, quiet=True)
+    assert secret.read_text() == "keep"
+
+
+def test_left_overs_of_killed_downloads_are_removed(site, cache):
+    write_tar(site[0] / "0.tar", a__png=b"image", a__cls=b"1")
+    url = f"{site[1]}/0.tar"
+    cached(url).parent.mkdir(parents=True)
+    old, new = (cached(url).with_name(f".0.tar.{name}") for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    fetch_shard(url, quiet=True)
+    assert new.exists() and not old.exists()
 
 
 def test_a_shard_that_is_cut_short_leaves_nothing(site, cache):

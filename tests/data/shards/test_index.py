@@ -1,3 +1,4 @@
+import gzip
 import shutil
 import tarfile
 from pathlib import Path
@@ -8,6 +9,7 @@ import webdataset
 from helpers.shards import FORMATS, color, encoded, write_root, write_tar
 
 from open_clip_mmrl.data import read_image
+from open_clip_mmrl.data.shards import download
 from open_clip_mmrl.data.shards.index import index_shard, read_layout, shard_urls, splits_of
 from open_clip_mmrl.errors import UsageError
 
@@ -89,6 +91,22 @@ def test_a_number_of_shards_that_is_none(tmp_path, text):
     (tmp_path / "test" / "nshards.txt").write_text(text)
     with pytest.raises(ValueError, match=rf"nshards\.txt holds '{text}', not a positive whole"):
         shard_urls(layout, "test")
+
+
+@pytest.mark.parametrize("number", ["9" * 12, "9" * 5000, "100001"])
+def test_an_absurd_number_of_shards_is_refused_at_once(tmp_path, number):
+    layout = read_layout(str(write_root(tmp_path, test=[0])))
+    (tmp_path / "test" / "nshards.txt").write_text(number)
+    with pytest.raises(ValueError, match=r"nshards\.txt says 9*(100001)? shards; at most 100,000"):
+        shard_urls(layout, "test")
+
+
+def test_a_local_text_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("open_clip_mmrl.data.shards.index.MAX_TEXT", 10)
+    monkeypatch.setattr(download, "MAX_TEXT", 10)
+    (tmp_path / "classnames.txt").write_text("cat\ndog\n" * 9)
+    with pytest.raises(ValueError, match=r"classnames\.txt is no small text file"):
+        read_layout(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -194,3 +212,16 @@ def test_a_file_that_is_no_tar_is_named(tmp_path):
     (tmp_path / "0.tar").write_bytes(b"version https://git-lfs.github.com/spec/v1\n" * 100)
     with pytest.raises(ValueError, match=r"0\.tar is not a whole tar file"):
         index_shard(tmp_path / "0.tar")
+
+
+def test_a_compressed_shard_says_so(tmp_path):
+    path = write_tar(tmp_path / "0.tar", a__png=b"x", a__cls=b"1")
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"0\.tar is not a whole tar file .*gzip; decompress it"):
+        index_shard(path)
+
+
+def test_a_label_of_megabytes_is_not_read(tmp_path):
+    path = write_tar(tmp_path / "0.tar", a__png=b"x", a__cls=b"1" * 5000)
+    with pytest.raises(ValueError, match=r"key a: \.cls has 5000 bytes; .*an integer"):
+        index_shard(path)
