@@ -55,7 +55,7 @@ class ListOptions(TyperCommand):
 
 @command(RESUMES)
 def run(
-    protocol: Annotated[Protocol, typer.Argument(help="The protocol to carry out.")],
+    protocol: Annotated[Protocol, typer.Argument(help="The protocol to run.")],
     output: Annotated[Path, typer.Option(help="Folder of all runs; give it again to resume.")],
     model: ModelOption = None,
     pretrained: PretrainedOption = None,

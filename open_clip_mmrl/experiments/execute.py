@@ -41,7 +41,7 @@ def execute(
         run: what decides the numbers.
         output: the run's folder.
         runtime: where and how to carry it out.
-        reuse_from: folders of runs that may have been trained in the very same way; the adapter
+        reuse_from: folders of runs that may have been trained in the same way; the adapter
             of the first that was is loaded instead of training again.
 
     Raises:

@@ -22,7 +22,7 @@ from ..config import (
 from ..data.coop.catalog import CATALOG, IMAGENET, find_entry
 from ..errors import UsageError
 from ..utils.text import did_you_mean
-from .recipes import CHOSEN, SWEEPS, sweep_values
+from .recipes import CHOSEN_BY_VALIDATION, SWEEPS, sweep_values
 from .run_spec import FewShotRun, dataset_name
 
 _SHIPPED = ("digits", "scrawl")
@@ -169,7 +169,7 @@ def _check_choices(experiment: Experiment) -> None:
         return
     given = [*experiment.overrides]
     given += (experiment.sweeps or SWEEPS) if experiment.protocol == "ablation" else []
-    clash = [name for name in CHOSEN if name in given]
+    clash = [name for name in CHOSEN_BY_VALIDATION if name in given]
     if clash:
         raise UsageError(
             f"{', '.join(clash)}: --settings validation chooses this on held-out shots for every "

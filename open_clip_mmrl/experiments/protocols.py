@@ -33,7 +33,7 @@ class PlannedRun:
 
     Attributes:
         folder: below the output.
-        reuse_from: folders of runs with the very same training.
+        reuse_from: folders of runs with the same training.
     """
 
     folder: PurePosixPath

@@ -38,8 +38,9 @@ import open_clip
 from ..config import PROTOCOLS, SOURCES, VARIANTS, MMRLConfig, Sweep, TrainConfig
 from ..errors import UsageError
 from ..hub.names import ModelName
+from ..models.base_config import lowest_start_layer
 
-CHOSEN = ("reg_weight", "beta", "alpha")
+CHOSEN_BY_VALIDATION = ("reg_weight", "beta", "alpha")
 """What "validation" chooses for every run."""
 
 
@@ -55,7 +56,7 @@ class Recipe(NamedTuple):
     train: TrainConfig
 
 
-class _Chosen(NamedTuple):
+class _PaperSettings(NamedTuple):
     """The authors' choice for one data set."""
 
     mmrl: float
@@ -69,19 +70,19 @@ class _Chosen(NamedTuple):
 
 
 _PAPER = {
-    "imagenet": _Chosen(0.5, 0.2, 0.9, None),
-    "caltech101": _Chosen(0.5, 3, 0.6, 0.6),
-    "oxford_pets": _Chosen(0.2, 0.01, 0.7, 0.6),
-    "stanford_cars": _Chosen(7, 6, 0.7, 0.3),
-    "oxford_flowers": _Chosen(4, 7, 0.4, 0.4),
-    "food101": _Chosen(5, 1, 0.1, 0.3),
-    "fgvc_aircraft": _Chosen(6, 2, 0.9, 0.9),
-    "sun397": _Chosen(6, 3, 0.5, 0.7),
-    "dtd": _Chosen(6, 7, 0.9, 0.5),
-    "eurosat": _Chosen(0.01, 0.01, 0.2, 0.3),
-    "ucf101": _Chosen(3, 3, 0.9, 0.9),
+    "imagenet": _PaperSettings(0.5, 0.2, 0.9, None),
+    "caltech101": _PaperSettings(0.5, 3, 0.6, 0.6),
+    "oxford_pets": _PaperSettings(0.2, 0.01, 0.7, 0.6),
+    "stanford_cars": _PaperSettings(7, 6, 0.7, 0.3),
+    "oxford_flowers": _PaperSettings(4, 7, 0.4, 0.4),
+    "food101": _PaperSettings(5, 1, 0.1, 0.3),
+    "fgvc_aircraft": _PaperSettings(6, 2, 0.9, 0.9),
+    "sun397": _PaperSettings(6, 3, 0.5, 0.7),
+    "dtd": _PaperSettings(6, 7, 0.9, 0.5),
+    "eurosat": _PaperSettings(0.01, 0.01, 0.2, 0.3),
+    "ucf101": _PaperSettings(3, 3, 0.9, 0.9),
 }
-_VARIANT_TARGET_BETA = {
+_SHIFTED_TARGET_BETA = {
     "imagenetv2": 0.9,
     "imagenet_r": 0.9,
     "imagenet_a": 0.8,
@@ -118,7 +119,7 @@ def recipe(variant: str, protocol: str, dataset: str = "", source: str = "fixed"
         return Recipe(reg[variant], train)
     if source != "paper":
         return Recipe({}, train)
-    chosen = _chosen(dataset)
+    chosen = _paper_settings(dataset)
     if variant == "mmrl":
         # d_r 2048 for EuroSAT: appendix A of the paper.
         wide = {"rep_dim": 2048} if dataset == "eurosat" else {}
@@ -133,8 +134,8 @@ def target_beta(dataset: str, source: str) -> float | None:
     """
     if source != "paper":
         return None
-    if dataset in _VARIANT_TARGET_BETA:
-        return _VARIANT_TARGET_BETA[dataset]
+    if dataset in _SHIFTED_TARGET_BETA:
+        return _SHIFTED_TARGET_BETA[dataset]
     return _PAPER[dataset].target_beta if dataset in _PAPER else None
 
 
@@ -158,7 +159,7 @@ def _training(variant: str, protocol: str, dataset: str) -> TrainConfig:
     return TrainConfig(lr=1e-3, batch_size=32, epochs=1)
 
 
-def _chosen(dataset: str) -> _Chosen:
+def _paper_settings(dataset: str) -> _PaperSettings:
     if dataset not in _PAPER:
         raise UsageError(
             f"there are no paper settings for {dataset!r}, only for {', '.join(_PAPER)}: use "
@@ -193,7 +194,7 @@ SWEEPS: Mapping[Sweep, tuple[Any, ...]] = {
 }
 """What the ablation varies, with the values of the paper's Tables 4, 5, 8 and 9; for J and K, which
 the paper shows in a figure without a list, a range around the default."""
-_VARIANTS: Mapping[str, dict[str, Any]] = {
+_ABLATED_PARTS: Mapping[str, dict[str, Any]] = {
     "full": {},
     "w/o L": {"token_sides": "image"},
     "w/o V": {"token_sides": "text"},
@@ -214,9 +215,9 @@ def ablated(sweep: str, value: Any) -> dict[str, Any]:
     if sweep not in SWEEPS:
         raise UsageError(f"sweep is {sweep!r}; it has to be one of {', '.join(SWEEPS)}.")
     if sweep == "variant":
-        if value not in _VARIANTS:
+        if value not in _ABLATED_PARTS:
             raise UsageError(f"variant is {value!r}; it has to be one of {', '.join(_VARIANTS)}.")
-        return _VARIANTS[value]
+        return _ABLATED_PARTS[value]
     MMRLConfig.from_dict({sweep: value})  # a wrong value is named before anything runs
     return {sweep: value}
 
@@ -236,7 +237,7 @@ def sweep_values(sweep: Sweep, variant: str, model: str) -> list[Any]:
         return values
     config = open_clip.get_model_config(ModelName.parse(model).base) or {}
     depths = [config.get(tower, {}).get("layers", 12) for tower in ("text_cfg", "vision_cfg")]
-    lowest = max(1, depths[0] - depths[1] + 1)
+    lowest = lowest_start_layer(*depths)
     return [value for value in values if lowest <= value <= depths[0]]
 
 

@@ -31,7 +31,7 @@ def known(scores: Scores) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What a run was carried out with and on."""
+    """The versions and the device of a run."""
 
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of Python and of packages, by name."""

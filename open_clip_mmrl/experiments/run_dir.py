@@ -1,4 +1,4 @@
-"""A run's folder: what it holds, whose it is, whether the run is finished."""
+"""A run's folder: what it holds, which run it belongs to, whether that is finished."""
 
 from __future__ import annotations
 

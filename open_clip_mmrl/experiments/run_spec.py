@@ -1,4 +1,4 @@
-"""What decides a run's numbers, and where and how it is carried out."""
+"""What decides a run's numbers, and where and how it runs."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def dataset_name(spec: str) -> str:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how a run is carried out; its numbers do not depend on it."""
+    """Where and how a run takes place; its numbers do not depend on it."""
 
     device: str | None = None
     workers: int = 0

@@ -32,7 +32,7 @@ from .measured import RunScores
 from .result_parts import AlphaPoint
 from .run_spec import FewShotRun, Runtime
 
-DECOUPLED: dict[object, tuple[ScoredFeatures, ScoredFeatures]] = {
+ABLATED_DECOUPLING: dict[object, tuple[ScoredFeatures, ScoredFeatures]] = {
     "w/o DS1": ("class", "class"),
     "w/o DS2": ("fused", "fused"),
 }
@@ -168,7 +168,7 @@ def percent(value: float) -> float:
 def _scorings(run: FewShotRun, alpha: float) -> tuple[Scoring, Scoring]:
     """Return how classes seen in training, and new ones, are scored."""
     point = (run.ablation or {}).get("value")
-    seen, new = DECOUPLED.get(point, ("fused", "class"))
+    seen, new = ABLATED_DECOUPLING.get(point, ("fused", "class"))
     return Scoring(seen, alpha, run.fusion), Scoring(new, alpha, run.fusion)
 
 

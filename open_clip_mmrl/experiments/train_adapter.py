@@ -1,4 +1,4 @@
-"""Training of an adapter, or reuse of one that another run trained in the very same way."""
+"""Training of an adapter, or reuse of one that another run trained in the same way."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 def train_adapter(
     loaded: LoadedModel, job: ResolvedRun, reuse_from: Sequence[Path]
 ) -> tuple[LoadedModel, TrainingRecord]:
-    """Train the learner, or load the first adapter of `reuse_from` that was trained just so.
+    """Train the learner, or load the first adapter of `reuse_from` that was trained in the same way.
 
     Returns:
         The trained model under the settings it is tested with, and what training took.
