@@ -216,7 +216,9 @@ def ablated(sweep: str, value: Any) -> dict[str, Any]:
         raise UsageError(f"sweep is {sweep!r}; it has to be one of {', '.join(SWEEPS)}.")
     if sweep == "variant":
         if value not in _ABLATED_PARTS:
-            raise UsageError(f"variant is {value!r}; it has to be one of {', '.join(_VARIANTS)}.")
+            raise UsageError(
+                f"variant is {value!r}; it has to be one of {', '.join(_ABLATED_PARTS)}."
+            )
         return _ABLATED_PARTS[value]
     MMRLConfig.from_dict({sweep: value})  # a wrong value is named before anything runs
     return {sweep: value}

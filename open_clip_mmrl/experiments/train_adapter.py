@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 def train_adapter(
     loaded: LoadedModel, job: ResolvedRun, reuse_from: Sequence[Path]
 ) -> tuple[LoadedModel, TrainingRecord]:
-    """Train the learner, or load the first adapter of `reuse_from` that was trained in the same way.
+    """Train the learner, or load the first equal one of `reuse_from`.
 
     Returns:
         The trained model under the settings it is tested with, and what training took.

@@ -148,7 +148,7 @@ def _read(record: Path, main: str) -> list[Trial]:
 
 
 def _best(trials: Sequence[Trial], usual: MMRLConfig) -> Trial:
-    """Return the trial with the highest score; among equal ones, the nearest to the usual settings."""
+    """Return the best trial; among equal ones, the nearest to the usual settings."""
 
     def rank(trial: Trial) -> tuple[float, float]:
         return trial.score, -sum(abs(v - _value(usual, k)) for k, v in trial.settings.items())
