@@ -21,7 +21,7 @@ from ..utils.files import write_atomically
 from .adapter_header import check_header, parse_json
 from .adapter_info import AdapterInfo
 from .adapter_reading import HEADER, check_shapes, open_safetensors, read_adapter
-from .base_check import check_base, describe_base
+from .base_check import check_base, check_input, describe_base
 from .class_tokens import usable_names
 from .names import ModelName
 
@@ -145,7 +145,8 @@ def load_adapter(
 
     Raises:
         ValueError: the file is damaged, the base is another one (other widths, depths, weights or
-            activation) or the config's shape differs; the model is unchanged then.
+            activation), takes images of another size or preprocessing or prompts of another
+            length, or the config's shape differs; the model is unchanged then.
 
     Example:
         >>> import open_clip, open_clip_mmrl
@@ -156,8 +157,9 @@ def load_adapter(
         >>> info["config"]["alpha"], model.config.alpha
         (0.7, 0.5)
     """
-    info = read_adapter(path)
-    apply_adapter(unwrapped(model), info, settings)
+    info, model = read_adapter(path), unwrapped(model)
+    check_input(model, info.base, info.path)
+    apply_adapter(model, info, settings)
     return info.to_dict()
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from ..models.mmrl_clip import MMRLCLIP
 from .adapter_info import BaseInfo, Fingerprint
@@ -88,6 +91,37 @@ def check_base(model: MMRLCLIP, base: BaseInfo, path: object) -> None:
             f"{path} was trained on {name}, whose weights differ from this model's: create the "
             "model with the pretrained tag or checkpoint of its training."
         )
+
+
+def check_input(model: MMRLCLIP, base: BaseInfo, path: object) -> None:
+    """Raise ValueError where the model's input is prepared in another way than in training.
+
+    Such a model gives other features without an error. What is not known is not compared.
+    """
+    ours: Any = getattr(model.visual, "preprocess_cfg", None)
+    pairs: dict[str, tuple[object, object]] = {
+        "image_size": (list(base.image_size), list(model.visual.image_size)),
+        "context_length": (base.context_length, model.context_length),
+    }
+    if base.preprocess and ours:
+        theirs, ours = _preprocessing(base.preprocess), _preprocessing(ours)
+        pairs |= {name: (value, ours[name]) for name, value in theirs.items()}
+    for name, (trained, found) in pairs.items():
+        if trained != found:
+            raise ValueError(
+                f"{path} was trained with {name}={trained}, this model has {found}: create the "
+                "model with pretrained=<the adapter file>, which sets it. To choose another value "
+                "for good reason, give it to that create_model as well (force_image_size, "
+                "force_context_length, force_preprocess_cfg)."
+            )
+
+
+def _preprocessing(config: Mapping[str, Any]) -> dict[str, object]:
+    """Return what decides on the values of pixels, but the size; defaults filled in."""
+    known = merge_preprocess_dict(PreprocessCfg(), dict(config))
+    unused = {"size", "mode"} | ({"fill_color"} if known["resize_mode"] != "longest" else set())
+    values = {name: value for name, value in known.items() if name not in unused}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def _same_weights(stored: Fingerprint, ours: Fingerprint) -> bool:

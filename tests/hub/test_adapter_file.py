@@ -669,13 +669,39 @@ def test_every_pair_of_open_clip_s_precisions(base, tmp_path, written, loaded):
     torch.testing.assert_close(ours.float(), theirs.float(), rtol=1e-2, atol=0)
 
 
-def test_the_base_at_another_image_size(base, tmp_path):
-    original = open_clip.create_model(f"mmrl-{BASE}", pretrained=base.tag)
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"force_image_size": 32}, r"with image_size=\[16, 16\], this model has \[32, 32\]"),
+        ({"force_image_size": (32, 8)}, r"with image_size=\[16, 16\], this model has \[32, 8\]"),
+        ({"force_context_length": 9}, r"with context_length=12, this model has 9"),
+        ({"force_preprocess_cfg": {"mean": [0.1, 0.2, 0.3]}}, r"with mean=.*has \[0.1, 0.2, 0.3\]"),
+        ({"force_preprocess_cfg": {"interpolation": "bilinear"}}, "with interpolation=bicubic"),
+        ({"force_preprocess_cfg": {"resize_mode": "squash"}}, "with resize_mode=shortest"),
+    ],
+)
+def test_other_input_than_in_training_is_refused_unless_it_is_chosen(base, tmp_path, other, words):
+    name = f"mmrl-{BASE}"
+    original = open_clip.create_model(name, pretrained=base.tag)
     shake(original.learner)
     path = save_adapter(original, tmp_path / "a.safetensors")
-    model = open_clip.create_model(f"mmrl-{BASE}", pretrained=base.tag, force_image_size=32)
-    load_adapter(model, path)
-    assert torch.equal(model.learner.space, original.learner.space)
+    model = open_clip.create_model(name, pretrained=base.tag, **other)
+    assert_refused(model, path, rf"a\.safetensors was trained {words}.*pretrained=<the adapter")
+    chosen = open_clip.create_model(name, pretrained=path, **other)
+    assert torch.equal(chosen.learner.space, original.learner.space)
+
+
+def test_input_that_is_not_known_or_written_in_another_way_is_accepted(base, tmp_path):
+    name = f"mmrl-{BASE}"
+    original = open_clip.create_model(name, pretrained=base.tag)
+    path = save_adapter(original, tmp_path / "a.safetensors")
+    cfg = dict(original.visual.preprocess_cfg)
+    for changed in (None, {**cfg, "mean": list(cfg["mean"])}, {**cfg, "fill_color": 3}):
+        model = open_clip.create_model(name, pretrained=base.tag)
+        model.visual.preprocess_cfg = changed
+        load_adapter(model, path)
+    rewrite(path, change_header=lambda header: header["base"].update(preprocess=None))
+    load_adapter(open_clip.create_model(name, base.tag), path)
 
 
 def test_the_base_in_open_clip_s_other_layout(base, tmp_path):
