@@ -10,14 +10,13 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -51,7 +50,26 @@ def is_auto(model: Any) -> bool:
 
 def seen_among(model: Any, class_names: Sequence[str]) -> Tensor:
     """Return which of the classes the model's adapter was trained on, bool [C]."""
-    return torch.tensor([readable(name) in model.seen_classes for name in class_names])
+    return model.seen_classes.among(class_names)
+
+
+class SeenClasses:
+    """The classes an adapter was trained on, compared by what the tokenizer makes of the prompts.
+
+    Args:
+        names: of the classes.
+        readings: what the model reads of each name.
+    """
+
+    def __init__(
+        self, names: Sequence[str], readings: Callable[[Sequence[str]], Sequence[Hashable]]
+    ) -> None:
+        self._readings, self._seen = readings, set(readings(names))
+
+    def among(self, class_names: Sequence[str]) -> Tensor:
+        """Return which of the classes are among them, bool [C]."""
+        keys = self._readings(class_names) if class_names else []
+        return torch.tensor([key in self._seen for key in keys], dtype=torch.bool)
 
 
 @contextmanager

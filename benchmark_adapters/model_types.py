@@ -10,11 +10,14 @@ from typing import Any
 import open_clip
 
 from open_clip_mmrl import read_adapter_info
-from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.hub.adapter_reading import is_adapter
+from open_clip_mmrl.hub.adapter_info import AdapterInfo
+from open_clip_mmrl.hub.adapter_reading import is_adapter, read_adapter
+from open_clip_mmrl.hub.class_tokens import readings
 from open_clip_mmrl.hub.load import loading_errors, resolve_pretrained
 from open_clip_mmrl.hub.names import ModelName
+
+from .auto import SeenClasses
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ def load(
         UsageError: a name, tag or file that does not exist or does not fit the model type.
     """
     name = resolve_model(model_type, model_name, pretrained)
-    seen = _seen_classes(pretrained) if model_type == "mmrl_auto" else None
+    seen = _adapter_with_classes(pretrained) if model_type == "mmrl_auto" else None
     resolve_pretrained(ModelName.parse(name), pretrained)
     with loading_errors(pretrained):
         model, _, transform = _create(name, pretrained=pretrained, cache_dir=cache_dir)
@@ -62,9 +65,12 @@ def load(
         message = "the tokens of %s are random: %s holds weights of its base, no adapter"
         logger.warning(message, name, pretrained)
     model.features = FEATURES[model_type]
+    length = model.context_length
+    tokenizer = open_clip.get_tokenizer(name, context_length=length)
     if seen is not None:
-        model.seen_classes = seen
-    tokenizer = open_clip.get_tokenizer(name, context_length=model.context_length)
+        model.seen_classes = SeenClasses(
+            seen.class_names, lambda names: readings(tokenizer, names, seen.template, length)
+        )
     return model.to(device), transform, tokenizer
 
 
@@ -87,16 +93,16 @@ def resolve_model(model_type: str, model_name: str, pretrained: str) -> str:
     return str(ModelName(info["base"]["model"], info["config"]["variant"]))
 
 
-def _seen_classes(pretrained: str) -> frozenset[str]:
+def _adapter_with_classes(pretrained: str) -> AdapterInfo:
     if not is_adapter(pretrained):
         raise UsageError(
             f"--model_type mmrl_auto goes by the classes an adapter was trained on, but "
             f"{pretrained!r} is no adapter file: choose mmrl, mmrl_fused or mmrl_frozen."
         )
-    names = read_adapter_info(pretrained)["class_names"]
-    if not names:
+    info = read_adapter(pretrained)
+    if not info.class_names:
         raise UsageError(
             f"{pretrained} names no classes, which mmrl_auto needs: choose --model_type mmrl_fused "
             "(both features) or mmrl (the class feature)."
         )
-    return frozenset(readable(name) for name in names)
+    return info

@@ -190,7 +190,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def _adopt(self, loaded: LoadedModel, classes: np.ndarray) -> None:
         tokens = loaded.class_tokens(self._names, self.template)
         self.model_, self.classes_ = loaded.model, classes
-        self._classifier = build_classifier(loaded.model, tokens, self._precision)
+        self._classifier = build_classifier(loaded.model, tokens, self._precision, self._names)
 
     def _resolve_labels(self, labels: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Return class names, the labels of the classes, and the class index of every label."""

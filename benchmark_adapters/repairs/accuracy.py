@@ -20,9 +20,11 @@ from torch import Tensor
 
 def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list[float]:
     """Return, for each k, the share of logits [N, C] whose k best contain the target [N]."""
-    best = output.topk(max(topk), dim=1).indices
-    hits = best.eq(target.view(-1, 1))
-    return [hits[:, :k].any(dim=1).sum().item() / len(target) for k in topk]
+    target = target.view(-1, 1)
+    own = output.gather(1, target)
+    before = torch.arange(output.shape[1], device=output.device) < target
+    rank = ((output > own) | ((output == own) & before)).sum(dim=1)  # of equals, the first is best
+    return [(rank < k).sum().item() / len(target) for k in topk]
 
 
 def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:

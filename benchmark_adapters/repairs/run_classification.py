@@ -37,6 +37,7 @@ def run_classification(
             classifier's, or no images.
     """
     classifier = at_least_float32(classifier)
+    first = _first_equal(classifier)
     logits, targets = [], []
     for images, target in tqdm(dataloader):
         target = torch.as_tensor(target)
@@ -45,11 +46,18 @@ def run_classification(
             features = F.normalize(model.encode_image(images.to(device)), dim=-1)
             _check_width(features, classifier)
             found = 100.0 * features @ classifier.to(features.dtype)
-        logits.append(found.float().cpu())
+        logits.append(found[:, first].float().cpu())
         targets.append(target.cpu())
     if not logits:
         raise ValueError("there are no images to classify.")
     return torch.cat(logits), torch.cat(targets)
+
+
+def _first_equal(classifier: Tensor) -> Tensor:
+    """Return for each class the first whose column is the same, [C]: equals get equal logits."""
+    group = classifier.T.unique(dim=0, return_inverse=True)[1]
+    order = torch.arange(len(group), device=group.device)
+    return torch.full_like(order, len(order)).scatter_reduce(0, group, order, "amin")[group]
 
 
 def check_targets(target: Tensor, classes: int) -> None:

@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from open_clip_mmrl.hub.class_tokens import warn_of_look_alikes
+
 from ..auto import is_auto, with_new_classes
 
 PROMPTS_AT_ONCE = 1024
@@ -44,18 +46,25 @@ def zero_shot_classifier(
     texts = [class_prompts(name, templates) for name in classnames]
     if not texts:
         raise ValueError("there are no class names: zero-shot classification needs them.")
-    columns = []
+    columns: list[Tensor] = []
+    first: dict[tuple[bytes, ...], int] = {}  # of the classes with the same token ids
     progress = tqdm(total=sum(map(len, texts)), unit=" prompts", desc="classifier")
     with torch.no_grad(), torch.autocast(device, enabled=amp), progress:
         for group in _groups(texts):
-            parts = []
+            parts, ids = [], []
             for prompts in _chunks([text for class_texts in group for text in class_texts]):
-                parts.append(F.normalize(model.encode_text(tokenizer(prompts).to(device)), dim=-1))
+                tokens = tokenizer(prompts)
+                parts.append(F.normalize(model.encode_text(tokens.to(device)), dim=-1))
+                ids += [row.numpy().tobytes() for row in tokens]
                 progress.update(len(prompts))
-            for features in torch.cat(parts).split([len(class_texts) for class_texts in group]):
+            counts = [len(class_texts) for class_texts in group]
+            for features in torch.cat(parts).split(counts):
+                place = first.setdefault(tuple(ids[: len(features)]), len(columns))
+                ids = ids[len(features) :]
                 mean = features.mean(dim=0)
-                columns.append(mean / mean.norm())
+                columns.append(columns[place] if place < len(columns) else mean / mean.norm())
     classifier = at_least_float32(torch.stack(columns, dim=1))
+    warn_of_look_alikes(classnames, classifier.T)
     if is_auto(model) and model.features == "fused":
         classifier = with_new_classes(model, classifier, classnames)
     return classifier

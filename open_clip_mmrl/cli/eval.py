@@ -73,7 +73,12 @@ def evaluate(
     require_readable(data_set.split(split), quiet=quiet)
     if not data_set.own_template and info.template:
         data_set = data_set.with_template(info.template)
-    chosen, reason = choose_features(features, data_set.class_names, info.class_names)
+    chosen, reason = choose_features(
+        features,
+        data_set.class_names,
+        info.class_names,
+        lambda names: loaded.readings(names, info.template),
+    )
     runtime = Runtime(workers=workers, quiet=quiet)
     logits, speed = score_split(loaded, data_set, split, precision, runtime)
     scores = logits.scores(Scoring(chosen, loaded.model.config.alpha, fusion))

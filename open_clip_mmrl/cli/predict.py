@@ -58,7 +58,7 @@ def _probabilities(
     shown = ImageSet(examples, eval_transform(loaded.model))
     scores = predict(
         loaded.model,
-        build_classifier(loaded.model, tokens),
+        build_classifier(loaded.model, tokens, class_names=info.class_names),
         loader(shown, in_order(len(shown))),
         features="fused",
         fusion="probabilities",

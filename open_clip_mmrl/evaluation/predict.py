@@ -6,7 +6,7 @@ Shapes: N images, B of them at a time, C classes, E embedding width.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from torch import Tensor
 from ..config import FUSIONS
 from ..data.prompts import readable
 from ..errors import UsageError
+from ..hub.class_tokens import warn_of_look_alikes
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.ops import cosine_logits, mix, unit
 from ..models.precision import autocast, in_half
@@ -28,12 +29,17 @@ from .metrics import accuracy
 
 @dataclass(frozen=True)
 class Classifier:
-    """Text features of a set of classes, [C, E], unit length, float32 or better."""
+    """Text features of a set of classes, [C, E], unit length, float32 or better.
+
+    Classes with one prompt get one score, exactly, so that the first of them is always the best.
+    """
 
     text: Tensor
     """w, with tokens."""
     frozen: Tensor
     """w_0, of frozen CLIP."""
+    first: Tensor | None = None
+    """The first class that reads the same, for each, [C]; None where no two do."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +60,32 @@ class Predictions:
 
 
 @torch.no_grad()
-def build_classifier(model: MMRLCLIP, tokens: Tensor, precision: str = "fp32") -> Classifier:
-    """Return the text features of prompts [C, context length]: computed once, then passed on."""
+def build_classifier(
+    model: MMRLCLIP, tokens: Tensor, precision: str = "fp32", class_names: Sequence[str] = ()
+) -> Classifier:
+    """Return the text features of prompts: computed once, then passed on.
+
+    Args:
+        model: on its device.
+        tokens: one prompt per class, [C, context length].
+        precision: of the towers.
+        class_names: of the C classes, for a warning where two of them read the same; () for none.
+    """
     device = model.visual.proj.device
+    tokens = tokens.to(device)
+    first = model.text_tower.first_alike(tokens)
+    if torch.equal(first, torch.arange(len(first), device=device)):
+        first = None
     with _enough_memory(len(tokens), precision), autocast(precision, device):
         model = in_half(model, precision)
-        prompts = model.text_tower.lower(tokens.to(device))
+        prompts = model.text_tower.lower(tokens)
         frozen, text_tokens = unit(model.frozen_text_features(prompts)), model.learner()[1]
-        if text_tokens is None:
-            return Classifier(text=frozen, frozen=frozen)
-        return Classifier(unit(model.adapted_text_features(prompts, text_tokens)), frozen)
+        text = frozen
+        if text_tokens is not None:
+            text = unit(model.adapted_text_features(prompts, text_tokens))
+    if class_names:
+        warn_of_look_alikes(class_names, frozen)
+    return Classifier(text, frozen, first)
 
 
 @contextmanager
@@ -74,9 +96,14 @@ def _enough_memory(classes: int, precision: str) -> Iterator[None]:
         yield
 
 
-def _logits(model: MMRLCLIP, feature: Tensor, text: Tensor) -> Tensor:
-    """Return logits of image features [B, E], not normalized, and unit text features [C, E]."""
-    return cosine_logits(model, unit(feature).to(text.dtype), text)
+def _logits(
+    model: MMRLCLIP, feature: Tensor, classifier: Classifier, frozen: bool = False
+) -> Tensor:
+    """Return logits [B, C] of image features [B, E], not normalized."""
+    text = classifier.frozen if frozen else classifier.text
+    found = cosine_logits(model, unit(feature).to(text.dtype), text)
+    # Even equal rows may get products that differ in the last bit.
+    return found if classifier.first is None else found[:, classifier.first]
 
 
 def class_scores(
@@ -103,12 +130,12 @@ def class_scores(
         raise UsageError(f"fusion is {fusion!r}; it has to be one of {FUSIONS}.")
     hidden = model.image_tower.lower(images)
     if features == "frozen":
-        return _logits(model, model.frozen_image_features(hidden), classifier.frozen)
+        return _logits(model, model.frozen_image_features(hidden), classifier, frozen=True)
     both = model.adapted_image_features(hidden, model.learner()[0])
-    by_class = _logits(model, both.class_, classifier.text)
+    by_class = _logits(model, both.class_, classifier)
     if features == "class" or both.representation is None:
         return by_class
-    by_rep = _logits(model, both.representation, classifier.text)
+    by_rep = _logits(model, both.representation, classifier)
     return mix(by_class, by_rep, model.config.alpha, fusion)
 
 
@@ -116,11 +143,11 @@ def _every_feature(model: MMRLCLIP, classifier: Classifier, images: Tensor) -> l
     """Return logits [B, C] by class, by frozen and, with image tokens, by representation."""
     both, frozen = model.image_branches(images, model.learner()[0])
     found = [
-        _logits(model, both.class_, classifier.text),
-        _logits(model, frozen, classifier.frozen),
+        _logits(model, both.class_, classifier),
+        _logits(model, frozen, classifier, frozen=True),
     ]
     if both.representation is not None:
-        found.append(_logits(model, both.representation, classifier.text))
+        found.append(_logits(model, both.representation, classifier))
     return found
 
 
@@ -192,9 +219,19 @@ def _pass(
 
 
 def choose_features(
-    requested: str, classes: Iterable[str], seen: Iterable[str]
+    requested: str,
+    classes: Iterable[str],
+    seen: Iterable[str],
+    readings: Callable[[list[str]], Sequence[Hashable]] | None = None,
 ) -> tuple[ScoredFeatures, str]:
     """Return what "auto" stands for with these classes: (features, why, in one sentence).
+
+    Args:
+        requested: "auto", or one of `SCORED`.
+        classes: the names to choose among.
+        seen: the names of the training.
+        readings: what the model reads of each name, by which names are compared; None compares
+            the names themselves.
 
     Raises:
         UsageError: some classes were seen in training and some were not; the user chooses.
@@ -204,13 +241,15 @@ def choose_features(
             return features, f"{requested} features, as given"
     if requested != "auto":
         raise UsageError(f"features is {requested!r}; it has to be auto or one of {SCORED}.")
-    names, known_names = list(classes), {readable(name) for name in seen}
-    if not known_names:
+    names, seen_names = list(classes), list(seen)
+    if not seen_names:
         raise UsageError(
             "the adapter names no classes, so auto cannot tell seen from new ones: choose "
             "--features fused or --features class."
         )
-    known = [name for name in names if readable(name) in known_names]
+    read = readings or (lambda names: list(map(readable, names)))
+    of_seen = set(read(seen_names))
+    known = [name for name, key in zip(names, read(names), strict=True) if key in of_seen]
     if not known:
         return "class", f"class feature: none of the {len(names)} classes was seen in training"
     if len(known) == len(names):

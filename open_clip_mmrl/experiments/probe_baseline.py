@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ..data import ImageData
-from ..data.prompts import readable
 from ..data.sampling import base_novel_split
 from ..evaluation.linear_probe import LinearProbe, frozen_features, train_probe
 from ..evaluation.logits import Logits
@@ -80,13 +79,14 @@ def score_probe(probe: LinearProbe, loaded: LoadedModel, job: ResolvedRun) -> Ru
 
 def target_scorer(probe: LinearProbe, trained_on: Sequence[str]) -> TargetScorer:
     """Return the scorer of targets whose classes are all among those the probe was trained on."""
-    place = {readable(name): label for label, name in enumerate(trained_on)}
 
     def score(
         loaded: LoadedModel, data: ImageData, run: FewShotRun, runtime: Runtime
     ) -> tuple[float | None, float]:
         features, frozen = _frozen_pass(loaded, data, run, runtime)
-        labels = [place.get(readable(name)) for name in data.class_names]
+        known = loaded.readings(trained_on, data.template)
+        place = {reading: label for label, reading in enumerate(known)}
+        labels = [place.get(key) for key in loaded.readings(data.class_names, data.template)]
         found = None
         if None not in labels:
             found = percent(accuracy(probe.scores(features)[:, labels], frozen.labels))

@@ -55,7 +55,7 @@ def score_split(
     if not examples:
         raise ValueError(f"{data.spec} has no {split} images to score.")
     tokens = loaded.class_tokens(data.class_names, data.template)
-    classifier = build_classifier(loaded.model, tokens, precision)
+    classifier = build_classifier(loaded.model, tokens, precision, data.class_names)
     order = in_order(len(examples))
     batches = iter(loader(ImageSet(examples, eval_transform(loaded.model)), order, runtime.workers))
     with Progress(f"scoring {data.spec}", len(order), quiet=runtime.quiet) as progress:

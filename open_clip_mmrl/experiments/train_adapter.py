@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from ..data.loading.device_augment import training_images
 from ..hub.adapter_file import load_learner
-from ..hub.class_tokens import look_alikes
+from ..hub.class_tokens import warn_of_look_alikes
 from ..hub.load import LoadedModel
 from ..training.trainer import Trainer, TrainSummary
 from .measured import TrainingRecord
@@ -94,10 +94,5 @@ def _train(loaded: LoadedModel, job: ResolvedRun) -> TrainSummary:
         quiet=runtime.quiet,
         cuda_graph=runtime.cuda_graph,
     )
-    for pair in look_alikes(subset.class_names, trainer.task.frozen_text_features)[:3]:
-        logger.warning(
-            "%r and %r read the same to this text tower, which cannot tell them apart; other "
-            "class names or another model may help.",
-            *pair,
-        )
+    warn_of_look_alikes(subset.class_names, trainer.task.frozen_text_features)
     return trainer.fit()

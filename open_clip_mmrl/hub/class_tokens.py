@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ..data.prompts import parse_template, prompts, readable
+from ..data.prompts import DEFAULT_TEMPLATE, parse_template, prompts, readable
+
+logger = logging.getLogger(__name__)
 
 
 def class_tokens(
@@ -33,6 +36,28 @@ def class_tokens(
             f"{context} tokens, the first is {first!r}: shorten the class names or the template."
         )
     return tokenizer(texts, context_length=context)
+
+
+def readings(
+    tokenizer: Callable, class_names: Iterable[str], template: str, context_length: int
+) -> list[tuple[int, ...]]:
+    """Return what the tokenizer makes of each class's prompt: same ids, same class to the model.
+
+    Tokenizers read upper case as lower case, several blanks as one, and HTML entities and composed
+    characters as what they stand for, so names that differ may be of one class.
+    """
+    texts = prompts(class_names, template or DEFAULT_TEMPLATE)
+    return [tuple(row) for row in tokenizer(texts, context_length=4 * context_length).tolist()]
+
+
+def warn_of_look_alikes(class_names: Sequence[str], text_features: Tensor) -> None:
+    """Log up to three pairs of `look_alikes`."""
+    for pair in look_alikes(class_names, text_features)[:3]:
+        logger.warning(
+            "%r and %r read the same to this text tower, which cannot tell them apart; other "
+            "class names or another model may help.",
+            *pair,
+        )
 
 
 def look_alikes(

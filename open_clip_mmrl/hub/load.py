@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..utils.seeds import mix_seed
 from ..utils.text import did_you_mean, listing
 from .adapter_info import AdapterInfo
 from .adapter_reading import read_adapter
-from .class_tokens import class_tokens
+from .class_tokens import class_tokens, readings
 from .names import ModelName
 from .registry import registered_config
 
@@ -54,6 +54,10 @@ class LoadedModel(NamedTuple):
         """
         template = template or DEFAULT_TEMPLATE
         return class_tokens(self.model, self.tokenizer, class_names, template)
+
+    def readings(self, class_names: Iterable[str], template: str) -> list[tuple[int, ...]]:
+        """Return what the tokenizer makes of each class's prompt; see there."""
+        return readings(self.tokenizer, class_names, template, self.model.context_length)
 
 
 def resolve_name(model: str, method: str | None = None) -> ModelName:

@@ -82,6 +82,19 @@ class TextTower:
             return (tokens == self.eos_id).int().argmax(dim=-1)
         return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
 
+    def first_alike(self, tokens: Tensor) -> Tensor:
+        """Return for each prompt [C, N] the first that this tower reads as the same, [C].
+
+        Rows after the one that is read count for nothing; words with one embedding are the same.
+        """
+        ids, place = tokens.unique(return_inverse=True)
+        words = self.token_embedding.weight[ids].unique(dim=0, return_inverse=True)[1][place]
+        columns = torch.arange(tokens.shape[1], device=tokens.device)
+        words = words.masked_fill(columns > self.end_positions(tokens)[:, None], -1)
+        group = words.unique(dim=0, return_inverse=True)[1]
+        order = torch.arange(len(tokens), device=tokens.device)
+        return torch.full_like(order, len(order)).scatter_reduce(0, group, order, "amin")[group]
+
     def lower(self, tokens: Tensor) -> ClassPrompts:
         """Run layers 1 .. J-1 over tokens [C, N], N up to the context length.
 

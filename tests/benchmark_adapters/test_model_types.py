@@ -167,6 +167,13 @@ def test_auto_reads_underscores_as_spaces(tmp_path):
     assert seen_among(model, ["grand piano", "grand_piano", "one"]).tolist() == [True, True, False]
 
 
+def test_auto_reads_names_as_the_tokenizer_does(tmp_path):
+    path = write_adapter(tmp_path / "a.safetensors", class_names=["Café au lait", "R&D"])
+    model, _, _ = load("mmrl_auto", OURS, str(path))
+    names = ["cafe\u0301  AU lait", "r&amp;d", "cafe au lait", "R & E"]
+    assert seen_among(model, names).tolist() == [True, True, False, False]
+
+
 def test_auto_cannot_mix_without_the_class_feature(auto):
     model, tokenizer = auto
     object.__setattr__(model.config, "alpha", 0.0)

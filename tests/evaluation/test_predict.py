@@ -329,3 +329,39 @@ def test_an_unknown_request():
 def test_auto_needs_the_adapter_to_name_its_classes():
     with pytest.raises(UsageError, match=r"names no classes.*--features fused"):
         choose_features("auto", ["emu"], [])
+
+
+def test_auto_compares_what_the_model_reads_of_the_names():
+    found = choose_features(
+        "auto", ["Cat", "DOG"], ["cat", "dog"], lambda n: list(map(str.lower, n))
+    )
+    assert found[0] == "fused"
+    assert choose_features("auto", ["Cat", "DOG"], ["cat", "dog"])[0] == "class"
+
+
+# Classes with one prompt.
+
+ALIKE = TOKENS[[0, 1, 0, 2, 3, 1, 0]]
+FIRST = [0, 1, 0, 3, 4, 1, 0]
+
+
+@pytest.mark.parametrize("fusion", ["logits", "probabilities"])
+@pytest.mark.parametrize("kind", ["class", "fused", "frozen"])
+def test_classes_that_read_alike_get_one_score_so_the_first_is_best(model, kind, fusion):
+    classifier = build_classifier(model, ALIKE)
+    given = {"features": kind, "fusion": fusion}
+    found = predict(model, classifier, [(IMAGES, LABELS)], **given).scores
+    assert torch.equal(found, found[:, FIRST])
+    assert set(found.argmax(dim=1).tolist()) <= set(FIRST)
+    logits = predict_all(model, classifier, [(IMAGES[:2], LABELS[:2]), (IMAGES[2:], LABELS[2:])])
+    again = logits.scores(Scoring(kind, model.config.alpha, fusion))
+    assert torch.equal(again, again[:, FIRST])
+    assert torch.equal(again.argmax(dim=1), found.argmax(dim=1))
+
+
+def test_classes_that_read_alike_are_named(model, caplog):
+    build_classifier(model, ALIKE, class_names=["a", "b", "A", "c", "d", "B", "aa"])
+    assert "'a' and 'A' read the same" in caplog.text and len(caplog.messages) == 3
+    caplog.clear()
+    classifier = build_classifier(model, TOKENS, class_names=["a", "b", "c", "d"])
+    assert not caplog.messages and classifier.first is None

@@ -6,7 +6,8 @@ import torch
 from helpers.tiny import CONTEXT, tiny_clip
 from torch.nn import functional as F
 
-from open_clip_mmrl.hub.class_tokens import class_tokens, look_alikes
+from open_clip_mmrl.hub.class_tokens import class_tokens, look_alikes, readings
+from open_clip_mmrl.models.text_tower import TextTower
 
 TEMPLATE = "a photo of a {}."
 START, END = 49406, 49407
@@ -94,3 +95,39 @@ def test_names_that_differ_in_capitals_only(model, tokenizer):
     with torch.no_grad():
         text = model.encode_text(tokens, normalize=True)
     assert ("cat", "Cat") in look_alikes(names, text)
+
+
+def test_names_that_the_tokenizer_reads_as_one(tokenizer):
+    """Capitals, blanks, composed characters and HTML entities make no difference."""
+    names = [
+        "Café & bar",
+        "cafe\u0301  &amp;  BAR",
+        "café_&_bar",
+        "Caf\u00e9 &amp; bar ",
+        "cafe & bar",
+    ]
+    first, *same, other = readings(tokenizer, names, TEMPLATE, CONTEXT)
+    assert same == [first] * 3 and other != first
+    assert readings(tokenizer, ["cat"], "", CONTEXT) == readings(
+        tokenizer, ["Cat"], TEMPLATE, CONTEXT
+    )
+    long = [f"{words(40)} {end}" for end in ("one", "two")]
+    assert len(set(readings(tokenizer, long, TEMPLATE, CONTEXT))) == 2
+
+
+def test_which_prompts_a_tower_reads_as_the_same(model, tokenizer):
+    """Also words that share an embedding; what follows the end of a prompt is not read."""
+    tokens = class_tokens(model, tokenizer, ["cat", "dog", "Cat", "two cats", "DOG"], TEMPLATE)
+    tokens[2, -1] = 5
+    assert model_tower(model).first_alike(tokens).tolist() == [0, 1, 0, 3, 1]
+    tower = model_tower(model)
+    weight = tower.token_embedding.weight
+    before = weight[tokens[1]].clone()
+    with torch.no_grad():
+        weight[tokens[1]] = weight[tokens[0]]
+        assert tower.first_alike(tokens).tolist() == [0, 0, 0, 3, 0]
+        weight[tokens[1]] = before
+
+
+def model_tower(model):
+    return TextTower.of(model, 1)

@@ -41,3 +41,9 @@ def test_clip_benchmark_fails_with_numpy_2_4():
     check = still_broken("accuracy", TypeError, "0-dimensional arrays") if broken else nullcontext()
     with check:
         theirs(torch.eye(2), torch.arange(2))
+
+
+def test_of_equal_logits_the_first_is_best():
+    logits = torch.tensor([[1.0, 3, 3, 3, 3, 3, 3]])
+    found = [accuracy(logits, torch.tensor([label]), topk=(1, 5)) for label in range(7)]
+    assert found == [[0, 0], [1, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0, 0]]

@@ -7,6 +7,7 @@ from helpers.upstream import mended
 
 from benchmark_adapters import seam
 from benchmark_adapters.repairs import zero_shot_classifier as module
+from benchmark_adapters.repairs.run_classification import run_classification
 from benchmark_adapters.repairs.zero_shot_classifier import zero_shot_classifier
 
 LIST = ["a photo of the number {c}.", "the digit {c}.", "{c}"]
@@ -88,3 +89,16 @@ def test_clip_benchmark_calls_the_text_tower_once_per_class(stock_clip, clip_tok
 
     found = theirs(stock_clip, counting, DIGITS, LIST, "cpu", amp=True)
     assert sizes == [3] * 10 or found.dtype != torch.float32, mended("zero_shot_classifier")
+
+
+def test_classes_with_the_same_prompts_get_the_same_logits(clip_model, clip_tokenizer, caplog):
+    """They are named, and the first of them is the best."""
+    names = ["one", "two", "One", "three", "TWO", "Two", "ONE"]
+    classifier = zero_shot_classifier(clip_model, clip_tokenizer, names, LIST, "cpu", amp=False)
+    assert "'one' and 'One' read the same" in caplog.text
+    first = [0, 1, 0, 3, 1, 1, 0]
+    assert torch.equal(classifier, classifier[:, first])
+    images = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    data = [(images, torch.zeros(40, dtype=torch.long))]
+    logits, _ = run_classification(clip_model, classifier, data, "cpu", amp=False)
+    assert torch.equal(logits, logits[:, first])
