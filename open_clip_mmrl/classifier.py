@@ -61,7 +61,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str = "mmrl-ViT-B-16",
+        model: str = "ViT-B-16",
         pretrained: str | None = None,
         *,
         class_names: Sequence[str] | None = None,

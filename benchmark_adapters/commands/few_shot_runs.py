@@ -31,7 +31,7 @@ from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.recipes import recipe
 from open_clip_mmrl.experiments.results import ADAPTER
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
-from open_clip_mmrl.hub.load import build_for_training, resolve_pretrained
+from open_clip_mmrl.hub.load import build_for_training, resolve_name, resolve_pretrained
 from open_clip_mmrl.hub.names import ModelName
 from open_clip_mmrl.models.mmrl_clip import MMRLCLIP
 from open_clip_mmrl.utils.devices import pick_device
@@ -53,7 +53,10 @@ def plan_runs(args: argparse.Namespace) -> list[FewShotRun]:
         UsageError: an option with a name, tag, file or value that does not exist.
     """
     dataset = args.dataset
-    name, base = dataset.removeprefix("wds/"), ModelName.parse(args.model).base
+    name, model = dataset.removeprefix("wds/"), ModelName.parse(args.model)
+    if model.variant not in args.methods:
+        for method in set(args.methods) & set(VARIANTS):
+            resolve_name(args.model, method)  # refuses another method than the name's
     if not name:
         raise UsageError(f"dataset is {dataset!r}; give wds/NAME or another name.")
     for option, value in {
@@ -72,8 +75,8 @@ def plan_runs(args: argparse.Namespace) -> list[FewShotRun]:
     overrides |= {field: value for field, value in given.items() if value is not None}
     experiment = Experiment(
         protocol="few-shot",
-        model=base,
-        pretrained=resolve_pretrained(ModelName(base, "mmrl"), args.pretrained),
+        model=model.base,
+        pretrained=resolve_pretrained(ModelName(model.base, "mmrl"), args.pretrained),
         datasets=[SPEC + dataset],
         methods=sorted(set(args.methods), key=lambda method: (*METHODS, method).index(method)),
         shots=sorted(set(args.shots)),

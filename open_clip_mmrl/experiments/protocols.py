@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from ..config import VARIANTS, Method, TrainConfig
 from ..data.coop.catalog import names
 from ..hub.load import resolve_name
+from ..hub.names import ModelName
 from .experiment import (
     Experiment,
     Point,
@@ -60,7 +61,11 @@ def plan(experiment: Experiment) -> list[PlannedRun]:
 def _run(
     experiment: Experiment, spec: str, method: Method, point: Point | None, shots: int, seed: int
 ) -> FewShotRun:
-    name = resolve_name(experiment.model, method if method in VARIANTS else None)
+    given = ModelName.parse(experiment.model)
+    # With several methods, the name's own has to be one of them.
+    several = given.variant in methods_of(experiment)
+    model = given.base if several and method in VARIANTS else experiment.model
+    name = resolve_name(model, method if method in VARIANTS else None)
     settings, train = {}, TrainConfig(seed=seed)
     # Baselines do not depend on recipes and fusion: their runs are the same with all of them.
     source, fusion = FewShotRun.settings_source, FewShotRun.fusion

@@ -61,10 +61,19 @@ class LoadedModel(NamedTuple):
 
 
 def resolve_name(model: str, method: str | None = None) -> ModelName:
-    """Return the name with a variant: of "ViT-B-16" and a method, or "mmrl-ViT-B-16" as it is."""
+    """Return the name with a variant: of "ViT-B-16" and a method, or "mmrl-ViT-B-16" as it is.
+
+    Raises:
+        UsageError: no such method, or not that of the name.
+    """
     if method is not None and method not in VARIANTS:
         raise UsageError(f"method is {method!r}; it has to be one of {VARIANTS}.")
     name = ModelName.parse(model)
+    if method and name.variant not in (None, method):
+        raise UsageError(
+            f"the model {model!r} is {name.variant}, but the method is {method}: give the model as "
+            f"{name.base!r}, or leave out the method."
+        )
     return ModelName(name.base, method or name.method)
 
 

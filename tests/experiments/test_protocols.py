@@ -166,3 +166,14 @@ def test_short_names_and_specs():
 def test_what_cannot_be_planned_is_named(changes, message):
     with pytest.raises(UsageError, match=message):
         plan(experiment(**changes))
+
+
+def test_the_models_name_has_to_be_of_one_of_the_methods():
+    """With several methods, its prefix makes no difference."""
+    prefixed = f"mmrlpp-{MODEL_NAME}"
+    found, plain = (plan(experiment(model=name)) for name in (prefixed, MODEL_NAME))
+    assert folders(found) == folders(plain)
+    models = [item.run.model for item in found if item.run.method == "mmrl"]
+    assert models == [f"mmrl-{MODEL_NAME}"] * 2
+    with pytest.raises(UsageError, match=r"is mmrl\+\+, but the method is mmrl: give the model as"):
+        plan(experiment(model=prefixed, methods=["zeroshot", "mmrl"]))
