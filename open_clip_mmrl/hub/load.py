@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum, auto
@@ -19,7 +20,7 @@ from ..config import VARIANTS, MMRLConfig
 from ..data.prompts import DEFAULT_TEMPLATE
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
-from ..utils.seeds import mix_seed
+from ..utils.seeds import DrawFrom, mix_seed
 from ..utils.text import did_you_mean, listing
 from .adapter_info import AdapterInfo
 from .adapter_reading import read_adapter
@@ -120,7 +121,7 @@ def build_for_training(
     name = resolve_name(model, method)
     weights = None if isinstance(pretrained, Random) else resolve_pretrained(name, pretrained)
     with loading_errors(weights):
-        loaded = _create(name, weights, mmrl_cfg=settings, device="cpu")
+        loaded = _create(name, weights, seed, mmrl_cfg=settings, device="cpu")
     loaded.model.learner.reset_parameters(Generator().manual_seed(mix_seed(seed)))
     return loaded._replace(model=loaded.model.to(device).eval())
 
@@ -147,10 +148,12 @@ def build_from_adapter(
     return loaded._replace(model=loaded.model.eval()), info
 
 
-def _create(name: ModelName, source: str | AdapterInfo | None, **kwargs: Any) -> LoadedModel:
-    """Create a model and its tokenizer through open_clip, quietly."""
+def _create(
+    name: ModelName, source: str | AdapterInfo | None, seed: int = 0, **kwargs: Any
+) -> LoadedModel:
+    """Create a model and its tokenizer through open_clip, quietly; random weights are of `seed`."""
     create_model: Callable[..., nn.Module] = open_clip.create_model  # ours; see `registry`
-    with _quiet_open_clip():
+    with _quiet_open_clip(), DrawFrom(Generator().manual_seed(seed)):
         model = create_model(str(name), source, **kwargs)
         tokenizer = open_clip.get_tokenizer(str(name))
     assert isinstance(model, MMRLCLIP)  # `create` has checked it
@@ -182,10 +185,18 @@ def loading_errors(weights: str | Path | None) -> Iterator[None]:
 
 @contextmanager
 def _quiet_open_clip() -> Iterator[None]:
-    """Silence open_clip, which warns through the root logger that weights are random."""
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.setLevel(logging.ERROR)
+    """Silence open_clip, which warns through the root logger that weights are random.
+
+    In this thread alone: a level would be that of all threads, and two that raise it in turn would
+    leave it raised.
+    """
+    root, thread = logging.getLogger(), threading.get_ident()
+
+    def passes(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or record.thread != thread
+
+    root.addFilter(passes)
     try:
         yield
     finally:
-        root.setLevel(level)
+        root.removeFilter(passes)

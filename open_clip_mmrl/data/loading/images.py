@@ -6,7 +6,6 @@ Shapes: B images, H x W the model's input size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from ...utils.seeds import mix_seed
+from ...utils.seeds import DrawFrom, mix_seed
 from ..example import Example, read_image
 from .cache import ImageCache
 
@@ -53,12 +52,9 @@ def train_transform(model: nn.Module, flip: bool = True) -> transforms.Compose:
     )
 
 
-@contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
-    """Seed the global generator, from which torchvision draws, and restore it afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(mix_seed(*numbers))
-        yield
+def seeded(*numbers: int) -> DrawFrom:
+    """Return a context in which torchvision draws by these numbers alone."""
+    return DrawFrom(torch.Generator().manual_seed(mix_seed(*numbers)))
 
 
 class ImageSet:
@@ -110,6 +106,7 @@ class ImageSet:
             batch_sampler=order,
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # so that the global one is not drawn from
         )
 
 

@@ -244,3 +244,23 @@ def test_mixed_seeds_are_pinned():
     # First output of splitmix64 for the state 0, less its last bit.
     assert mix_seed(0) == 0xE220A8397B1DCDAF >> 1
     torch.Generator().manual_seed(mix_seed(1, 2, 3))  # torch takes them
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_draws_are_those_of_a_seeded_global_generator(examples, flip):
+    """What adapters of earlier versions were trained on."""
+    transform = train_transform(model(), flip)
+    images = ImageSet(examples, transform, seed=3)
+    for index in range(6):
+        found, _ = images.load(index, epoch=2)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(mix_seed(3, 2, index))
+            assert torch.equal(found, transform(picture(index)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loading_does_not_touch_the_global_generator(examples, workers):
+    images = ImageSet(examples, train_transform(model()), seed=3)
+    before = torch.get_rng_state()
+    assert len(list(loader(images, [[0, 1], [2]], workers))) == 2
+    assert torch.equal(torch.get_rng_state(), before)
