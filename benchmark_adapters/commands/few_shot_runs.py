@@ -31,7 +31,7 @@ from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.recipes import recipe
 from open_clip_mmrl.experiments.results import ADAPTER
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
-from open_clip_mmrl.hub.load import build_for_training, resolve_name, resolve_pretrained
+from open_clip_mmrl.hub.load import build_for_training, resolve_pretrained
 from open_clip_mmrl.hub.names import ModelName
 from open_clip_mmrl.models.mmrl_clip import MMRLCLIP
 from open_clip_mmrl.utils.devices import pick_device
@@ -54,9 +54,6 @@ def plan_runs(args: argparse.Namespace) -> list[FewShotRun]:
     """
     dataset = args.dataset
     name, model = dataset.removeprefix("wds/"), ModelName.parse(args.model)
-    if model.variant not in args.methods:
-        for method in set(args.methods) & set(VARIANTS):
-            resolve_name(args.model, method)  # refuses another method than the name's
     if not name:
         raise UsageError(f"dataset is {dataset!r}; give wds/NAME or another name.")
     for option, value in {

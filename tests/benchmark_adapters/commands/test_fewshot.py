@@ -266,9 +266,3 @@ def test_the_command(root, tmp_path, capsys, caplog):
     (run,) = tmp_path.glob("runs/*2shots*/results.json")
     train = json.loads(run.read_text())["train"]
     assert (train["flip"], train["epochs"], train["batch_size"]) == (False, 1, 20)
-
-
-def test_the_models_name_has_to_be_of_one_of_the_methods(root):
-    with pytest.raises(UsageError, match=r"is mmrl\+\+, but the method is mmrl: give the model as"):
-        planned(root, model=f"mmrlpp-{MODEL_NAME}", methods=["zeroshot", "mmrl"])
-    assert planned(root, model=f"mmrlpp-{MODEL_NAME}", seeds=[1]) == planned(root, seeds=[1])
