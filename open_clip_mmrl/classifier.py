@@ -11,6 +11,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from .classifier_input import classes_of, image_list, label_list, require_different_prompts
 from .config import MMRLConfig, TrainConfig
 from .data import DEFAULT_TEMPLATE
 from .data.check_images import require_readable
@@ -18,7 +19,6 @@ from .data.example import Example
 from .data.image_file import to_rgb
 from .data.loading.device_augment import training_images
 from .data.loading.images import ImageSet, eval_transform, in_order, loader
-from .errors import UsageError
 from .evaluation.predict import build_classifier, predict
 from .experiments import recipes
 from .hub.adapter_file import save_adapter
@@ -106,31 +106,33 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"{path} names no classes: it was saved without class_names.")
         weights = pretrained or info.base.pretrained
         self = cls(loaded.name, weights, class_names=names, template=info.template, device=device)
-        self._names = list(names)
-        self._adopt(loaded, np.array(names))
+        self._adopt(loaded, np.array(names), list(names), info.template)
         return self
 
     def fit(self, images: Sequence[Any], labels: Sequence[Any]) -> FewShotClassifier:
-        """Train on all images given.
+        """Train on all images given; where this fails, an earlier fit stays as it was.
 
         Args:
-            images: paths, PIL images or uint8 arrays [H, W] or [H, W, 3].
-            labels: one per image, class names or indices into `class_names`.
+            images: a list of paths, PIL images or uint8 arrays [H, W] or [H, W, 3]; a single image
+                is refused.
+            labels: one per image, [N]: class names or indices into `class_names`, not bools.
 
         Returns:
             The classifier itself.
 
         Raises:
-            ValueError: images and labels do not fit together, or a parameter has a wrong value.
+            ValueError: images and labels do not fit together, two classes have one prompt, or a
+                parameter has a wrong value.
         """
         if self.config is not None and self.settings is not None:
             raise ValueError(
                 "config and settings are two names of one parameter; give config only."
             )
-        images, given_labels = list(images), np.asarray(labels)
-        if len(images) != len(given_labels) or not images:
-            raise ValueError(f"there are {len(images)} images and {len(given_labels)} labels.")
-        self._names, classes, indices = self._resolve_labels(given_labels)
+        images, labels = image_list(images), label_list(labels)
+        if len(images) != len(labels) or not images:
+            raise ValueError(f"there are {len(images)} images and {len(labels)} labels.")
+        template = self.template
+        classes = classes_of(labels, self.class_names, template)
         given = self.train.to_dict() if isinstance(self.train, TrainConfig) else self.train
         changes = {"seed": 1, **(given or {})}
         loaded = build_for_training(
@@ -144,13 +146,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         train = recipes.changed(
             recipes.recipe(loaded.model.config.variant, "few-shot").train, **changes
         )
-        tokens = loaded.class_tokens(self._names, self.template)
-        examples = [_example(image, int(i)) for image, i in zip(images, indices, strict=True)]
+        tokens = loaded.class_tokens(classes.names, template)
+        require_different_prompts(loaded, classes.names, template)
+        examples = [_example(image, i) for image, i in zip(images, classes.indices, strict=True)]
         require_readable(examples, quiet=self.quiet)
         shown = training_images(loaded.model, examples, train)
         Trainer(loaded.model, tokens, shown, train, quiet=self.quiet).fit()
-        self._precision = train.precision
-        self._adopt(loaded, classes)
+        self._adopt(loaded, classes.values, classes.names, template, train.precision)
         return self
 
     def predict_proba(self, images: Sequence[Any], fusion: str = "probabilities") -> np.ndarray:
@@ -162,7 +164,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
                 does.
         """
         check_is_fitted(self, "model_")
-        examples = [_example(image, 0) for image in images]
+        examples = [_example(image, 0) for image in image_list(images)]
         require_readable(examples, quiet=self.quiet)
         shown = ImageSet(examples, eval_transform(self.model_))
         found = predict(
@@ -183,39 +185,21 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def save(self, path: str | Path) -> Path:
         """Write the adapter file, with class names and template; see `save_adapter`."""
         check_is_fitted(self, "model_")
-        return save_adapter(self.model_, path, class_names=self._names, template=self.template)
+        return save_adapter(self.model_, path, class_names=self._names, template=self._template)
 
-    _precision = "fp32"
-
-    def _adopt(self, loaded: LoadedModel, classes: np.ndarray) -> None:
-        tokens = loaded.class_tokens(self._names, self.template)
-        self.model_, self.classes_ = loaded.model, classes
-        self._classifier = build_classifier(loaded.model, tokens, self._precision, self._names)
-
-    def _resolve_labels(self, labels: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Return class names, the labels of the classes, and the class index of every label."""
-        is_text = labels.dtype.kind in "UO"
-        if self.class_names is None:
-            if not is_text:
-                raise UsageError(
-                    "the labels are numbers and there are no class_names: the text tower needs "
-                    "names. Give class_names=[...], or labels that are names."
-                )
-            classes = np.unique(labels)
-            names = [str(name) for name in classes]
-        else:
-            names = [str(name) for name in self.class_names]
-            names = sorted(names) if is_text else names
-            classes = np.array(names) if is_text else np.arange(len(names))
-        place = {value: i for i, value in enumerate(classes.tolist())}
-        unknown = sorted({str(v) for v in labels.tolist() if v not in place})
-        if unknown:
-            raise ValueError(
-                f"labels not among the {len(names)} classes: {', '.join(unknown[:5])}."
-            )
-        if len(set(names)) < len(names) or len(names) < 2:
-            raise ValueError(f"class_names has to hold two or more different names: {names}.")
-        return names, classes, np.array([place[v] for v in labels.tolist()])
+    def _adopt(
+        self,
+        loaded: LoadedModel,
+        classes: np.ndarray,
+        names: list[str],
+        template: str,
+        precision: str = "fp32",
+    ) -> None:
+        """Take over a model and all that belongs to it; what fails before that changes nothing."""
+        tokens = loaded.class_tokens(names, template)
+        classifier = build_classifier(loaded.model, tokens, precision, names)
+        self.model_, self.classes_, self._classifier = loaded.model, classes, classifier
+        self._names, self._template, self._precision = names, template, precision
 
 
 def _example(image: Any, label: int) -> Example:

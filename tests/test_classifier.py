@@ -179,3 +179,43 @@ def test_wrong_input_is_named(digits, fitted):
         classifier().fit([i / 16.0 for i in images], labels)
     with pytest.raises(ValueError, match=r"no field 'epoch'.*Did you mean epochs"):
         classifier(train={"epoch": 1}).fit(images, labels)
+
+
+class Refit(Exception):  # noqa: N818
+    pass
+
+
+@pytest.mark.parametrize("fails", ["names", "image", "training", "scoring"])
+def test_a_fit_that_fails_leaves_the_one_before(monkeypatch, digits, fails, tmp_path):
+    """Classes, weights and what is saved are those of one fit, whatever the parameters now."""
+    (images, labels), (unseen, _) = digits
+    model = classifier(train={"epochs": 1}).fit(images, labels)
+    expected = model.predict_proba(unseen)
+    before = model.save(tmp_path / "before.safetensors").read_bytes()
+
+    def fail(*args, **kwargs):
+        raise Refit
+
+    others = ["Cat", "cat", "dog"] if fails == "names" else ["cat", "dog", "bird"]
+    model.set_params(class_names=others, template="the {}.", train={"precision": "bf16"})
+    if fails == "training":
+        monkeypatch.setattr("open_clip_mmrl.training.trainer.Trainer.fit", fail)
+    elif fails == "scoring":
+        monkeypatch.setattr("open_clip_mmrl.classifier.build_classifier", fail)
+    elif fails == "image":
+        images = [*images[:-1], tmp_path / "missing.png"]
+    with pytest.raises((ValueError, Refit)):
+        model.fit(images, labels)
+    assert list(model.classes_) == [0, 1, 2]
+    np.testing.assert_array_equal(model.predict_proba(unseen), expected)
+    assert model.save(tmp_path / "after.safetensors").read_bytes() == before
+
+
+def test_a_single_image_is_refused_everywhere(fitted, tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(path)
+    for image in (str(path), path, Image.open(path), np.asarray(Image.open(path))):
+        for call in (fitted.predict, fitted.predict_proba, lambda x: classifier().fit(x, [0])):
+            with pytest.raises(ValueError, match=r"images is a single .*give a list"):
+                call(image)
+        assert len(fitted.predict([image])) == 1
