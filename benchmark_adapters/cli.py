@@ -13,6 +13,8 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
+from open_clip_mmrl.utils import stop
+
 from . import seam
 
 PROG = "clip-benchmark-mmrl"
@@ -23,6 +25,10 @@ THEIRS = {
 OURS = {
     "fewshot": "train on a few images per class of a data set, and score",
     "export": "write a data set as the shards that eval reads",
+}
+ON_STOP = {
+    "eval": "Finished results are kept; with --skip_existing the same command computes the others.",
+    "fewshot": stop.RESUMES,
 }
 SKIP_BROKEN = "--skip_broken"
 EVAL_HELP = f"""\
@@ -38,7 +44,10 @@ In addition to clip_benchmark's own options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    is_program, argv = argv is None, list(sys.argv[1:] if argv is None else argv)
+    hint = ON_STOP.get(argv[0], stop.AGAIN) if argv else stop.AGAIN
+    if is_program:
+        stop.install(hint)
     options = _parser().parse_args(argv[:1])
     if options.command is None:
         _parser().print_help()
@@ -46,9 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(options.command, argv)
     except KeyboardInterrupt:
-        resumes = " The same command resumes from the last finished epoch."
-        print(f"Stopped.{resumes if options.command == 'fewshot' else ''}", file=sys.stderr)
+        print(f"Stopped. {hint}", file=sys.stderr)
         return 130
+    finally:
+        stop.end_if_stopped()
 
 
 def _run(command: str, argv: list[str]) -> int:

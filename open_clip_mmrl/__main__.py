@@ -2,16 +2,21 @@
 
 import sys
 
+from .utils import stop
+
+RESUMED = {"train", "run", "demo"}
+"""Commands that resume when they are given again."""
+
 
 def main() -> None:
     """Run the command line; Ctrl-C ends it without a traceback, also while it is starting."""
+    stop.install(stop.RESUMES if RESUMED & set(sys.argv[1:2]) else stop.AGAIN)
     try:
         from .cli.app import app
 
         app()
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        sys.exit(130)
+    finally:
+        stop.end_if_stopped()
 
 
 if __name__ == "__main__":

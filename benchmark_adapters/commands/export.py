@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
-import shutil
-import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +26,7 @@ from open_clip_mmrl.data.example import ShardImage
 from open_clip_mmrl.data.image_file import plain_format
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.utils.files import write_atomically
+from open_clip_mmrl.utils.files import temporary, write_atomically
 from open_clip_mmrl.utils.progress import Progress
 from open_clip_mmrl.utils.text import listing, printable
 
@@ -218,17 +215,10 @@ def _write_shards(folder: Path, encoded: Iterator[tuple[str, bytes, int]], max_c
 def _renamed_at_the_end(output: Path) -> Generator[Path, None, None]:
     """Yield a hidden folder next to `output`; at the end rename it, after an error remove it."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    try:
+    with temporary(output, folder=True) as (_, folder):
         yield folder
-        mask = os.umask(0)
-        os.umask(mask)
-        folder.chmod(0o777 & ~mask)
         refuse_existing(output)
         folder.rename(output)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _require_lines(spec: str, lines: list[str]) -> None:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from open_clip_mmrl.utils.files import json_bytes, write_atomically
+from open_clip_mmrl.utils.files import json_bytes, temporary, write_atomically
 
 
 @contextmanager
@@ -30,20 +29,17 @@ def result_file(path: Path, extra: Mapping[str, Any]) -> Generator[Path, None, N
     Raises:
         ValueError: the file cannot be written, or the result has no metrics.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid():08}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()  # now rather than after the evaluation
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}.") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _, partial = stack.enter_context(temporary(path))  # rather than after the evaluation
+        except OSError as error:
+            raise ValueError(f"cannot write {path}: {error.strerror}.") from error
         yield partial
         result = json.loads(partial.read_text())
         if result["metrics"] is None:
             raise ValueError(f"the evaluation gave no metrics; {path} is not written.")
         write_atomically(path, json_bytes(strict({**result, **extra})))
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def strict(value: Any) -> Any:

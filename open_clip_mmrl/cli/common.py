@@ -15,18 +15,18 @@ from ..config import Augment, Fusion, Precision
 from ..errors import UsageError
 from ..utils.console import PlainConsole
 from ..utils.log import show_messages
+from ..utils.stop import AGAIN
 from ..utils.text import printable
 
 out = PlainConsole()
 err = PlainConsole(stderr=True)
 
 Split = Literal["test", "val"]
-RESUMES = "The same command resumes from the last finished epoch."
 
 P = ParamSpec("P")
 
 
-def command(on_stop: str = "") -> Callable[[Callable[P, None]], Callable[P, None]]:
+def command(on_stop: str = AGAIN) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Decorate a command: messages are shown, errors and Ctrl-C end in one line and an exit code.
 
     Exit codes: 2 for a `UsageError`, 1 for other errors, 130 for Ctrl-C.
@@ -46,7 +46,7 @@ def command(on_stop: str = "") -> Callable[[Callable[P, None]], Callable[P, None
                 err.print(message, soft_wrap=True)
                 raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
             except KeyboardInterrupt as error:
-                err.print(f"Stopped. {on_stop}".rstrip(), soft_wrap=True)
+                err.print(f"Stopped. {on_stop}", soft_wrap=True)
                 raise typer.Exit(130) from error
 
         return wrapped

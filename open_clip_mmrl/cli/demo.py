@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import RESUMES, DeviceOption, QuietOption, command, out, say
+from ..utils.stop import RESUMES
+from .common import DeviceOption, QuietOption, command, out, say
 
 if TYPE_CHECKING:
     from ..experiments.run_spec import Runtime

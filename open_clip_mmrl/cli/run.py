@@ -12,9 +12,9 @@ from typer.core import TyperCommand
 
 from ..config import CACHE_GB, METHODS, PROTOCOLS, SWEEP_NAMES, Protocol, SettingsSource
 from ..errors import UsageError
+from ..utils.stop import RESUMES
 from ..utils.text import listing
 from .common import (
-    RESUMES,
     AugmentOption,
     CacheOption,
     DeviceOption,

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from ..config import CACHE_GB, Variant
+from ..utils.stop import RESUMES
 from .common import (
-    RESUMES,
     AugmentOption,
     CacheOption,
     DataOption,

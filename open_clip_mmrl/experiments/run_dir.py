@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..training.trainer import CHECKPOINT, LOG
-from ..utils.files import json_bytes, read_json, write_atomically
+from ..utils.files import json_bytes, read_json, remove_leftovers, write_atomically
 from .results import ADAPTER, RESULTS
 from .run_spec import FewShotRun
 
@@ -37,6 +37,7 @@ def prepare_run_dir(output: Path, run: FewShotRun, digest: str) -> bool:
     if output.exists() and not output.is_dir():
         raise UsageError(f"output {output} is a file; give a folder.")
     for name in (SETTINGS, RESULTS, ADAPTER, CHECKPOINT, SELECTION, LOG):
+        remove_leftovers(output / name)
         if (output / name).is_dir():
             raise ValueError(f"{output / name} is a folder, but a run keeps a file there: move it.")
     computed = [name for name in _COMPUTED if (output / name).exists()]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from ..utils import stop
 from ..utils.log import show_messages
 from .execute import execute
 from .protocols import PlannedRun
@@ -90,7 +90,8 @@ def _in_processes(
         initargs=(threads,),
     )
     try:
-        waiting = {pool.submit(_carry_out, item, output, silent): item for item in stage}
+        with stop.starting_processes():
+            waiting = {pool.submit(_carry_out, item, output, silent): item for item in stage}
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
@@ -111,7 +112,7 @@ def _begin(threads: int) -> None:
     """Give a child process its share of the cores, and end it when its parent ends."""
     torch.set_num_threads(threads)
     show_messages(logging.WARNING)  # the parent logs how each run ended
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the terminal: the parent ends its children
+    stop.end_worker_on_sigterm()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -120,7 +121,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-    os._exit(1)
+    stop.end_with_workers(1)
 
 
 def _carry_out(item: PlannedRun, output: Path, runtime: Runtime) -> Outcome:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+try:
+    import fcntl
+except ImportError:  # Windows: left-overs stay there
+    fcntl = None
+
+_RANDOM = re.compile("[a-z0-9_]{8}")
+"""What names of temporary files end with; earlier versions used more than hexadecimal digits."""
 _MAX_DEPTH = 50
 """Of JSON files; ours need less than ten levels."""
 
@@ -18,27 +28,87 @@ _MAX_DEPTH = 50
 def atomic_file(path: str | Path) -> Generator[BinaryIO, None, None]:
     """Give a new file to write to, which appears under its name when the block ends without error.
 
-    Until then it has a name in the same folder that nobody can guess, and is created by this
-    process: in a folder of several people no link of somebody else's is followed.
-
     Raises:
         OSError: the file cannot be written; the message names it.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException as error:
-        with suppress(OSError):  # it may never have been created
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise OSError(f"cannot write {path}: {error.strerror or error}.") from error
-        raise
+        with temporary(path) as (handle, name):
+            with open(name, "wb", opener=lambda *_: os.dup(handle)) as stream:  # noqa: PTH123
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            name.replace(path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+@contextmanager
+def temporary(path: Path, *, folder: bool = False) -> Generator[tuple[int, Path], None, None]:
+    """Yield a new file or folder next to `path`, open, and its own path: `.NAME.0123abcd`.
+
+    Nobody can guess that name, and this process creates it: in a folder of several people no link
+    of somebody else's is followed. At the end it is removed, if it is still there. What killed
+    processes left of the same `path` is removed first.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    remove_leftovers(path)
+    handle, name = _locked(path, folder)
+    try:
+        yield handle, name
+    finally:
+        _remove(name)
+        os.close(handle)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files and folders of `path` whose process has ended: their lock is free."""
+    for found in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if not _RANDOM.fullmatch(found.name.rpartition(".")[2]):
+            continue
+        with suppress(OSError):  # somebody else's, or removed meanwhile
+            handle = os.open(found, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if _lock(handle):
+                    _remove(found)
+            finally:
+                os.close(handle)
+
+
+def _locked(path: Path, folder: bool) -> tuple[int, Path]:
+    while True:
+        name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        if folder:
+            name.mkdir()
+            handle = os.open(name, os.O_RDONLY)
+        else:
+            handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _lock(handle)
+        if name.exists():  # not taken for a leftover before it was locked
+            return handle, name
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file for as long as this process lives; False where that cannot be had."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

@@ -2,11 +2,19 @@
 
 import math
 import stat
+import subprocess
+import sys
 
 import pytest
 
 from open_clip_mmrl.utils import files
-from open_clip_mmrl.utils.files import json_bytes, read_json, write_atomically
+from open_clip_mmrl.utils.files import (
+    json_bytes,
+    read_json,
+    remove_leftovers,
+    temporary,
+    write_atomically,
+)
 
 
 def test_a_file_is_replaced_and_others_may_read_it(tmp_path):
@@ -56,3 +64,41 @@ def test_json_that_cannot_be_read_is_named(tmp_path, content, message):
 def test_a_folder_in_place_of_json_is_named(tmp_path):
     with pytest.raises(OSError, match=f"cannot read {tmp_path}"):
         read_json(tmp_path)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from open_clip_mmrl.utils.files import temporary
+
+path = Path(sys.argv[1])
+with temporary(path), temporary(path.with_name("set"), folder=True) as (_, folder):
+    (folder / "0.tar").touch()
+    print("ready", flush=True)
+    sys.stdin.read(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_but_not_what_a_living_one_writes(tmp_path):
+    path, others = tmp_path / "checkpoint.pt", [".checkpoint.pt.user-file", ".other.pt.abcd1234"]
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / ".checkpoint.pt.abcd1234").touch()  # of a version that did not lock them
+    command = [sys.executable, "-c", KILLED, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"ready\n"
+        write_atomically(path, b"x")
+        remove_leftovers(tmp_path / "set")
+        alive = [entry.name for entry in tmp_path.iterdir() if entry.name not in others]
+        assert len(alive) == 3 and ".checkpoint.pt.abcd1234" not in alive
+        writer.stdin.write(b"x")
+    write_atomically(path, b"y")
+    remove_leftovers(tmp_path / "set")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([*others, path.name])
+
+
+def test_a_temporary_file_ends_with_the_block(tmp_path):
+    with temporary(tmp_path / "a") as (_, name):
+        assert name.parent == tmp_path and name.is_file()
+    assert not list(tmp_path.iterdir())

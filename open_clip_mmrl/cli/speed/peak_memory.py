@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 import torch
 
+from ...utils.stop import starting_processes
+
 Prepare: TypeAlias = (
     "Callable[[], tuple[torch.device, AbstractContextManager[Callable[[], object]]]]"
 )
@@ -32,7 +34,8 @@ def peak_bytes(prepare: Prepare, what: str) -> int:
     context, threads = multiprocessing.get_context("spawn"), torch.get_num_threads()
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_send_peak, args=(prepare, sender, threads))
-    child.start()
+    with starting_processes():
+        child.start()
     sender.close()
     try:
         return receiver.recv()
