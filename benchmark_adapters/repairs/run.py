@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
+from open_clip_mmrl.data.image_file import no_programs
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.hub.names import ModelName
 from open_clip_mmrl.utils.text import printable
@@ -52,7 +53,8 @@ def wrap_run(original: Run) -> Run:
                 args.output = str(partial).replace("{", "{{").replace("}", "}}")
                 args.skip_existing = False
                 try:
-                    original(args)
+                    with no_programs():  # workers inherit it, unless they are spawned
+                        original(args)
                 finally:  # also if it failed because none are left
                     if count := skipped() - before:
                         extra["skipped_images"] = count

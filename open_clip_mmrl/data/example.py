@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .image_file import decode_image, to_rgb
+from .image_file import decode_image, no_programs, to_rgb
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -108,5 +108,6 @@ def _open(image: Path | np.ndarray | ShardImage | DatasetItem, upright: bool) ->
     if isinstance(image, np.ndarray):
         return Image.fromarray(image).convert("RGB")
     if isinstance(image, DatasetItem):
-        return to_rgb(image.dataset[image.index][0], upright=upright)
+        with no_programs():
+            return to_rgb(image.dataset[image.index][0], upright=upright)
     return decode_image(image if isinstance(image, Path) else image.read(), upright=upright)

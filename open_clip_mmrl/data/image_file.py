@@ -7,8 +7,9 @@ programs (PostScript starts Ghostscript). So only the raster formats below are e
 from __future__ import annotations
 
 import io
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -115,6 +116,31 @@ def to_rgb(image: Image.Image, *, upright: bool = False) -> Image.Image:
     return _turned(rgb, _orientation(image)) if upright else rgb
 
 
+_LOCK = threading.Lock()
+_saved: list[str | bool | None] = []
+"""One entry for every open block of `no_programs`; after the last, the first is put back."""
+
+
+@contextmanager
+def no_programs() -> Generator[None, None, None]:
+    """Keep Pillow from starting Ghostscript, where others open images: data sets of torchvision.
+
+    It holds for the whole process as long as any thread is in such a block.
+    """
+    from PIL import EpsImagePlugin
+
+    with _LOCK:
+        _saved.append(EpsImagePlugin.gs_binary if not _saved else None)
+        EpsImagePlugin.gs_binary = False  # its word for "not installed"
+    try:
+        yield
+    finally:
+        with _LOCK:
+            last = _saved.pop()
+            if not _saved:
+                EpsImagePlugin.gs_binary = last
+
+
 def _in_rgb(image: Image.Image) -> Image.Image:
     from PIL import Image
 
@@ -213,7 +239,9 @@ class _RefusedError(ValueError):
 
 
 def _require_range(image: Image.Image) -> None:
-    """Refuse pixels without an agreed black and white."""
+    """Refuse pixels without an agreed black and white, and what only a program can draw."""
+    if image.format in ("EPS", "WMF"):  # opened by others; they are drawn as they are read
+        raise _RefusedError(f"{image.format}, which is never drawn: {_HELP}")
     # Older Pillows read 16-bit PNG and PGM files as 32-bit integers.
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         kind = "floats" if image.mode == "F" else "32-bit or signed integers"

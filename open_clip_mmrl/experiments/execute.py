@@ -21,7 +21,7 @@ from .run_dir import prepare_run_dir
 from .run_spec import FewShotRun, Runtime, dataset_name
 from .score import score_run, score_target
 from .train_adapter import train_adapter
-from .transfer import TargetScorer, has_new_targets, score_targets, sizes_of
+from .transfer import TargetScorer, has_new_targets, score_targets, sizes_of, target_images
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +65,10 @@ def execute(
 
 def _carry_out(job: ResolvedRun, reuse_from: Sequence[Path]) -> tuple[LoadedModel, RunResult]:
     run = job.run
-    trained_on = job.subset.train if run.method != "zeroshot" else ()
-    require_readable((*trained_on, *job.data.split(run.test_split)), quiet=job.runtime.quiet)
+    images = [*job.data.split(run.test_split), *target_images(job)]
+    if run.method != "zeroshot":
+        images += job.subset.train
+    require_readable(images, quiet=job.runtime.quiet)
     loaded = build_for_training(
         run.model,
         job.pretrained,

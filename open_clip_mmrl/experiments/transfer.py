@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from ..data import ImageData, load_data
+from ..data import Example, ImageData, load_data
 from ..data.coop.check import sizes
 from ..hub.load import LoadedModel
 from ..utils.files import json_bytes, read_json, write_atomically
@@ -62,6 +63,17 @@ def _read(path: Path) -> TargetResult:
         return TargetResult.from_json(required({"target": read_json(path)}, "target", dict))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); remove it to test again.") from error
+
+
+def target_images(job: ResolvedRun) -> list[Example]:
+    """Return the images that `score_targets` will score, of the targets that can be read."""
+    run, found = job.run, []
+    for spec in run.targets:
+        if not (job.folder / TARGETS / f"{dataset_name(spec)}.json").is_file():
+            with suppress(ValueError):  # logged when its turn comes
+                data = load_data(spec, data_root=run.data_root, quiet=job.runtime.quiet)
+                found += data.split(run.test_split)
+    return found
 
 
 def _for_target(loaded: LoadedModel, run: FewShotRun, name: str) -> LoadedModel:

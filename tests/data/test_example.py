@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.shards import color, encoded
-from PIL import Image
-from torchvision.datasets import FakeData
+from PIL import EpsImagePlugin, Image
+from torchvision.datasets import FakeData, ImageFolder
 
 from open_clip_mmrl.data import Example, read_image
 from open_clip_mmrl.data.example import DatasetItem, ShardImage
@@ -51,6 +51,24 @@ def test_postscript_in_files_and_shards_is_refused_by_name(tmp_path):
     for image in (tmp_path / "a.jpg", shard_image(tmp_path / "0.tar", content)):
         with pytest.raises(ValueError, match=r"(a\.jpg|key s01) cannot be read \(PostScript"):
             read_image(Example(image=image, label=0))
+
+
+def test_data_sets_of_others_start_no_program_either(tmp_path, monkeypatch):
+    """Their own reader of images lets Pillow choose, and it would choose Ghostscript."""
+    path = tmp_path / "cat" / "a.jpg"
+    path.parent.mkdir()
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n%%EOF\n")
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+    monkeypatch.setattr(EpsImagePlugin.subprocess, "check_call", lambda *a, **k: started.append(a))
+    lazy = [(Image.open(path), 0)]
+    for dataset in (ImageFolder(tmp_path), lazy):
+        with pytest.raises(ValueError, match=r"image pets\[0\] cannot be read"):
+            read_image(Example(image=DatasetItem(dataset, "pets", 0), label=0))
+    assert not started and EpsImagePlugin.gs_binary == "gs"
+    with pytest.raises(OSError, match="cannot|No such"):  # the case is a real one
+        ImageFolder(tmp_path)[0]
+    assert started
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):

@@ -133,9 +133,12 @@ def test_images_that_cannot_be_read_are_all_named_before_training(tmp_path, monk
     for path in broken:
         path.write_bytes(b"no image")
     monkeypatch.setattr(Trainer, "fit", lambda *_: pytest.fail("it was trained"))
+    target = write_folder(tmp_path / "target", {"one": 1, "two": 1})
+    broken.append(tmp_path / "target" / "test" / "two" / "2.png")
+    broken[-1].write_bytes(b"no image")
     changes = {"data": spec, "classes": "all", "shots": 3, "test_split": "test"}
-    with pytest.raises(ValueError, match="2 of 12 images cannot be read") as error:
-        go(tmp_path / "run", **changes)
+    with pytest.raises(ValueError, match="3 of 18 images cannot be read") as error:
+        go(tmp_path / "run", targets=(target,), **changes)
     assert all(str(path) in str(error.value) for path in broken)
 
 
