@@ -66,7 +66,7 @@ def test_data_sets_of_others_start_no_program_either(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=r"image pets\[0\] cannot be read"):
             read_image(Example(image=DatasetItem(dataset, "pets", 0), label=0))
     assert not started and EpsImagePlugin.gs_binary == "gs"
-    with pytest.raises(OSError, match="cannot|No such"):  # the case is a real one
+    with pytest.raises(OSError, match=r"cannot|No such"):  # the case is a real one
         ImageFolder(tmp_path)[0]
     assert started
 

@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from ...errors import UsageError
 from .lines import read_json, read_lines, require
+from .mat_file import read_mat
 from .split_file import Rows
 
 
@@ -54,8 +54,7 @@ def read_cars(folder: Path, source: str) -> tuple[Rows, Rows]:
         found = []
         for index, entry in enumerate(_read_mat(path, "annotations", source)):
             where = f"{path}: annotations[{index}]"
-            fields = entry.dtype.names if isinstance(entry, np.void | np.ndarray) else None
-            if not {"class", "fname"} <= set(fields or ()):
+            if not isinstance(entry, dict) or not {"class", "fname"} <= entry.keys():
                 raise ValueError(f"{where} has no class and fname")
             label = _whole_number(entry["class"], where)
             if not 1 <= label <= len(names):
@@ -86,7 +85,9 @@ def read_flowers(folder: Path, source: str) -> Rows:
         label = _whole_number(value, f"{annotated}: image {number}")
         name = name_of.get(str(label))
         if not isinstance(name, str):
-            raise ValueError(f"{path} has no name for class {label}, that of image {number}")
+            raise ValueError(
+                f"{path} has no name for class {label}, that of image {number} in {annotated}"
+            )
         found.append((f"image_{number:05d}.jpg", label - 1, name))
     return found
 
@@ -149,13 +150,11 @@ def _require_known(where: str, name: str, known: dict[str, int], classes: Path) 
 
 
 def _whole_number(value: Any, where: str) -> int:
-    """Return an array's element as an integer; ValueError with the place if it is none."""
-    try:
-        number = float(value)  # MATLAB's numbers are
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not number.is_integer():
-        raise ValueError(f"{where} has the class {value!r:.40}, not a whole number")
+    """Return a number, or the only one of an array, as an integer."""
+    number = value[0] if isinstance(value, list) and len(value) == 1 else value
+    # MATLAB's numbers are floats, unless they are said to be something else.
+    if not isinstance(number, int | float) or not float(number).is_integer():
+        raise ValueError(f"{where} has the class {number!r:.40}, not a whole number")
     return int(number)
 
 
@@ -164,19 +163,18 @@ def _year_first(name: str) -> str:
     return f"{year} {model}".strip()
 
 
-def _read_mat(path: Path, key: str, source: str) -> Any:
+def _read_mat(path: Path, key: str, source: str) -> list[Any]:
     """Read one array of a MATLAB file, flat.
 
     Raises:
         ValueError: the file is missing or damaged, or has no such array.
     """
-    from scipy.io import loadmat
-
-    require(path, source)
     try:
-        content = loadmat(path, squeeze_me=True)
-    except Exception as error:  # what a damaged file raises depends on where the damage is
+        content = read_mat(require(path, source)).get(key)
+    except UsageError:
+        raise
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read ({error}); get it from {source}") from error
-    if key not in content:
+    if not isinstance(content, list):
         raise ValueError(f"{path} has no array {key!r}; get it from {source}")
-    return np.atleast_1d(content[key]).ravel()
+    return content
