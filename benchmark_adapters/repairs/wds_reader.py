@@ -30,7 +30,7 @@ from webdataset.pipeline import DataPipeline
 from webdataset.shardlists import SimpleShardList, split_by_worker
 from webdataset.tariterators import group_by_keys
 
-from open_clip_mmrl.data.shards.download import fetch_shard, is_url, open_shard
+from open_clip_mmrl.data.shards.download import cached, fetch_shard, is_url, open_shard
 from open_clip_mmrl.data.shards.index import read_layout, shard_urls
 from open_clip_mmrl.data.shards.tar_file import members
 from open_clip_mmrl.errors import UsageError
@@ -108,8 +108,9 @@ def _samples(cache_dir: str | None, sources: Iterable[dict]) -> Iterator[dict]:
         except Exception as error:  # of tarfile, network or disk, without the name of the shard
             if not isinstance(error, OSError):
                 error.args = error.args[:1]  # webdataset adds its stream to them
-            reason = plain_message(error)
-            raise ValueError(f"{url} cannot be read ({reason}); download it again") from error
+            kept = cached(url, cache_dir) if cache_dir and is_url(url) else None
+            remedy = f"remove {kept}, and it is downloaded again" if kept else "download it again"
+            raise ValueError(f"{url} cannot be read ({plain_message(error)}); {remedy}") from error
         if not count:
             raise ValueError(f"{url} holds no samples; remove it and correct nshards.txt")
 

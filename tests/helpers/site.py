@@ -26,9 +26,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_error(401)
         elif self.path == "/down":
             self.send_error(503)
-        elif self.path == "/elsewhere":
+        elif self.path.startswith("/elsewhere"):
             self.send_response(302)
-            self.send_header("Location", "file:///etc/hostname")
+            elsewhere = {"ftp": f"ftp://127.0.0.1:{self.server.server_port}/0.tar"}
+            kind = self.path.rpartition("/")[2]
+            self.send_header("Location", elsewhere.get(kind, "file:///etc/hostname"))
             self.end_headers()
         elif self.path.startswith("/busy") and self.log.count(self.path) < 3:
             self.send_error(503)

@@ -40,8 +40,13 @@ def test_a_busy_server_is_tried_again_with_longer_waits(site, monkeypatch):
 
 
 def test_a_redirect_to_another_scheme_is_refused(site):
-    with pytest.raises(ValueError, match=r"elsewhere cannot be fetched: .*file:///etc/hostname"):
-        fetch_text(f"{site[1]}/elsewhere")
+    for kind, target in (("file", "file:///etc/hostname"), ("ftp", "ftp://127.0.0.1")):
+        for fetch in (fetch_text, fetch_shard, open_shard):
+            with pytest.raises(
+                ValueError, match=rf"elsewhere/{kind} cannot be fetched: .*{target}"
+            ):
+                fetch(f"{site[1]}/elsewhere/{kind}")
+    assert {path.partition("/elsewhere")[0] for path in site[2]} == {""}  # nothing else was fetched
 
 
 def test_a_text_that_is_cut_short_or_too_long_is_refused(site, monkeypatch):
