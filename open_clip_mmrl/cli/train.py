@@ -130,3 +130,5 @@ def train(
         f"{result.trainable_parameters:,} trained parameters, {result.train_seconds:.1f} s "
         f"({result.train_ms_per_image:.2f} ms per image)\nadapter: {output / ADAPTER}"
     )
+    if result.is_no_better_than_frozen:
+        say(f"This adapter is no better than frozen CLIP: {result.compared}.")

@@ -215,6 +215,15 @@ def _pass(
     if not found:
         raise ValueError("there are no images to score.")
     whole = [torch.cat(parts) for parts in zip(*found, strict=True)]
+    for kind in whole:
+        # Not minus infinity, which is the logarithm of a probability of 0.
+        broken = int((kind.isnan() | kind.isposinf()).any(dim=1).sum())
+        if broken:
+            raise ValueError(
+                f"the model's scores of {broken} of {len(kind)} images are infinite or not a "
+                "number: its training diverged, or its weights are damaged. Train again with a "
+                "lower learning rate, or in precision fp32."
+            )
     return whole, torch.cat(labels), sum(map(len, labels)) / max(seconds, 1e-9)
 
 

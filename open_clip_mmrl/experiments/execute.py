@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..data.check_images import require_readable
 from ..hub.adapter_file import read_adapter, save_adapter
 from ..hub.load import LoadedModel, build_for_training
-from ..training.trainer import CHECKPOINT
+from ..training.checkpoint import CHECKPOINT
 from ..utils.environment import environment
 from ..utils.files import json_bytes, write_atomically
+from ..utils.folder_lock import lock_folder
 from .measured import RunScores, TrainingRecord
 from .probe_baseline import fit_probe, score_probe, target_scorer
 from .resolve import ResolvedRun, resolve
 from .result_parts import AblationPoint, Environment, TargetResult
 from .results import ADAPTER, RESULTS, RunResult
-from .run_dir import prepare_run_dir
+from .run_dir import is_finished, prepare_run_dir
 from .run_spec import FewShotRun, Runtime, dataset_name
 from .score import score_run, score_target
 from .train_adapter import train_adapter
@@ -45,22 +47,51 @@ def execute(
             of the first that was is loaded instead of training again.
 
     Raises:
-        UsageError: the folder belongs to a run with other settings, or a name is not known.
+        UsageError: the folder belongs to a run with other settings, another process works in it,
+            or a name is not known.
         ValueError: the data or the files are not what they should be.
     """
     job = resolve(run, Path(output), runtime or Runtime())
-    if prepare_run_dir(job.folder, run, job.digest):
-        result = RunResult.read(job.folder / RESULTS)
-        if run.trains_adapter:
-            read_adapter(job.folder / ADAPTER)  # or "nothing to do" would hide a damaged file
-        if not has_new_targets(result, run):
-            (job.folder / CHECKPOINT).unlink(missing_ok=True)  # stopped just before that
-            logger.info("%s holds this very run, finished already: nothing to do.", job.folder)
-            return result
-        reuse_from = (job.folder, *reuse_from)
-    loaded, result = _carry_out(job, reuse_from)
-    _write(job, loaded, result)
+    finished = _finished(job)  # before anything is written: the folder may be read-only
+    if finished is not None:
+        return finished
+    with lock_folder(job.folder):
+        finished = _finished(job)  # by another process since
+        if finished is not None:
+            return finished
+        if prepare_run_dir(job.folder, run, job.digests):
+            reuse_from = (job.folder, *reuse_from)
+        loaded, result = _carry_out(job, reuse_from)
+        _write(job, loaded, result)
+    if run.trains_adapter and result.is_no_better_than_frozen:
+        logger.warning(
+            "%s is no better than frozen CLIP on the %s images of %s (%s): its learning rate (%s) "
+            "may be too high, or its epochs (%s) or images too few.",
+            result.method, run.test_split, run.data, result.compared, run.train.lr,
+            run.train.epochs,
+        )  # fmt: skip
     return result
+
+
+def _finished(job: ResolvedRun) -> RunResult | None:
+    """Return the results of a run that is finished; None if there is something to do."""
+    if not is_finished(job.folder, job.run, job.digests):
+        return None
+    result = RunResult.read(job.folder / RESULTS)
+    if job.run.trains_adapter:
+        read_adapter(job.folder / ADAPTER)  # or "nothing to do" would hide a damaged file
+    if has_new_targets(result, job.run):
+        return None
+    _remove_checkpoint(job.folder)  # of a run that was stopped just before that
+    logger.info("%s holds this very run, finished already: nothing to do.", job.folder)
+    return result
+
+
+def _remove_checkpoint(folder: Path) -> None:
+    """Remove it if it is there and can be removed: nothing depends on that."""
+    if (folder / CHECKPOINT).exists():
+        with suppress(OSError):
+            (folder / CHECKPOINT).unlink()
 
 
 def _carry_out(job: ResolvedRun, reuse_from: Sequence[Path]) -> tuple[LoadedModel, RunResult]:
@@ -138,6 +169,7 @@ def _result(
 
 
 def _write(job: ResolvedRun, loaded: LoadedModel, result: RunResult) -> None:
+    content = json_bytes(result.to_json())  # before anything is written
     if job.run.trains_adapter:
         save_adapter(
             loaded.model,
@@ -147,5 +179,5 @@ def _write(job: ResolvedRun, loaded: LoadedModel, result: RunResult) -> None:
             settings=job.run.to_dict(),
             scores={"metrics": result.metrics, "zero_shot": result.zero_shot},
         )
-    write_atomically(job.folder / RESULTS, json_bytes(result.to_json()))
-    (job.folder / CHECKPOINT).unlink(missing_ok=True)
+    write_atomically(job.folder / RESULTS, content)
+    _remove_checkpoint(job.folder)

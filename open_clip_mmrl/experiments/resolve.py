@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..data import ImageData, load_data
+from ..data import Example, ImageData, load_data
+from ..data.example import ShardImage
 from ..hub.load import resolve_name, resolve_pretrained
 from ..utils.devices import pick_device
 from ..utils.text import listing
@@ -26,7 +29,7 @@ class ResolvedRun:
     Attributes:
         pretrained: tag or weights file of the base model, where the run has None.
         subset: the images and classes that are trained on.
-        digest: of `subset`, see `images_digest`.
+        digests: of `subset`, see `images_digests`.
     """
 
     run: FewShotRun
@@ -36,7 +39,7 @@ class ResolvedRun:
     pretrained: str
     data: ImageData
     subset: ImageData
-    digest: str
+    digests: tuple[str, ...]
 
 
 def resolve(run: FewShotRun, folder: Path, runtime: Runtime) -> ResolvedRun:
@@ -51,8 +54,8 @@ def resolve(run: FewShotRun, folder: Path, runtime: Runtime) -> ResolvedRun:
     data = load_data(run.data, data_root=run.data_root, template=run.template, quiet=runtime.quiet)
     require_tested(data, run)
     subset = _subset(data, run)
-    digest = images_digest(subset)
-    return ResolvedRun(run, folder, runtime, device, pretrained, data, subset, digest)
+    digests = images_digests(subset)
+    return ResolvedRun(run, folder, runtime, device, pretrained, data, subset, digests)
 
 
 def require_tested(data: ImageData, run: FewShotRun) -> None:
@@ -67,18 +70,40 @@ def require_tested(data: ImageData, run: FewShotRun) -> None:
             raise ValueError(f"{data.spec} has no {run.test_split} images{of_half} to score.")
 
 
-def images_digest(subset: ImageData) -> str:
+def images_digests(subset: ImageData) -> tuple[str, ...]:
     """Return what tells one set of training images from another.
 
     It covers class names, template, labels, and the paths of images, or their pixels where they
     are in memory. Not the content of files: a broken image may be repaired before a run resumes.
+    Paths are relative to the folder of all images, so that it does not matter from where they are
+    seen. Earlier versions took them as they were given; what they may have written follows.
     """
+    files = [path for example in subset.train if (path := _file(example))]
+    shared = os.path.commonpath([path.absolute().parent for path in files]) if files else ""
+
+    def relative(path: Path) -> str:
+        return os.path.relpath(path, shared).replace(os.sep, "/")
+
+    spellings = (relative, str, os.path.abspath, os.path.relpath)
+    return tuple(dict.fromkeys(_digest(subset, spelling) for spelling in spellings))
+
+
+def _file(example: Example) -> Path | None:
+    """Return the file that holds the image."""
+    image = example.image.shard if isinstance(example.image, ShardImage) else example.image
+    return image if isinstance(image, Path) else None
+
+
+def _digest(subset: ImageData, spelling: Callable[[Path], str]) -> str:
     state = hashlib.sha256(repr((subset.class_names, subset.template)).encode())
     for example in subset.train:
         if isinstance(example.image, np.ndarray):
             state.update(example.image.tobytes() + repr(example.label).encode())
-        else:
-            state.update(repr((str(example.image), example.label)).encode())
+            continue
+        name, path = str(example.image), _file(example)
+        if path is not None:
+            name = name.replace(str(path), spelling(path))
+        state.update(repr((name, example.label)).encode())
     return state.hexdigest()[:16]
 
 

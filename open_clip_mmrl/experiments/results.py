@@ -100,6 +100,22 @@ class RunResult:
     train: Settings = field(default_factory=dict)
     environment: Environment = field(default_factory=Environment)
 
+    @property
+    def is_no_better_than_frozen(self) -> bool:
+        """Return whether the main score, "hm" or "accuracy", is not above the frozen model's."""
+        ours, frozen = (scores.get(self._main) for scores in (self.metrics, self.zero_shot))
+        return ours is not None and frozen is not None and ours <= frozen
+
+    @property
+    def compared(self) -> str:
+        """Return the main score next to the frozen model's, for messages."""
+        name = "harmonic mean" if self._main == "hm" else self._main
+        return f"{name} {self.metrics[self._main]:.1f}, frozen {self.zero_shot[self._main]:.1f}"
+
+    @property
+    def _main(self) -> str:
+        return "hm" if self.protocol in TRAINED_ON_BASE else "accuracy"
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of `results.json`, ready for `json_bytes`."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -2,52 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..training.trainer import CHECKPOINT, LOG
+from ..training.checkpoint import CHECKPOINT
+from ..training.trainer import LOG
 from ..utils.files import json_bytes, read_json, remove_leftovers, write_atomically
 from .results import ADAPTER, RESULTS
-from .run_spec import FewShotRun
+from .run_spec import FewShotRun, with_absolute_paths
 
 SETTINGS, SELECTION, TARGETS = "run.json", "selection.json", "targets"
 _COMPUTED = (RESULTS, ADAPTER, CHECKPOINT, SELECTION, TARGETS)
-_DIGEST = "train_images"
+_DIGEST, _SEEN_FROM = "train_images", "working_folder"
 
 
-def prepare_run_dir(output: Path, run: FewShotRun, digest: str) -> bool:
-    """Take a folder for a run and write run.json; True if that run is finished already.
+def is_finished(output: Path, run: FewShotRun, digests: Sequence[str]) -> bool:
+    """Return whether this run is finished in this folder, which may be read-only.
 
-    It is when its results are there, and its adapter if it trains one. A folder in which nothing
-    was computed yet may be taken with other settings.
+    It is when its results are there, and its adapter if it trains one.
 
     Args:
-        output: the folder; made if it does not exist.
-        run: what decides the numbers.
-        digest: of what is trained on.
+        output: the folder; it need not exist.
+        run: what decides the numbers. A relative path is the same as its absolute one.
+        digests: of what is trained on; the first is of this version, others were written by
+            earlier ones.
 
     Raises:
         UsageError: the folder belongs to a run with other settings or on other images.
         ValueError: its run.json is damaged, or a folder is where a file of the run belongs.
     """
-    settings = {**run.to_dict(), _DIGEST: digest}
-    path = output / SETTINGS
     if output.exists() and not output.is_dir():
         raise UsageError(f"output {output} is a file; give a folder.")
     for name in (SETTINGS, RESULTS, ADAPTER, CHECKPOINT, SELECTION, LOG):
         remove_leftovers(output / name)
         if (output / name).is_dir():
             raise ValueError(f"{output / name} is a folder, but a run keeps a file there: move it.")
-    computed = [name for name in _COMPUTED if (output / name).exists()]
+    computed = _computed(output)
     if not computed:
-        write_atomically(path, json_bytes(settings))
         return False
-    if not path.is_file():
+    if not (output / SETTINGS).is_file():
         raise UsageError(f"{output} holds a {computed[0]} of unknown origin; give another folder.")
-    there, their_digest = _read(output)
-    ours, theirs = _flat(settings), _flat({**there.to_dict(), _DIGEST: their_digest})
+    there, digest = _read(output)
+    ours = _flat({**with_absolute_paths(run, Path.cwd()).to_dict(), _DIGEST: digests[0]})
+    theirs = _flat({**there.to_dict(), _DIGEST: digests[0] if digest in digests else digest})
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     if keys:
         lines = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in keys)
@@ -59,6 +58,18 @@ def prepare_run_dir(output: Path, run: FewShotRun, digest: str) -> bool:
     return all((output / name).is_file() for name in needed)
 
 
+def prepare_run_dir(output: Path, run: FewShotRun, digests: Sequence[str]) -> bool:
+    """Take a folder for a run and write run.json; True if that run `is_finished` already.
+
+    A folder in which nothing was computed yet may be taken with other settings.
+    """
+    finished = is_finished(output, run, digests)
+    if not _computed(output):
+        settings = {**run.to_dict(), _DIGEST: digests[0], _SEEN_FROM: str(Path.cwd())}
+        write_atomically(output / SETTINGS, json_bytes(settings))
+    return finished
+
+
 def finished_run(folder: Path) -> tuple[FewShotRun, str] | None:
     """Return the run that trained an adapter here, and its digest; None if none is finished."""
     if not all((folder / name).is_file() for name in (SETTINGS, RESULTS, ADAPTER)):
@@ -66,12 +77,24 @@ def finished_run(folder: Path) -> tuple[FewShotRun, str] | None:
     return _read(folder)
 
 
+def _computed(folder: Path) -> list[str]:
+    return [name for name in _COMPUTED if (folder / name).exists()]
+
+
 def _read(folder: Path) -> tuple[FewShotRun, str]:
-    """Return run and digest; fields that came after the file's version are at their defaults."""
+    """Return run, with absolute paths, and digest.
+
+    Fields that came after the file's version are at their defaults. Relative paths are those of
+    the working folder at that time, or of the present one where it is not known or has moved.
+    """
     path = folder / SETTINGS
     try:
         values = read_json(path)
-        return FewShotRun.from_dict(values), values[_DIGEST]
+        seen_from = Path(values.get(_SEEN_FROM, ""))
+        if not seen_from.is_absolute() or not seen_from.is_dir():
+            seen_from = Path.cwd()
+        run = with_absolute_paths(FewShotRun.from_dict(values), seen_from)
+        return run, values[_DIGEST]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is damaged, or of another version ({error}); remove {folder} to start this "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from ..config import (
@@ -23,6 +25,7 @@ from ..data.loading.cache import check_cache_gb
 from ..errors import UsageError
 from ..hub.load import resolve_name
 from ..hub.registry import registered_config
+from ..utils.files import expand_home
 from .results import TRAINED_ON_BASE
 
 _BY_CLASSES: Any = ""
@@ -112,6 +115,51 @@ def training_key(run: FewShotRun) -> str:
     name = resolve_name(run.model, run.method)
     kept["settings"] = MMRLConfig(**{**registered_config(name), **run.settings}).to_dict()
     return json.dumps(kept, sort_keys=True)
+
+
+def training_digest(run: FewShotRun, images: str) -> str:
+    """Return what tells a run's checkpoint from those of others.
+
+    It leaves out folders, which may move, and fields at their defaults, so that a later version
+    with more fields resumes what this one began.
+
+    Args:
+        run: the run.
+        images: digest of the images that are trained on, by which their folder is known.
+    """
+    kept = json.loads(training_key(run))
+    defaults = {f.name: f.default for f in fields(FewShotRun)}
+    kept = {name: value for name, value in kept.items() if value != defaults[name]}
+    for name, usual in (("train", TrainConfig()), ("settings", MMRLConfig())):
+        own = usual.to_dict()
+        kept[name] = {key: value for key, value in kept[name].items() if value != own.get(key)}
+    kept.pop("data_root", None)
+    kept["data"] = run.data.partition(":")[0]
+    kept["pretrained"] = dataset_name(run.pretrained or "")
+    return hashlib.sha256(json.dumps([kept, images], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def with_absolute_paths(run: FewShotRun, folder: Path) -> FewShotRun:
+    """Return the run with one spelling for each place: its paths as they are from a folder."""
+    weights = run.pretrained
+    if weights is not None and (folder / expand_home(weights)).is_file():
+        weights = _absolute(weights, folder)
+    return run.replace(
+        data=_absolute_spec(run.data, folder),
+        targets=tuple(_absolute_spec(target, folder) for target in run.targets),
+        data_root=None if run.data_root is None else _absolute(run.data_root, folder),
+        pretrained=weights,
+    )
+
+
+def _absolute_spec(spec: str, folder: Path) -> str:
+    kind, _, argument = spec.partition(":")
+    is_path = kind in ("folder", "wds") and "://" not in argument
+    return f"{kind}:{_absolute(argument, folder)}" if is_path else spec
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return os.path.normpath(folder / expand_home(path))
 
 
 def dataset_name(spec: str) -> str:

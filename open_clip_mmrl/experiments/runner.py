@@ -14,12 +14,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 
 from ..utils import stop
+from ..utils.folder_lock import lock_folder
 from ..utils.log import show_messages
 from .execute import execute
 from .protocols import PlannedRun
@@ -46,15 +48,36 @@ def run_all(
 ) -> list[Outcome]:
     """Carry out all runs below `output`, and log each as it ends.
 
+    While it works, the same runs cannot be begun by another command.
+
     Args:
         planned: as `plan` returns them: runs whose training others reuse come first.
         output: folder of all runs.
         runtime: where and how to carry them out.
         jobs: runs at a time; each gets its share of the processor's cores.
+
+    Raises:
+        UsageError: another command works on these runs; nothing is touched then.
+        OSError: a folder cannot be written.
     """
-    output, start = Path(output), time.perf_counter()
-    outcomes: list[Outcome] = []
+    output = Path(output)
     todo = {item.folder for item in unfinished(planned, output)}
+    with ExitStack() as locks:
+        # Not the runs' own folders, which the processes that work in them lock.
+        for folder in sorted({folder.parent for folder in todo}):
+            locks.enter_context(lock_folder(output / folder))
+        return _run_all(planned, output, runtime, jobs, todo)
+
+
+def _run_all(
+    planned: Sequence[PlannedRun],
+    output: Path,
+    runtime: Runtime,
+    jobs: int,
+    todo: set[PurePosixPath],
+) -> list[Outcome]:
+    start = time.perf_counter()
+    outcomes: list[Outcome] = []
     working = len(todo)
     stages = [[p for p in planned if not p.reuse_from], [p for p in planned if p.reuse_from]]
     for stage in stages:

@@ -19,7 +19,7 @@ from .measured import TrainingRecord
 from .resolve import ResolvedRun
 from .results import ADAPTER, RESULTS, RunResult
 from .run_dir import finished_run
-from .run_spec import training_key
+from .run_spec import training_digest, training_key, with_absolute_paths
 from .tune import select
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,8 @@ def _reuse(loaded: LoadedModel, job: ResolvedRun, folder: Path) -> TrainingRecor
         if found is None:
             return None
         run, digest = found
-        if training_key(run) != training_key(job.run) or digest != job.digest:
+        ours = training_key(with_absolute_paths(job.run, Path.cwd()))
+        if training_key(run) != ours or digest not in job.digests:
             return None
         result = RunResult.read(folder / RESULTS)
         load_learner(loaded.model, load_file(folder / ADAPTER), folder / ADAPTER)
@@ -93,6 +94,7 @@ def _train(loaded: LoadedModel, job: ResolvedRun) -> TrainSummary:
         workers=runtime.workers,
         quiet=runtime.quiet,
         cuda_graph=runtime.cuda_graph,
+        run_digest=training_digest(job.run, job.digests[0]),
     )
     warn_of_look_alikes(subset.class_names, trainer.task.frozen_text_features)
     return trainer.fit()

@@ -48,12 +48,20 @@ class TrainingStep:
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """Train on one batch; return the loss, [] in float32 or float64, still on the device."""
-        images = images.to(self.device, non_blocking=True)
-        labels = labels.to(self.device, non_blocking=True)
-        with autocast(self.precision, self.device):
-            loss = self.task(images, labels)["loss"]
+        loss = self._forward(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()
+
+    @torch.no_grad()
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of a batch without training on it, [], on the device."""
+        return self._forward(images, labels)
+
+    def _forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        images = images.to(self.device, non_blocking=True)
+        labels = labels.to(self.device, non_blocking=True)
+        with autocast(self.precision, self.device):
+            return self.task(images, labels)["loss"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,13 +22,13 @@ from ..models.task import FrozenClasses, MMRLTask
 from ..utils.files import write_atomically
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
+from .checkpoint import CHECKPOINT, all_finite, read_checkpoint, unreadable, write_checkpoint
 from .cuda_graph import GraphedStep, check_graph
 from .optim import learning_rate, set_learning_rate, steps_taken
 from .step import Step, TrainingStep
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
 _READ_EVERY = 10  # steps between two reads of the loss on a GPU: reading it waits for the device
 
@@ -78,6 +77,7 @@ class Trainer:
         workers: processes that decode images.
         quiet: no progress bar.
         cuda_graph: record the step once and replay it, as `GraphedStep` does; CUDA only.
+        run_digest: tells this run from others; a checkpoint with another one is refused.
 
     Raises:
         ValueError: no images.
@@ -95,6 +95,7 @@ class Trainer:
         workers: int = 0,
         quiet: bool = False,
         cuda_graph: bool = False,
+        run_digest: str | None = None,
     ) -> None:
         if not len(images):
             raise ValueError("there are no training images.")
@@ -104,6 +105,7 @@ class Trainer:
             check_graph(config.precision, device)
         self.model, self.images, self.config = model, images, config
         self.folder, self.workers, self.quiet = folder, workers, quiet
+        self.run_digest = run_digest
         self.task = MMRLTask(model, tokens, config.text_chunk_size)
         self.step = TrainingStep(self.task, config, device)
         self.run_step: Step = GraphedStep.of(self.step) if cuda_graph else self.step
@@ -113,8 +115,8 @@ class Trainer:
         """Train from the beginning or from the folder's checkpoint to the end.
 
         Raises:
-            ValueError: a checkpoint or an image that cannot be read, a loss that is not finite,
-                or too little GPU memory; the message says what helps.
+            ValueError: a checkpoint or an image that cannot be read, a checkpoint of another run,
+                training that diverged, or too little GPU memory; the message says what helps.
         """
         self._resume()
         total = self.config.epochs * len(epoch_batches(len(self.images), self._batch, 0, 0))
@@ -163,7 +165,32 @@ class Trainer:
                 losses += torch.stack(waiting).tolist()
                 progress.advance(len(waiting), images=len(waiting) * len(images), loss=losses[-1])
                 waiting.clear()
-        self._end_of_epoch(epoch, rate, losses, order, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        # The loss of a step tells of the steps before it; this one tells of the last.
+        self._check_finite(epoch, (*losses, self.step.loss(images, labels).item()))
+        self._end_of_epoch(epoch, rate, losses, order, seconds)
+
+    def _check_finite(self, epoch: int, losses: Sequence[float]) -> None:
+        """Check an epoch before any of it is kept; skipped steps of fp16 leave all finite."""
+        broken = next((loss for loss in losses if not math.isfinite(loss)), None)
+        if broken is not None:
+            what = f"the loss became {broken}"
+        elif not all_finite(self._trained_tensors()):
+            what = "parameters became infinite or NaN"
+        else:
+            return
+        helps = f"lower the learning rate ({self.config.lr}) or use precision fp32"
+        if self.state.epoch and self.folder is not None:
+            helps += f", in another folder; this one keeps the last good epoch, {epoch - 1}"
+        raise ValueError(
+            f"training diverged: {what} in epoch {epoch} (of 0 to {self.config.epochs - 1}). "
+            f"There is no adapter and no result: {helps}."
+        )
+
+    def _trained_tensors(self) -> Iterator[Tensor]:
+        yield from self.model.learner.state_dict().values()
+        for state in self.step.optimizer.state.values():
+            yield from (value for value in state.values() if isinstance(value, Tensor))
 
     def _memory_help(self) -> tuple[str, str]:
         """Return what is being done, and what helps where the GPU's memory does not suffice."""
@@ -195,12 +222,6 @@ class Trainer:
             skipped_steps=steps - steps_taken(self.step.optimizer),
             loss=mean,
         )
-        if not math.isfinite(mean):
-            raise ValueError(
-                f"the loss became {mean} in epoch {epoch}: lower the learning rate "
-                f"({self.config.lr}) or use precision fp32, in another folder; this one keeps the "
-                "last good epoch."
-            )
         if self.folder is None:
             return
         row = {
@@ -217,31 +238,38 @@ class Trainer:
         self._save(self.folder / CHECKPOINT)
 
     def _save(self, path: Path) -> None:
-        buffer = io.BytesIO()
         content = {
             "learner": self.model.learner.state_dict(),
             "optimizer": self.step.optimizer.state_dict(),
             "scaler": self.step.scaler.state_dict(),
             "state": asdict(self.state),
+            "run": self.run_digest,
         }
-        torch.save(content, buffer)
-        write_atomically(path, buffer.getvalue())
+        write_checkpoint(path, content)
 
     def _load(self, path: Path) -> None:
         optimizer = self.step.optimizer
+        content = read_checkpoint(path, self.step.device)
+        theirs = content.get("run")  # earlier versions wrote none
+        if theirs is not None and self.run_digest not in (None, theirs):
+            raise ValueError(
+                f"the checkpoint {path} belongs to a run with other settings or images: delete it "
+                "to start this run from its beginning, or give another folder."
+            )
         try:
-            content = torch.load(path, map_location=self.step.device, weights_only=True)
             self.model.learner.load_state_dict(content["learner"])
             # The state alone: a GPU's checkpoint resumes on a CPU, whose optimizer differs.
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({**content["optimizer"], "param_groups": groups})
             self.step.scaler.load_state_dict(content["scaler"])
             self.state = TrainState(**content["state"])
-        except Exception as error:  # a damaged file raises whatever its damage leads to
+        except Exception as error:  # of another version, or written by something else
+            raise unreadable(path, type(error).__name__) from error
+        if not all_finite(self._trained_tensors()):
             raise ValueError(
-                f"the checkpoint {path} cannot be read ({type(error).__name__}): delete it to "
-                "start this run again."
-            ) from error
+                f"the checkpoint {path} holds parameters that are infinite or NaN: its training "
+                f"diverged. Delete it and lower the learning rate ({self.config.lr})."
+            )
 
     def _resume(self) -> None:
         if self.folder is None:

@@ -9,7 +9,7 @@ from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.results import ADAPTER, RESULTS
 from open_clip_mmrl.experiments.run_dir import finished_run, prepare_run_dir
 
-RUN, DIGEST = make_run(), "a digest"
+RUN, DIGEST = make_run(), ("a digest",)
 
 
 def finish(folder):
@@ -30,7 +30,7 @@ def test_a_run_is_finished_when_all_its_files_are_there(tmp_path):
     (tmp_path / RESULTS).write_text("{}")
     assert not prepare_run_dir(tmp_path, RUN, DIGEST)
     finish(tmp_path)
-    assert prepare_run_dir(tmp_path, RUN, DIGEST) and finished_run(tmp_path) == (RUN, DIGEST)
+    assert prepare_run_dir(tmp_path, RUN, DIGEST) and finished_run(tmp_path) == (RUN, *DIGEST)
 
 
 @pytest.mark.parametrize("name", ["results.json", "checkpoint.pt", "selection.json", "targets"])
@@ -41,7 +41,7 @@ def test_whatever_was_computed_belongs_to_its_settings(tmp_path, name):
     with pytest.raises(UsageError, match="shots: 1 there, 2 now"):
         prepare_run_dir(tmp_path, RUN, DIGEST)
     with pytest.raises(UsageError, match="train_images: 'a digest' there, 'others' now"):
-        prepare_run_dir(tmp_path, RUN.replace(shots=1), "others")
+        prepare_run_dir(tmp_path, RUN.replace(shots=1), ("others",))
 
 
 def test_a_folder_of_an_earlier_version_is_accepted(tmp_path):

@@ -11,8 +11,9 @@ from open_clip_mmrl import MMRLCLIP, MMRLTask, TrainConfig
 from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.data.loading.images import ImageSet, epoch_batches, train_transform
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.training.checkpoint import CHECKPOINT
 from open_clip_mmrl.training.optim import adamw
-from open_clip_mmrl.training.trainer import CHECKPOINT, LOG, Trainer
+from open_clip_mmrl.training.trainer import LOG, Trainer
 
 
 def record_losses(trainer):
