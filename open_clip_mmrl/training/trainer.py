@@ -179,7 +179,9 @@ class Trainer:
             what = "parameters became infinite or NaN"
         else:
             return
-        helps = f"lower the learning rate ({self.config.lr}) or use precision fp32"
+        helps = f"lower the learning rate ({self.config.lr})"
+        if self.config.precision != "fp32":
+            helps += " or use precision fp32"
         if self.state.epoch and self.folder is not None:
             helps += f", in another folder; this one keeps the last good epoch, {epoch - 1}"
         raise ValueError(
