@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..utils.digest import tensors_digest
 from ..utils.files import write_atomically
 
 CHECKPOINT = "checkpoint.pt"
@@ -29,7 +29,7 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     """Return what `write_checkpoint` was given.
 
     `torch.save` stores a checksum of every tensor, but `torch.load` compares none of them. They do
-    not cover the table of contents, so there is a digest of the content as well; files of earlier
+    not cover the table of contents, so there is a digest of the tensors as well; files of earlier
     versions have none.
 
     Raises:
@@ -50,26 +50,16 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _digest(content: Mapping[str, Any]) -> str:
-    state = hashlib.sha256()
-    for part in _parts(content):
-        state.update(part)
-    return state.hexdigest()
+    return tensors_digest(dict(_tensors(content)))
 
 
-def _parts(value: object) -> Iterator[bytes]:
-    """Yield what identifies a value, tensors by type, shape and bytes."""
+def _tensors(value: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor in dicts in dicts, by its keys."""
     if isinstance(value, Tensor):
-        yield repr((value.dtype, tuple(value.shape))).encode()
-        yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        yield name, value
     elif isinstance(value, Mapping):
         for key, one in value.items():
-            yield repr(key).encode()
-            yield from _parts(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _parts(one)
-    else:
-        yield repr(value).encode()
+            yield from _tensors(one, f"{name}/{key}")
 
 
 def unreadable(path: Path, reason: str) -> ValueError:

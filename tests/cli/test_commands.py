@@ -198,7 +198,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 def test_an_output_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     code, text, _ = run("train", *TRAIN, "--output", tmp_path / "file" / "run")
-    assert code == 1 and "cannot write" in text and "run.json" in text
+    assert code == 1 and f"cannot write {tmp_path}/file/run" in text
 
 
 def test_eval_says_which_prompt_it_uses(adapter):

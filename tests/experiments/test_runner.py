@@ -276,7 +276,7 @@ def test_a_damaged_selection_is_named(root, tmp_path, content):
     folder = tmp_path / items[0].folder
     folder.mkdir(parents=True)
     job = resolve(items[0].run, folder, Runtime(device="cpu", quiet=True))
-    settings = {**job.run.to_dict(), "train_images": job.digest}
+    settings = {**job.run.to_dict(), "train_images": job.digests[0]}
     (folder / "run.json").write_text(json.dumps(settings))
     damage(folder, "selection.json", content)
     (outcome,) = go(items, tmp_path)

@@ -13,6 +13,7 @@ from open_clip_mmrl.data.loading.images import ImageSet, epoch_batches, train_tr
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.training.checkpoint import CHECKPOINT
 from open_clip_mmrl.training.optim import adamw
+from open_clip_mmrl.training.step import TrainingStep
 from open_clip_mmrl.training.trainer import LOG, Trainer
 
 
@@ -241,9 +242,47 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_epoch(tmp_pat
     worse = make(tmp_path, config=TrainConfig(epochs=5, batch_size=3, seed=2))
     with torch.no_grad():
         worse.model.logit_scale.fill_(float("nan"))
-    with pytest.raises(ValueError, match=r"loss became nan in epoch 3.*learning rate.*fp32"):
+    with pytest.raises(
+        ValueError, match=r"loss became nan in epoch 3.*learning rate.*last good epoch, 2"
+    ):
         worse.fit()
     assert (tmp_path / CHECKPOINT).read_bytes() == kept
+
+
+def diverging(folder=None, epochs=3, precision="fp32"):
+    """The first step of epoch 1 at this rate leaves parameters whose products overflow."""
+    config = TrainConfig(epochs=epochs, batch_size=7, seed=2, lr=1e30, precision=precision)
+    return make(folder, config=config)
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_parameters_that_the_last_step_broke_are_noticed(tmp_path, epochs):
+    """One step per epoch: its own loss is still good."""
+    with pytest.raises(ValueError, match=r"diverged.*in epoch 1 .*no adapter.*learning rate"):
+        diverging(tmp_path, epochs).fit()
+    rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [0]
+    content = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert content["state"]["epoch"] == 1
+    assert all(value.isfinite().all() for value in content["learner"].values())
+    with pytest.raises(ValueError, match="in epoch 1 .*last good epoch, 0"):  # resumed
+        diverging(tmp_path, epochs).fit()
+
+
+def test_a_parameter_that_is_not_finite_is_noticed_where_the_loss_is():
+    trainer, step = make(epochs=1), TrainingStep.loss
+
+    def lose(self, *batch):
+        loss = step(self, *batch)
+        next(iter(self.optimizer.state.values()))["exp_avg_sq"].fill_(torch.inf)
+        return loss
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(ValueError, match="parameters became"),
+    ):
+        patch.setattr(TrainingStep, "loss", lose)
+        trainer.fit()
 
 
 def test_no_images_is_an_error():

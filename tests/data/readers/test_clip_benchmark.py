@@ -11,7 +11,7 @@ from torchvision.datasets import FakeData, ImageFolder
 from open_clip_mmrl.data import load_data, read_image
 from open_clip_mmrl.data.readers.clip_benchmark import labels_of
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.experiments.resolve import images_digest
+from open_clip_mmrl.experiments.resolve import images_digests
 
 EMOTIONS = ("angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")
 
@@ -48,11 +48,11 @@ def test_examples_travel_to_other_processes_and_have_a_digest_that_stays(fer2013
     subset = load("fer2013", fer2013).few_shot(2, seed=1)
     copy = pickle.loads(pickle.dumps(subset))
     assert (
-        images_digest(copy)
-        == images_digest(subset)
-        == images_digest(load("fer2013", fer2013).few_shot(2, seed=1))
+        images_digests(copy)
+        == images_digests(subset)
+        == images_digests(load("fer2013", fer2013).few_shot(2, seed=1))
     )
-    assert images_digest(subset) != images_digest(load("fer2013", fer2013).few_shot(2, seed=2))
+    assert images_digests(subset) != images_digests(load("fer2013", fer2013).few_shot(2, seed=2))
     pixels = [np.asarray(read_image(data.train[-1])) for data in (copy, subset)]
     assert np.array_equal(*pixels)
 

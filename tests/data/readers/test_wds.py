@@ -10,7 +10,7 @@ from open_clip_mmrl.data import load_data, read_image
 from open_clip_mmrl.data.prompts import DEFAULT_TEMPLATE
 from open_clip_mmrl.data.readers.wds import choose_template
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.experiments.resolve import images_digest
+from open_clip_mmrl.experiments.resolve import images_digests
 
 
 def load(root, **kwargs):
@@ -64,12 +64,12 @@ def test_the_draw_is_that_of_the_folder_the_shards_come_from(tmp_path, write_ima
 
 def test_the_digest_tells_images_by_shard_key_and_label(tmp_path):
     root = write_root(tmp_path, train=[0, 1, 0, 1], test=[0])
-    whole = images_digest(load(root))
-    assert whole == images_digest(load(root))
-    assert images_digest(load(root).few_shot(1, seed=1)) != whole
+    whole = images_digests(load(root))
+    assert whole == images_digests(load(root))
+    assert images_digests(load(root).few_shot(1, seed=1)) != whole
     shutil.rmtree(root / "train")
     write_split(root, "train", [0, 1, 1, 0])
-    assert images_digest(load(root)) != whole
+    assert images_digests(load(root)) != whole
 
 
 def test_a_broken_image_is_named_when_it_is_read(tmp_path):
@@ -155,7 +155,7 @@ def test_shards_at_an_address_are_read_like_local_ones(site, cache):
     for ours, theirs in zip(data.train, local.train, strict=True):
         assert ours.image.shard.is_relative_to(cache)
         assert np.array_equal(np.asarray(read_image(ours)), np.asarray(read_image(theirs)))
-    assert images_digest(load(address)) == images_digest(data)
+    assert images_digests(load(address)) == images_digests(data)
     assert sum(path.endswith(".tar") for path in log) == 3
 
 
