@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -86,7 +87,12 @@ def check_base(model: MMRLCLIP, base: BaseInfo, path: object) -> None:
             f"{path} was trained with {names[base.quick_gelu]}, this model runs "
             f"{names[model.quick_gelu]}: create it with force_quick_gelu={base.quick_gelu}."
         )
-    if not _same_weights(base.fingerprint, base_fingerprint(model)):
+    ours = base_fingerprint(model)
+    if list(base.image_size) != list(model.visual.image_size):
+        # Resized, though their number may be the same.
+        positions = {k: v for k, v in ours.positions.items() if not k.startswith("visual.")}
+        ours = replace(ours, positions=positions)
+    if not _same_weights(base.fingerprint, ours):
         raise ValueError(
             f"{path} was trained on {name}, whose weights differ from this model's: create the "
             "model with the pretrained tag or checkpoint of its training."

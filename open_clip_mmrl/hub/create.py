@@ -8,6 +8,7 @@ from typing import Any
 
 import open_clip
 from open_clip import pretrained as tags
+from open_clip.model import CLIPVisionCfg
 from torch import nn
 
 from ..config import MMRLConfig
@@ -17,6 +18,7 @@ from ..utils.files import is_file
 from .adapter_file import FREE_FIELDS, apply_adapter
 from .adapter_info import AdapterInfo, BaseInfo
 from .adapter_reading import find_adapter
+from .base_weights import trained_on_grid
 from .names import ModelName
 
 
@@ -37,6 +39,10 @@ def create(
         kwargs: everything else the caller gave, and ours: `mmrl_cfg` (a config, or fields over
             the registered ones) and `base_pretrained` (base weights for an adapter).
     """
+    if kwargs.get("jit"):
+        raise UsageError(
+            f"jit=True: {str(name)!r} cannot be scripted, because of its tokens; leave jit out."
+        )
     override = _override(kwargs.pop("mmrl_cfg", None), name)
     base_pretrained = kwargs.pop("base_pretrained", None)
     adapter = find_adapter(source)
@@ -65,7 +71,11 @@ def _build(
     kwargs: Mapping[str, Any],
 ) -> MMRLCLIP:
     """Build the model through open_clip, and note where its base came from, for its adapter."""
-    model = original(str(name), weights, mmrl_cfg=config.to_dict(), **kwargs)
+    vision = (open_clip.get_model_config(str(name)) or {}).get("vision_cfg", {})
+    patch = _pair(vision.get("patch_size", CLIPVisionCfg.patch_size))
+    size = _registered_size(vision)
+    with trained_on_grid((size[0] // patch[0], size[1] // patch[1])):
+        model = original(str(name), weights, mmrl_cfg=config.to_dict(), **kwargs)
     if not isinstance(model, MMRLCLIP):
         raise ValueError(
             f"open_clip made a {type(model).__name__} of {str(name)!r}, which has no "
@@ -102,15 +112,25 @@ def _as_in_training(base: BaseInfo, name: ModelName, kwargs: dict[str, Any]) -> 
     """Run the base as it ran in training, where the caller chooses nothing else."""
     registered = open_clip.get_model_config(str(name)) or {}
     kwargs["force_quick_gelu"] = base.quick_gelu
-    size = registered["vision_cfg"].get("image_size", 224)
-    size = list(size) if isinstance(size, list | tuple) else [size, size]
-    if kwargs.get("force_image_size") is None and base.image_size != size:
+    size = _registered_size(registered["vision_cfg"])
+    if kwargs.get("force_image_size") is None and tuple(base.image_size) != size:
         kwargs["force_image_size"] = tuple(base.image_size)
     length = registered["text_cfg"].get("context_length", 77)
     if kwargs.get("force_context_length") is None and base.context_length != length:
         kwargs["force_context_length"] = base.context_length
     stored = {k: v for k, v in (base.preprocess or {}).items() if k != "size"}
     kwargs["force_preprocess_cfg"] = {**stored, **(kwargs.get("force_preprocess_cfg") or {})}
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    """Return height and width, of both or of a number that is both."""
+    height, width = value if isinstance(value, list | tuple) else (value, value)
+    return height, width
+
+
+def _registered_size(vision: Mapping[str, Any]) -> tuple[int, int]:
+    """Return height and width in pixels of a base's images, by its vision_cfg."""
+    return _pair(vision.get("image_size", CLIPVisionCfg.image_size))
 
 
 def _adapter_config(

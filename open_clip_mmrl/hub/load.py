@@ -173,30 +173,40 @@ def loading_errors(weights: str | Path | None) -> Iterator[None]:
         raise
     except Exception as error:
         text = str(error)
-        short = text if len(text) < 400 else text[:400] + " ..."
+        if "Failed to download" in text:
+            raise ValueError(
+                f"the weights {weights} could not be downloaded: check the connection, or give a "
+                f"checkpoint file as pretrained ({text.splitlines()[0][:200]})."
+            ) from error
+        short = text if len(text) < 2000 else text[:2000] + " ..."
         raise ValueError(
             f"the base weights {weights} cannot be loaded ({type(error).__name__}: {short}). A "
             "tag is downloaded when it is first used: check the connection. For a file: give a "
             "plain state dict of this model, as torch.save(model.state_dict(), ...) or "
-            "safetensors write it; training checkpoints with other objects in them, and "
-            "TorchScript archives, have to be saved again as one."
+            "safetensors write it."
         ) from error
 
 
 @contextmanager
 def _quiet_open_clip() -> Iterator[None]:
-    """Silence open_clip, which warns through the root logger that weights are random.
+    """Silence open_clip and its downloads; their errors are raised all the same.
 
-    In this thread alone: a level would be that of all threads, and two that raise it in turn would
-    leave it raised.
+    open_clip warns through the root logger that weights are random; huggingface_hub reports each of
+    its attempts to connect. In this thread alone: a level would be that of all threads, and two
+    that raise it in turn would leave it raised.
     """
-    root, thread = logging.getLogger(), threading.get_ident()
+    thread = threading.get_ident()
+    known = list(logging.root.manager.loggerDict)
+    names = [name for name in known if name.split(".")[0] == "huggingface_hub"]
+    loggers = [logging.getLogger(), *map(logging.getLogger, names)]
 
     def passes(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or record.thread != thread
+        return record.thread != thread
 
-    root.addFilter(passes)
+    for logger in loggers:
+        logger.addFilter(passes)
     try:
         yield
     finally:
-        root.removeFilter(passes)
+        for logger in loggers:
+            logger.removeFilter(passes)

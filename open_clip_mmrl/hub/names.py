@@ -24,10 +24,10 @@ class ModelName:
     @classmethod
     def parse(cls, name: str) -> ModelName:
         """Read "mmrlpp-ViT-B-16" or "ViT-B/16"; open_clip takes "/" for "-" as well."""
-        for prefix, variant in PREFIXES.items():
-            if name.startswith(prefix):
-                return cls(name.removeprefix(prefix).replace("/", "-"), variant)
-        return cls(name.replace("/", "-"))
+        variant = next((PREFIXES[prefix] for prefix in PREFIXES if name.startswith(prefix)), None)
+        base = name[name.index("-") + 1 :] if variant else name
+        # "hf-hub:organization/name" and "local-dir:/a/folder" keep theirs.
+        return cls(base if ":" in base else base.replace("/", "-"), variant)
 
     @property
     def method(self) -> Variant:

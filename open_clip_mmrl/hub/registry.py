@@ -7,8 +7,9 @@
    base's tags, and the tiny CLIP that this package ships: all functions of open_clip read there.
 2. `factory.CLIP` and `factory.CustomTextCLIP` build our class where a config has the key
    `mmrl_cfg`, and open_clip's own otherwise: `create_model` takes its classes by these names.
-3. `create_model`, under both of its names, is wrapped for what only it can see: the argument
-   `pretrained` (an adapter file? a tag that needs QuickGELU?) and names that do not exist.
+3. `create_model` and `load_checkpoint`, under both of their names, are wrapped: the first for what
+   only it can see, the argument `pretrained` (an adapter file? a tag that needs QuickGELU?) and
+   names that do not exist; the second for files of base weights, see `base_weights`.
 
 Written against open_clip 3.3; a factory without these names is refused with a clear message.
 
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     Build = Callable[..., nn.Module]
 
 _CLASSES = ("CLIP", "CustomTextCLIP")
-_HOOKED = (*_CLASSES, "create_model")
+_WRAPPED = ("create_model", "load_checkpoint")
+_HOOKED = (*_CLASSES, *_WRAPPED)
 _replaced: dict[str, tuple[Build, Build]] = {}
 """What is replaced in open_clip.factory: name -> (open_clip's own, ours)."""
 _lock = threading.Lock()
@@ -80,10 +82,11 @@ def register() -> None:
         if not _replaced:
             for name in _HOOKED:
                 original = getattr(factory, name)
-                wrap = _dispatcher if name in _CLASSES else _wrapper
+                wrap = _WRAPPERS.get(name, _dispatcher)
                 _replaced[name] = (original, wrap(original))
                 setattr(factory, name, _replaced[name][1])
-            open_clip.create_model = factory.create_model
+            for name in _WRAPPED:
+                setattr(open_clip, name, getattr(factory, name))
     on_open_clip.cancel()
 
 
@@ -202,6 +205,24 @@ def _wrapper(original: Build) -> Build:
     return create_model
 
 
+def _checkpoint_loader(original: Build) -> Build:
+    """Return the replacement of open_clip's `load_checkpoint`."""
+
+    @functools.wraps(original)
+    def load_checkpoint(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        from ..models.mmrl_clip import MMRLCLIP
+        from . import base_weights
+
+        if not isinstance(model, MMRLCLIP):
+            return original(model, *args, **kwargs)
+        return base_weights.load_checkpoint(original, model, *args, **kwargs)
+
+    return load_checkpoint
+
+
+_WRAPPERS = {"create_model": _wrapper, "load_checkpoint": _checkpoint_loader}
+
+
 def registered_config(name: ModelName) -> dict[str, Any]:
     """Return the method's config registered under one of our names.
 
@@ -216,6 +237,11 @@ def registered_config(name: ModelName) -> dict[str, Any]:
     if _variant(base):
         raise UsageError(
             f"{full!r} would add representation tokens twice: create {base!r}, which has them."
+        )
+    if base.startswith(("hf-hub:", "local-dir:")):
+        raise UsageError(
+            f"{base!r} cannot be given by a name of ours: create the base itself, clip = "
+            f"open_clip.create_model({base!r}), and add tokens, MMRLCLIP.from_open_clip(clip)."
         )
     if full not in configs:
         if base not in configs:
