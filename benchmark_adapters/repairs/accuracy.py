@@ -20,7 +20,7 @@ from torch import Tensor
 
 def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list[float]:
     """Return, for each k, the share of logits [N, C] whose k best contain the target [N]."""
-    target = target.view(-1, 1)
+    target = target.view(-1, 1).long()
     own = output.gather(1, target)
     before = torch.arange(output.shape[1], device=output.device) < target
     rank = ((output > own) | ((output == own) & before)).sum(dim=1)  # of equals, the first is best
