@@ -20,11 +20,12 @@ from torch import Tensor
 
 def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list[float]:
     """Return, for each k, the share of logits [N, C] whose k best contain the target [N]."""
-    target = target.view(-1, 1).long()
-    own = output.gather(1, target)
-    before = torch.arange(output.shape[1], device=output.device) < target
+    classes, target = output.shape[1], target.view(-1, 1).long()
+    known = ((target >= 0) & (target < classes))[:, 0]  # others, of linear probes, are never hit
+    own = output.gather(1, target.clamp(0, classes - 1))
+    before = torch.arange(classes, device=output.device) < target
     rank = ((output > own) | ((output == own) & before)).sum(dim=1)  # of equals, the first is best
-    return [(rank < k).sum().item() / len(target) for k in topk]
+    return [((rank < k) & known).sum().item() / len(target) for k in topk]
 
 
 def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
