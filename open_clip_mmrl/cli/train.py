@@ -81,6 +81,7 @@ def train(
     from ..experiments.results import ADAPTER
     from ..experiments.run_spec import FewShotRun, Runtime
     from ..hub.load import resolve_name
+    from ..utils.stopwatch import Stopwatch
     from .tables import scores_table
 
     name = resolve_name(model or assets.MODEL_NAME, method)
@@ -122,13 +123,15 @@ def train(
         cache_gb=cache_gb,
         cuda_graph=cuda_graph,
     )
-    result = execute(run, output, runtime)
+    watch = Stopwatch()
+    result = execute(run, output, runtime, watch=watch)
     title = f"{data}, {shots} shots, seed {seed}, {test_split} images, accuracy in %"
     lines = {"frozen CLIP": known(result.zero_shot), result.method: known(result.metrics)}
     out.print(scores_table(title, lines))
     say(
-        f"{result.trainable_parameters:,} trained parameters, {result.train_seconds:.1f} s "
-        f"({result.train_ms_per_image:.2f} ms per image)\nadapter: {output / ADAPTER}"
+        f"{result.trainable_parameters:,} trained parameters; "
+        f"{', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in watch.seconds.items())} "
+        f"({result.train_ms_per_image:.2f} ms per image trained on)\nadapter: {output / ADAPTER}"
     )
     if result.is_no_better_than_frozen:
         say(f"This adapter is no better than frozen CLIP: {result.compared}.")

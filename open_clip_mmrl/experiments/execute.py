@@ -14,6 +14,7 @@ from ..training.checkpoint import CHECKPOINT
 from ..utils.environment import environment
 from ..utils.files import json_bytes, write_atomically
 from ..utils.folder_lock import lock_folder
+from ..utils.stopwatch import Stopwatch
 from .measured import RunScores, TrainingRecord
 from .probe_baseline import fit_probe, score_probe, target_scorer
 from .resolve import ResolvedRun, resolve
@@ -23,7 +24,7 @@ from .run_dir import is_finished, prepare_run_dir
 from .run_spec import FewShotRun, Runtime, dataset_name
 from .score import score_run, score_target
 from .train_adapter import train_adapter
-from .transfer import TargetScorer, has_new_targets, score_targets, sizes_of, target_images
+from .transfer import has_new_targets, score_targets, sizes_of, target_images
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def execute(
     output: str | Path,
     runtime: Runtime | None = None,
     reuse_from: Sequence[Path] = (),
+    watch: Stopwatch | None = None,
 ) -> RunResult:
     """Train, test, write `results.json` and the adapter.
 
@@ -45,13 +47,16 @@ def execute(
         runtime: where and how to carry it out.
         reuse_from: folders of runs that may have been trained in the same way; the adapter
             of the first that was is loaded instead of training again.
+        watch: measures the stages "loading", "training" and "scoring".
 
     Raises:
         UsageError: the folder belongs to a run with other settings, another process works in it,
             or a name is not known.
         ValueError: the data or the files are not what they should be.
     """
-    job = resolve(run, Path(output), runtime or Runtime())
+    watch = watch or Stopwatch()
+    with watch.stage("loading"):
+        job = resolve(run, Path(output), runtime or Runtime())
     finished = _finished(job)  # before anything is written: the folder may be read-only
     if finished is not None:
         return finished
@@ -61,7 +66,7 @@ def execute(
             return finished
         if prepare_run_dir(job.folder, run, job.digests):
             reuse_from = (job.folder, *reuse_from)
-        loaded, result = _carry_out(job, reuse_from)
+        loaded, result = _carry_out(job, reuse_from, watch)
         _write(job, loaded, result)
     if run.trains_adapter and result.is_no_better_than_frozen:
         logger.warning(
@@ -94,31 +99,36 @@ def _remove_checkpoint(folder: Path) -> None:
             (folder / CHECKPOINT).unlink()
 
 
-def _carry_out(job: ResolvedRun, reuse_from: Sequence[Path]) -> tuple[LoadedModel, RunResult]:
-    run = job.run
-    images = [*job.data.split(run.test_split), *target_images(job)]
-    if run.method != "zeroshot":
-        images += job.subset.train
-    require_readable(images, quiet=job.runtime.quiet)
-    loaded = build_for_training(
-        run.model,
-        job.pretrained,
-        method=run.variant,
-        settings=run.settings,
-        device=job.device,
-        seed=run.train.seed,
-    )
-    score: TargetScorer = score_target
-    if run.method == "linear_probe":
-        probe, training = fit_probe(loaded, job)
-        scores = score_probe(probe, loaded, job)
-        score = target_scorer(probe, job.data.class_names)
-    else:
+def _carry_out(
+    job: ResolvedRun, reuse_from: Sequence[Path], watch: Stopwatch
+) -> tuple[LoadedModel, RunResult]:
+    run, probe = job.run, None
+    with watch.stage("loading"):
+        images = [*job.data.split(run.test_split), *target_images(job)]
+        if run.method != "zeroshot":
+            images += job.subset.train
+        require_readable(images, quiet=job.runtime.quiet)
+        loaded = build_for_training(
+            run.model,
+            job.pretrained,
+            method=run.variant,
+            settings=run.settings,
+            device=job.device,
+            seed=run.train.seed,
+        )
+    with watch.stage("training"):
         training = TrainingRecord(trainable_parameters=0)
-        if run.trains_adapter:
+        if run.method == "linear_probe":
+            probe, training = fit_probe(loaded, job)
+        elif run.trains_adapter:
             loaded, training = train_adapter(loaded, job, reuse_from)
-        scores = score_run(loaded, job.data, run, job.runtime)
-    targets = score_targets(loaded, job, score)
+    with watch.stage("scoring"):
+        if probe is None:
+            scores, score = score_run(loaded, job.data, run, job.runtime), score_target
+        else:
+            scores = score_probe(probe, loaded, job)
+            score = target_scorer(probe, job.data.class_names)
+        targets = score_targets(loaded, job, score)
     return loaded, _result(job, loaded, training, scores, targets)
 
 

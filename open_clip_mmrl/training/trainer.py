@@ -128,6 +128,8 @@ class Trainer:
             progress.advance(self.state.steps)
             for epoch in range(self.state.epoch, self.config.epochs):
                 self._epoch(epoch, progress)
+                done = epoch + 1 == self.config.epochs
+                progress.mark(f"epoch {epoch + 1}/{self.config.epochs}", last=done)
         self.model.eval()
         return TrainSummary(
             seconds=self.state.seconds,

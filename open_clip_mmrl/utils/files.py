@@ -35,7 +35,7 @@ def atomic_file(path: str | Path) -> Generator[BinaryIO, None, None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary(path) as (handle, name):
-            with open(name, "wb", opener=lambda *_: os.dup(handle)) as stream:  # noqa: PTH123
+            with open(name, "wb", opener=lambda *_: os.dup(handle)) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -1,7 +1,8 @@
-"""The progress bar of long work on standard error: loss, speed, time left."""
+"""The progress of long work on standard error: loss, speed, time left; a bar, or lines of a log."""
 
 from __future__ import annotations
 
+import logging
 import time
 from types import TracebackType
 
@@ -17,9 +18,14 @@ from rich.progress import Progress as RichProgress
 from .console import PlainConsole
 from .text import printable
 
+logger = logging.getLogger(__name__)
+
+EVERY = 30.0
+"""Seconds between two lines where there is no bar; after an epoch a second is enough."""
+
 
 class Progress:
-    """One progress bar, as a context manager; shown on terminals and in notebooks only.
+    """One progress bar, as a context manager; without a terminal or notebook a line now and then.
 
     Args:
         what: the text in front of the bar.
@@ -32,7 +38,7 @@ class Progress:
         self, what: str, total: float | None, *, quiet: bool = False, unit: str = "images"
     ) -> None:
         console = PlainConsole(stderr=True)
-        # In a file rich would leave only empty lines.
+        # In a file rich would leave only empty lines: lines are logged there.
         shown = not quiet and (console.is_terminal or console.is_jupyter)
         self._bar = RichProgress(
             TextColumn("{task.description}", markup=False),
@@ -47,7 +53,9 @@ class Progress:
             transient=True,
         )
         self._task = self._bar.add_task(printable(what, keep=""), total=total, note="")
-        self._start, self._done, self._unit = time.perf_counter(), 0.0, unit
+        self._logs, self._what, self._note = not quiet and not shown, what, ""
+        self._done, self._unit = 0.0, unit
+        self._start = self._logged = time.perf_counter()
 
     def __enter__(self) -> Progress:
         if not self._bar.disable:  # a disabled bar would still end with an empty line
@@ -76,4 +84,27 @@ class Progress:
         if self._done:
             speed = self._done / (time.perf_counter() - self._start)
             parts.append(f"{speed:.1f} {self._unit}/s")
-        self._bar.update(self._task, advance=steps, note="  ".join(parts))
+        self._note = "  ".join(parts)
+        self._bar.update(self._task, advance=steps, note=self._note)
+        self._log(EVERY)
+
+    def mark(self, what: str, *, last: bool = False) -> None:
+        """Log a line where no bar is shown, unless there was one within the last second.
+
+        Args:
+            what: what has been reached, such as "epoch 3/10".
+            last: log in any case.
+        """
+        self._log(0.0 if last else 1.0, what)
+
+    def _log(self, every: float, what: str = "") -> None:
+        now = time.perf_counter()
+        if not self._logs or now - self._logged < every:
+            return
+        self._logged = now
+        if not what:
+            task = self._bar.tasks[self._task]
+            of = "" if task.total is None else f"/{task.total:g}"
+            what = f"{task.completed:g}{of}"
+        elapsed = f"{now - self._start:.0f} s"
+        logger.info("%s: %s", self._what, "  ".join(filter(None, (what, self._note, elapsed))))

@@ -243,3 +243,12 @@ def test_odd_names_are_printed_as_they_are(tmp_path):
     assert found["image"] == str(image) and sorted(found["classes"]) == names
     code, _, result = run("eval", *adapter, "--data", f"folder:{folder}", "--json")
     assert code == 0 and json.loads(result.stdout)["data"] == f"folder:{folder}"
+
+
+def test_train_says_how_far_it_is_and_where_the_time_went(tmp_path):
+    command = [option for option in TRAIN if option != "--quiet"]
+    code, _, result = run("train", *command, "--output", tmp_path)
+    assert code == 0 and "training: epoch 1/1  loss " in result.stderr
+    line = result.stdout.splitlines()[-2]
+    assert all(f" {stage} " in line for stage in ("loading", "training", "scoring"))
+    assert "ms per image" in line
