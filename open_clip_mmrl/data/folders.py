@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..utils.text import listing
+from ..utils.text import listing, printable
 from .image_file import SUFFIXES, is_image
 
 _LITTER = ("thumbs.db", "desktop.ini", "__macosx")
@@ -36,7 +36,7 @@ def class_folders(folder: Path, remedy: str) -> list[str]:
         found = sorted(e.name for e in entries if not _is_litter(e.name) and _holds(e.is_dir))
     if not found:
         raise ValueError(f"{folder} holds no class folders; {remedy}")
-    unreadable = [name for name in found if printable(name) != name]
+    unreadable = [name for name in found if not _is_text(name)]
     if unreadable:
         raise ValueError(
             f"{folder}: folder names that are not UTF-8 text: "
@@ -76,9 +76,12 @@ def read_class_folder(folder: Path) -> ClassFolder:
     return ClassFolder(sorted(images), sorted(ignored))
 
 
-def printable(name: str) -> str:
-    """Return a file name with escapes for the bytes that are not UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_litter(name: str) -> bool:

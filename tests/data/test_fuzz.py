@@ -84,14 +84,14 @@ def test_images(tmp_path, kind):
 def test_shards(tmp_path):
     path = tmp_path / "0.tar"
     content = write_tar(path, a__png=b"x" * 600, a__cls=b"1", b__png=b"y", b__cls=b"0").read_bytes()
-    check(path, content[: 11 * 512], 600, lambda: index_shard(path))
+    check(path, content[: 11 * 512], 300, lambda: index_shard(path))
 
 
 def test_split_files(tmp_path):
     path = tmp_path / "split_x.json"
     rows = [["a/1.png", 0, "café"], ["b/1.png", 1, "dog"]]
     content = json.dumps({"train": rows, "val": [], "test": rows}, ensure_ascii=False).encode()
-    check(path, content, 400, lambda: read_split_file(path))
+    check(path, content, 300, lambda: read_split_file(path))
 
 
 @pytest.mark.parametrize("name", ["classnames.txt", "test/nshards.txt", "dataset_type.txt"])

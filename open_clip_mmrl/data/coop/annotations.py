@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
-from .lines import read_json, read_lines, require
+from ...utils.files import read_json
+from .lines import read_lines, require
 from .mat_file import read_mat
 from .split_file import Rows
 

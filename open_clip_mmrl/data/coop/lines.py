@@ -1,8 +1,7 @@
-"""Text files that data sets of the CoOp layout come with: one entry a line, or JSON."""
+"""Text files of one entry a line, which most data sets of the CoOp layout come with."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -52,15 +51,3 @@ def read_lines(
     if not found:
         raise ValueError(f"{path} has no lines; each should be {shape!r}")
     return found
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file in UTF-8, with or without a byte order mark.
-
-    Raises:
-        ValueError: it is something else, or nested too deep.
-    """
-    try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise ValueError(f"{path} is not JSON: {error}") from error

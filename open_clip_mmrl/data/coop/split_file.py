@@ -7,9 +7,9 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
+from ...utils.files import read_json
 from ...utils.text import listing
 from ..dataset import SPLITS
-from .lines import read_json
 
 SHAPE = 'a split file is {"train": [[path, label, classname], ...], "val": ..., "test": ...}'
 Rows = list[tuple[str, int, str]]

@@ -6,7 +6,6 @@ that is there already is not fetched again: remove it there to get it anew.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import logging
 import os
@@ -14,7 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from tarfile import ReadError
@@ -37,7 +36,6 @@ MAX_TEXT = 10_000_000  # bytes; more is no list of class names
 _BUSY = (408, 429, 500, 502, 503, 504)
 _CHUNK = 1 << 20
 _MB = 1e6
-_LEFT_OVER = 3600  # seconds without a write
 
 
 def is_url(root: str) -> bool:
@@ -122,7 +120,6 @@ def fetch_shard(
         if has_closing_mark(path):
             return path
         logger.warning("%s is cut or damaged; it is fetched again.", path)
-    _remove_left_overs(path)
     with closing(_get(url)) as answer:
         _require_found(answer, url)
         with atomic_file(path) as file:
@@ -158,17 +155,6 @@ def _require_tar(file: Path, url: str) -> None:
         raise ValueError(
             f"{url} is not a whole tar file ({error}); what the server sent is not kept"
         ) from error
-
-
-def _remove_left_overs(path: Path) -> None:
-    """Remove what downloads of this file that were killed have left: nobody has written for long.
-
-    Another process may be fetching the same file at this moment.
-    """
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        with suppress(OSError):  # just renamed, or another user's
-            if time.time() - partial.stat().st_mtime > _LEFT_OVER:
-                partial.unlink()
 
 
 def cached(url: str, folder: str | Path | None = None) -> Path:

@@ -25,7 +25,7 @@ from ...utils.text import listing
 from ..dataset import SPLITS
 from ..example import Example, ShardImage
 from .download import MAX_TEXT, decode, fetch_text, is_url
-from .tar_file import members
+from .tar_file import MAX_MEMBER, members
 
 Kind = Literal["classification", "multilabel", "retrieval"]
 CLASS_NAMES, TEMPLATES = "classnames.txt", "zeroshot_classification_templates.txt"
@@ -167,6 +167,8 @@ def _example(where: str, found: dict[str, ShardImage | bytes]) -> Example:
         raise ValueError(f"{where}: {absent}; it has {listing(f'.{name}' for name in found)}")
     image, content = found[extension], found[LABEL]
     assert isinstance(image, ShardImage)
+    if image.size > MAX_MEMBER:
+        raise ValueError(f"{where}: .{extension} has {image.size:,} bytes, which no image has")
     if isinstance(content, ShardImage):
         raise ValueError(f"{where}: .{LABEL} has {content.size} bytes; it has to hold an integer")
     try:

@@ -128,7 +128,7 @@ def test_mat_files_without_what_is_needed(tmp_path, read):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", r"cat_to_name\.json is not JSON"),
+        ("{", r"cat_to_name\.json: not JSON"),
         ("[]", r"cat_to_name\.json holds a list, not"),
         ('{"1": "rose"}', "has no name for class 2, that of image "),
     ],

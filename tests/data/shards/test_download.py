@@ -1,5 +1,4 @@
 import gzip
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,7 +45,7 @@ def test_a_redirect_to_another_scheme_is_refused(site):
                 ValueError, match=rf"elsewhere/{kind} cannot be fetched: .*{target}"
             ):
                 fetch(f"{site[1]}/elsewhere/{kind}")
-    assert {path.partition("/elsewhere")[0] for path in site[2]} == {""}  # nothing else was fetched
+    assert all(path.startswith("/elsewhere/") for path in site[2])  # nothing else was fetched
 
 
 def test_a_text_that_is_cut_short_or_too_long_is_refused(site, monkeypatch):
@@ -167,16 +166,12 @@ def test_no_link_of_somebody_else_is_followed(site, cache, tmp_path, monkeypatch
     assert secret.read_text() == "keep"
 
 
-def test_left_overs_of_killed_downloads_are_removed(site, cache):
+def test_leftovers_of_killed_downloads_are_removed(site, cache):
     write_tar(site[0] / "0.tar", a__png=b"image", a__cls=b"1")
     url = f"{site[1]}/0.tar"
     cached(url).parent.mkdir(parents=True)
-    old, new = (cached(url).with_name(f".0.tar.{name}") for name in ("old", "new"))
-    for path in (old, new):
-        path.write_bytes(b"x")
-    os.utime(old, (0, 0))
-    fetch_shard(url, quiet=True)
-    assert new.exists() and not old.exists()
+    cached(url).with_name(".0.tar.0123abcd").write_bytes(b"x")
+    assert [entry.name for entry in fetch_shard(url, quiet=True).parent.iterdir()] == ["0.tar"]
 
 
 def test_a_shard_that_is_cut_short_leaves_nothing(site, cache):

@@ -221,6 +221,13 @@ def test_a_compressed_shard_says_so(tmp_path):
         index_shard(path)
 
 
+def test_an_image_of_gigabytes_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr("open_clip_mmrl.data.shards.index.MAX_MEMBER", 100)
+    path = write_tar(tmp_path / "0.tar", a__png=bytes(101), a__cls=b"1")
+    with pytest.raises(ValueError, match=r"0\.tar, key a: \.png has 101 bytes"):
+        index_shard(path)
+
+
 def test_a_label_of_megabytes_is_not_read(tmp_path):
     path = write_tar(tmp_path / "0.tar", a__png=b"x", a__cls=b"1" * 5000)
     with pytest.raises(ValueError, match=r"key a: \.cls has 5000 bytes; .*an integer"):
