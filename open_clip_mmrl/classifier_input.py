@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Set
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -35,14 +35,14 @@ def image_list(images: Any) -> list[Any]:
     Raises:
         ValueError: a single image instead of several, or what is no image.
     """
-    if _is_one(images) or not isinstance(images, Iterable):
+    found = None if _is_one(images) else _several(images)
+    if found is None:
         shape = f" and shape {tuple(images.shape)}" if isinstance(images, _ARRAYS) else ""
         given = repr(images) if isinstance(images, str | PurePath) else type(images).__name__
         raise ValueError(
             f"images is a single {given}{shape}; give a list of paths, PIL images or uint8 "
             "arrays, [image] for one."
         )
-    found = list(images)
     for index, image in enumerate(found):
         if not isinstance(image, _KINDS):
             raise ValueError(
@@ -50,6 +50,16 @@ def image_list(images: Any) -> list[Any]:
                 "image or a uint8 array [H, W] or [H, W, 3]."
             )
     return found
+
+
+def _several(values: Any) -> list[Any] | None:
+    """Return the values as a list; None where it is a single one."""
+    if isinstance(values, str | bytes):
+        return None
+    try:
+        return list(values)
+    except TypeError:  # also of arrays without a dimension, which have the methods of a list
+        return None
 
 
 def _is_one(images: Any) -> bool:
@@ -71,8 +81,9 @@ def label_list(labels: Any) -> list[str] | list[int]:
         ValueError: a single label, or what is neither or both of these.
     """
     values = labels.tolist() if isinstance(labels, _ARRAYS) else labels
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise ValueError(f"labels is {values!r}; give a list, one label per image.")
+    values = _several(values)
+    if values is None:
+        raise ValueError(f"labels is {labels!r}; give a list, one label per image.")
     names, numbers = list[str](), list[int]()
     for index, given in enumerate(values):
         is_scalar = isinstance(given, np.generic | _ARRAYS) and given.ndim == 0
@@ -140,12 +151,12 @@ def classes_of(labels: list[str] | list[int], class_names: Any, template: str) -
 
 
 def _name_list(class_names: Any) -> list[str]:
-    if isinstance(class_names, str | bytes | Set) or not isinstance(class_names, Iterable):
+    names = None if isinstance(class_names, Set) else _several(class_names)
+    if names is None:
         raise ValueError(
             f"class_names is {class_names!r}; give a list of names, in the order of the labels "
             "that are numbers."
         )
-    names = list(class_names)
     for name in names:
         if not isinstance(name, str):
             raise ValueError(f"class_names has {name!r}; a class name has to be a text.")

@@ -1,10 +1,14 @@
 """What people give `FewShotClassifier`; what it refuses, it refuses before a model is built."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from open_clip_mmrl import FewShotClassifier
@@ -161,3 +165,27 @@ def test_two_classes_with_one_prompt_are_refused(names, as_labels):
     classifier = FewShotClassifier(MODEL_NAME, class_names=given, device="cpu")
     with pytest.raises(ValueError, match=r"have the same prompt .* never be told apart"):
         classifier.fit([GRAY, GRAY], labels)
+
+
+ONE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.complex_numbers(),
+    st.text(),
+    st.binary(),
+    st.dates(),
+    st.builds(object),
+    st.sampled_from([Path("a.jpg"), GRAY, RGB, Image.fromarray(RGB), torch.zeros(2, 0)]),
+    arrays.arrays(arrays.scalar_dtypes(), arrays.array_shapes(min_dims=0, max_side=4)),
+)
+GIVEN = ONE | st.lists(ONE) | st.sets(st.text()) | st.dictionaries(st.text(), ONE)
+
+
+@given(GIVEN)
+def test_whatever_is_given_is_taken_or_refused(value):
+    """With a ValueError; any other exception fails the test."""
+    for call in (image_list, label_list, classes, lambda names: classes([0, 1], names)):
+        with suppress(ValueError):
+            assert isinstance(call(value), list | tuple)
