@@ -1,9 +1,7 @@
 """Many runs on real parts: resumed, failing, sharing their training, side by side."""
 
 import json
-import multiprocessing
 import shutil
-import subprocess
 import time
 from types import SimpleNamespace
 
@@ -181,52 +179,6 @@ def test_a_target_that_has_come_since_is_tested_without_training(root, tmp_path,
     assert found["targets"]["ucf101"]["sizes"]["paper_split"] is False
     assert found["targets"]["dtd"] == before["targets"]["dtd"]
     assert found["metrics"] == before["metrics"]
-
-
-def children(pid):
-    """Of a process that may be gone, too."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True)
-    rows = [line.split() for line in listed.stdout.splitlines()]
-    return {int(row[0]) for row in rows if row[1] == str(pid) and row[2][0] != "Z"}
-
-
-def running(pids):
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,stat="], capture_output=True, text=True)
-    rows = [line.split() for line in listed.stdout.splitlines()]
-    return {int(row[0]) for row in rows if row[1][0] != "Z"} & set(pids)
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return found
-
-
-def test_side_by_side_killed_and_resumed_is_the_same_as_one_by_one(root, tmp_path):
-    """kill -9 ends the children too, or they would go on training during the next command."""
-    items = planned(root, methods=["zeroshot"])
-    items += planned(root, methods=["mmrl"], overrides={**FAST, "epochs": 150})
-    alone, both = tmp_path / "alone", tmp_path / "both"
-    go(items, alone)
-
-    parent = multiprocessing.get_context("fork").Process(target=go, args=(items, both, 2))
-    parent.start()
-    first, second = (both / item.folder for item in items)
-    assert wait_for(lambda: (first / "results.json").exists() and list(second.glob("check*")))
-    workers = children(parent.pid)
-    parent.kill()
-    parent.join()
-    assert len(workers) >= 2 and wait_for(lambda: not running(workers), 20)
-    done = both / items[1].folder / "results.json"
-    assert not done.exists() or done.read_text()  # never half a file
-
-    assert [o.error for o in go(items, both)] == [None, None]
-    for item in items:
-        assert results(both, item)["metrics"] == results(alone, item)["metrics"]
-        assert results(both, item)["per_class"] == results(alone, item)["per_class"]
-    adapters = [root / items[1].folder / "adapter.safetensors" for root in (alone, both)]
-    assert adapters[0].read_bytes() == adapters[1].read_bytes()
 
 
 @pytest.fixture(scope="module")
