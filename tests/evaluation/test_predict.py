@@ -365,3 +365,13 @@ def test_classes_that_read_alike_are_named(model, caplog):
     caplog.clear()
     classifier = build_classifier(model, TOKENS, class_names=["a", "b", "c", "d"])
     assert not caplog.messages and classifier.first is None
+
+
+def test_scores_that_are_not_numbers_are_refused(model):
+    """As those of an adapter whose training diverged."""
+    classifier, batches = build_classifier(model, TOKENS), [(IMAGES, LABELS)]
+    with torch.no_grad():
+        next(model.learner.parameters()).fill_(1e300)
+    for score in (predict, predict_all):
+        with pytest.raises(ValueError, match=r"of 5 of 5 images .*diverged.*lower learning rate"):
+            score(model, classifier, batches)

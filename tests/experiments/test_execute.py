@@ -1,7 +1,11 @@
 """Whole runs on real parts: the shipped tiny CLIP, scikit-learn's digits, folders of pictures."""
 
+import errno
 import json
 import math
+import os
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,9 +15,11 @@ from PIL import Image
 from open_clip_mmrl import TrainConfig, read_adapter_info
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.experiments import execute as execute_module
 from open_clip_mmrl.experiments.execute import execute
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.training.trainer import Trainer
+from open_clip_mmrl.utils import folder_lock
 
 KEYS = {
     "method", "model", "pretrained", "data", "protocol", "shots", "seed", "metrics", "zero_shot",
@@ -232,3 +238,56 @@ def test_a_folder_where_nothing_was_computed_may_be_taken(tmp_path):
     with pytest.raises(UsageError, match="start_layer is 9"):
         go(tmp_path, settings={"start_layer": 9})
     assert go(tmp_path).protocol == "base-to-novel"
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_diverged_training_leaves_no_adapter_and_no_results(tmp_path, epochs):
+    changes = {"train": TrainConfig(epochs=epochs, batch_size=10, lr=1e20)}
+    for _ in range(2):  # given again, it does not go on from what is broken
+        with pytest.raises(ValueError, match=r"diverged.* in epoch 1 .*learning rate \(1e\+20\)"):
+            go(tmp_path, **changes)
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names == {"run.json", "log.jsonl", "checkpoint.pt", ".lock"}
+
+
+def test_a_result_no_better_than_frozen_clip_is_noted(tmp_path, caplog):
+    result = go(tmp_path, train=TrainConfig(epochs=2, batch_size=10, lr=1e9))
+    assert result.is_no_better_than_frozen
+    assert "no better than frozen CLIP on the val images of digits" in caplog.text
+    assert result.compared in caplog.text and "learning rate (1000000000.0)" in caplog.text
+
+
+def test_a_finished_folder_may_be_read_only(tmp_path, monkeypatch):
+    result = go(tmp_path)
+    before = sorted((p.name, p.stat().st_mtime_ns) for p in tmp_path.iterdir())
+    read_only = OSError(errno.EROFS, "Read-only file system")
+    for name in ("write_atomically", "lock_folder"):
+        monkeypatch.setattr(execute_module, name, lambda *_: pytest.fail("it was written to"))
+    for name in ("unlink", "mkdir", "touch", "rename"):
+        monkeypatch.setattr(Path, name, Mock(side_effect=read_only))
+    assert go(tmp_path) == result
+    monkeypatch.undo()
+    assert sorted((p.name, p.stat().st_mtime_ns) for p in tmp_path.iterdir()) == before
+
+
+def test_a_folder_in_which_another_process_works_is_not_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_lock, "_SECONDS", 0)
+    with folder_lock.lock_folder(tmp_path):
+        before = {p.name for p in tmp_path.iterdir()}
+        with pytest.raises(UsageError, match=f"process {os.getpid()} on .* works in {tmp_path}"):
+            go(tmp_path)
+        assert {p.name for p in tmp_path.iterdir()} == before
+    go(tmp_path)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_the_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
+    """As after two commands that worked in one folder at once, with an earlier version."""
+    for seed in (1, 2):
+        monkeypatch.setattr(execute_module, "_write", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / str(seed), train=TrainConfig(epochs=2, batch_size=5, seed=seed))
+    monkeypatch.undo()
+    (tmp_path / "1" / "checkpoint.pt").replace(tmp_path / "2" / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"2/checkpoint\.pt belongs to a run with other settings"):
+        go(tmp_path / "2", train=TrainConfig(epochs=2, batch_size=5, seed=2))

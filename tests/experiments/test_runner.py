@@ -1,6 +1,7 @@
 """Many runs on real parts: resumed, failing, sharing their training, side by side."""
 
 import json
+import os
 import shutil
 import time
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 from helpers.trees import write_tree
 
 from open_clip_mmrl.assets import MODEL_NAME
+from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments import runner
 from open_clip_mmrl.experiments.experiment import Experiment
 from open_clip_mmrl.experiments.protocols import plan
@@ -17,6 +19,7 @@ from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.experiments.runner import run_all, unfinished
 from open_clip_mmrl.report.load.collect import collect
 from open_clip_mmrl.training.trainer import Trainer
+from open_clip_mmrl.utils import folder_lock
 
 FAST = {"epochs": 1, "batch_size": 16, "start_layer": 6, "rep_dim": 8}
 
@@ -139,6 +142,26 @@ def test_equal_training_is_done_once(root, tmp_path, monkeypatch):
     assert ds2["metrics"]["base"] == full["metrics"]["base"]
     assert by_value["cosine"]["metrics"] == full["metrics"]
     assert by_value["w/o V"]["calibration"] != full["calibration"]
+
+
+def test_a_second_command_on_the_same_runs_begins_nothing(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_lock, "_SECONDS", 0)
+    items = planned(root, methods=["zeroshot", "mmrl"])
+    execute, refused = runner.execute, []
+
+    def again(*args, **kwargs):
+        with pytest.raises(UsageError, match=f"process {os.getpid()} .*base-to-novel/eurosat") as e:
+            go(items, tmp_path)
+        refused.append(e)
+        others = planned(root, datasets=["dtd"], methods=["zeroshot"])
+        monkeypatch.setattr(runner, "execute", execute)
+        assert go(others, tmp_path)[0].error is None
+        monkeypatch.setattr(runner, "execute", again)
+        return execute(*args, **kwargs)
+
+    monkeypatch.setattr(runner, "execute", again)
+    assert [o.error for o in go(items, tmp_path)] == [None, None] and len(refused) == 2
+    assert not unfinished(items, tmp_path)
 
 
 def test_training_on_other_images_is_not_shared(root, tmp_path):
