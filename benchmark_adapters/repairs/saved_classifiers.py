@@ -59,8 +59,10 @@ def check_saved(paths: Sequence[str], classes: int) -> None:
             raise UsageError(f"--load_clfs: there is no file {path}.")
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # pickle, zip and torch raise errors of many types
-            raise ValueError(f"--load_clfs: {path} cannot be read ({error!r:.200}).") from error
+        except Exception:  # pickle, zip and torch raise errors of many types, with unsafe advice
+            raise ValueError(
+                f"--load_clfs: {path} cannot be read (damaged, or with other objects in it)."
+            ) from None
         if not isinstance(saved, Tensor) or saved.ndim != 2:
             raise ValueError(f"--load_clfs: {path} is no classifier as --save_clf writes it.")
         if saved.shape[1] != classes:

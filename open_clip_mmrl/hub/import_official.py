@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..models.mmrl_clip import MMRLCLIP
-from .adapter_file import load_learner
+from .adapter_file import load_learner, unwrapped
 
 _PREFIX = "representation_learner."
 # What an official checkpoint holds besides the learner: all of CLIP, and constants of the prompts.
@@ -30,8 +30,9 @@ def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Any]) -> 
             in "state_dict". CLIP's frozen weights among them are skipped.
 
     Raises:
-        ValueError: names are missing or not known, or shapes differ, or the model is a variant
-            of the ablation, of which the authors have released none.
+        ValueError: names are missing or not known, shapes differ, values are no finite floating
+            numbers, or the model is a variant of the ablation, of which the authors have released
+            none.
 
     Example:
         >>> import open_clip, open_clip_mmrl, torch
@@ -49,6 +50,7 @@ def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Any]) -> 
         >>> model.learner.space.abs().max().item()
         0.0
     """
+    model = unwrapped(model)
     for name, full in (("token_sides", "both"), ("space", "shared")):
         value = getattr(model.config, name)
         if value != full:
@@ -56,7 +58,7 @@ def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Any]) -> 
                 f"The authors' checkpoints hold the full method, but this model has {name}="
                 f"{value!r}: create it with {name}={full!r}."
             )
-    tensors: dict[str, Tensor] = dict(state_dict.get("state_dict", state_dict))
+    tensors = _tensors_by_name(state_dict)
     layers = model.learner.layers
     sources = _official_names(model.config.variant, layers)
     learned = [n for n in tensors if n.startswith(_PREFIX) and not n.endswith("prompt_embeddings")]
@@ -73,12 +75,39 @@ def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Any]) -> 
         )
     ours = {"start_layer": model.learner.start_layer}
     for name, names in sources.items():
-        parts = [torch.as_tensor(tensors[n]) for n in names]
+        parts = [_as_tensor(tensors[n], n) for n in names]
         stacked = model.learner.get_parameter(name).ndim > parts[0].ndim
         if len({part.shape for part in parts}) > 1:
             raise ValueError(f"{names} differ in shape: {[tuple(p.shape) for p in parts]}.")
         ours[name] = torch.stack(parts) if stacked else parts[0]
     load_learner(model, ours, "The official state dict")
+
+
+def _tensors_by_name(state_dict: object) -> dict[str, Any]:
+    """Return what is to be tensors by the authors' names, out of a checkpoint's wrapping."""
+    content = state_dict
+    if isinstance(content, Mapping) and "state_dict" in content:
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
+        raise ValueError(
+            f"the official state dict is a {type(content).__name__}, not a dict of tensors: "
+            "give what torch.load(path, weights_only=True) returns."
+        )
+    return dict(content)
+
+
+def _as_tensor(value: Any, name: str) -> Tensor:
+    """Return a tensor on the CPU; ValueError where it cannot be a parameter."""
+    try:
+        tensor = torch.as_tensor(value).detach().cpu()
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"{name} in the official state dict is no tensor ({error}).") from error
+    if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
+        raise ValueError(
+            f"{name} in the official state dict holds {tensor.dtype} ({tensor.layout}); it has to "
+            "be a dense tensor of floating numbers."
+        )
+    return tensor
 
 
 def _official_names(variant: str, layers: int) -> dict[str, list[str]]:

@@ -55,7 +55,6 @@ class MMRLCLIP(TowerFeatures):
         True
     """
 
-    features: str
     context_length: int
     base_origin: Mapping[str, str | None] | None = None
     logit_scale: nn.Parameter
@@ -95,6 +94,9 @@ class MMRLCLIP(TowerFeatures):
 
         For several adapters on one base; `encode_image_each` runs the shared layers once.
 
+        The base is one for both: what changes it in one of the two (`half()`, `to()`,
+        `set_grad_checkpointing()`, loading other weights) changes it in the other.
+
         Args:
             config: its settings; None takes this model's.
         """
@@ -130,6 +132,17 @@ class MMRLCLIP(TowerFeatures):
         is_half = projection.dtype in (torch.float16, torch.bfloat16)
         dtype = torch.float32 if is_half else projection.dtype
         self.learner = learner.to(projection.device, dtype)
+
+    @property
+    def features(self) -> str:
+        """What `encode_image` and `encode_text` return by default."""
+        return self._features
+
+    @features.setter
+    def features(self, value: str) -> None:
+        if value not in FEATURES:
+            raise ValueError(f"features is {value!r}; it has to be one of {FEATURES}.")
+        self._features = value
 
     @property
     def quick_gelu(self) -> bool:

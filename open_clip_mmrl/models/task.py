@@ -39,7 +39,15 @@ class FrozenClasses:
         Args:
             model: on its device; tokens are moved there.
             tokens: as the model's tokenizer gives them, [C, context length].
+
+        Raises:
+            ValueError: the tokens are no token ids of such a shape.
         """
+        if not isinstance(tokens, Tensor):
+            raise ValueError(
+                f"tokens is a {type(tokens).__name__}; give the token ids of one prompt per class: "
+                "open_clip.get_tokenizer(name)(prompts)."
+            )
         tokens = tokens.to(model.visual.proj.device)
         with torch.autocast(tokens.device.type, enabled=False):
             prompts = model.text_tower.lower(tokens)
@@ -115,7 +123,15 @@ class MMRLTask(nn.Module):
             image_features_rep, frozen_image_features [B, E] and text_features,
             frozen_text_features [C, E], all of unit length. Without image tokens there are no
             logits_rep and image_features_rep, and logits_fused are the logits.
+
+        Raises:
+            ValueError: there is not one label of these classes per image.
         """
+        if not labels.is_floating_point() and labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"labels are of shape {tuple(labels.shape)}; for {len(images)} images they have to "
+                f"be ({len(images)},)."
+            )
         model, config = self.model, self.model.config
         image_tokens, text_tokens = model.learner()
         both, frozen_image = model.image_branches(images, image_tokens)
@@ -127,9 +143,15 @@ class MMRLTask(nn.Module):
             logits_rep = cosine_logits(model, image_rep, text)
             of_rep = {"logits_rep": logits_rep, "image_features_rep": image_rep}
         with torch.autocast(images.device.type, enabled=False):
-            loss = MMRLLoss(config.alpha, config.reg_weight, config.regularizer)(
-                logits, logits_rep, image, text, frozen_image, self.frozen_text_features, labels
-            )
+            try:
+                loss = MMRLLoss(config.alpha, config.reg_weight, config.regularizer)(
+                    logits, logits_rep, image, text, frozen_image, self.frozen_text_features, labels
+                )
+            except IndexError as error:  # of torch, which looks at labels without waiting for them
+                last = len(self.tokens) - 1
+                raise ValueError(
+                    f"labels have to be 0 to {last}, by the classes: {error}"
+                ) from error
         return {
             "loss": loss,
             "logits": logits,

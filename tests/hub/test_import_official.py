@@ -177,3 +177,39 @@ def test_a_variant_of_the_ablation_is_refused(official, setting):
 
 def test_an_empty_dict_is_refused(model):
     assert_refused(model, {}, "missing ['", "Check variant")
+
+
+class Fails:
+    def __array__(self, *_args):
+        raise TypeError("no array")
+
+
+@pytest.mark.parametrize("state", [None, 3, "model.pth.tar-10", [], {"state_dict": None}, {3: 4}])
+def test_what_is_no_state_dict_is_refused(model, state):
+    assert_refused(model, state, "the official state dict is a ", "weights_only=True")
+
+
+@pytest.mark.parametrize(
+    "value", [None, "text", [1, "a"], {}, Fails(), 1j, True, [[1, 2], [3]], torch.zeros(1).int()]
+)
+def test_what_is_no_tensor_is_named(model, official, value):
+    name = PREFIX + "compound_rep_tokens"
+    assert_refused(model, {**official, name: value}, f"{name} in the official state dict")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t.to_sparse(), lambda t: t.to("meta"), torch.Tensor.long]
+)
+def test_tensors_that_cannot_be_parameters_are_named(model, official, change):
+    for name in official:
+        state = {**official, name: change(official[name])}
+        assert_refused(model, state, f"{name} in the official state dict")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(model, official, value):
+    for tensor in official.values():
+        before = tensor.clone()
+        tensor.view(-1)[0] = value
+        assert_refused(model, official, "The official state dict holds numbers in", "not finite")
+        tensor.copy_(before)

@@ -241,14 +241,11 @@ def test_features_by_argument_and_by_attribute(custom, kind):
     assert torch.equal(model.encode_image(IMAGES), class_feature)
 
 
-@pytest.mark.parametrize("give", ["argument", "attribute"])
-def test_unknown_features(give):
+def test_unknown_features():
     model = tiny_mmrl()
-    if give == "attribute":
-        model.features = "both"
     for encode, given in ((model.encode_image, IMAGES), (model.encode_text, TOKENS)):
         with pytest.raises(ValueError, match=r"features is 'both'.*'class'.*'fused'.*'frozen'"):
-            encode(given, features="both" if give == "argument" else None)
+            encode(given, features="both")
 
 
 def test_text_has_only_one_feature():
@@ -506,3 +503,12 @@ def test_siblings_share_the_base_and_its_frozen_layers(custom):
 def test_models_on_different_bases_are_refused():
     with pytest.raises(ValueError, match=r"different base weights.*sibling"):
         encode_image_each([tiny_mmrl(), tiny_mmrl()], tiny_images())
+
+
+def test_features_that_do_not_exist_are_refused_at_once():
+    model = tiny_mmrl()
+    with pytest.raises(ValueError, match=r"features is 'fuzed'; it has to be one of \('class'"):
+        model.features = "fuzed"
+    assert model.features == "class"
+    model.features = "fused"
+    assert model.sibling().features == "class" and copy.deepcopy(model).features == "fused"

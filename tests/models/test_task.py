@@ -299,3 +299,22 @@ def test_classes_are_computed_once_and_passed(variant):
             found = MMRLTask(other, classes)(IMAGES, LABELS)
         for name, value in expected.items():
             assert torch.equal(found[name], value), name
+
+
+def test_prompts_that_are_not_tokenized_are_refused():
+    with pytest.raises(ValueError, match=r"tokens is a list; give the token ids.*get_tokenizer"):
+        MMRLTask(tiny_mmrl(), ["a cat", "a dog"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([0, 4, 1], r"labels have to be 0 to 3, by the classes: Target 4 "),
+        ([0, -1, 1], r"labels have to be 0 to 3, by the classes: Target -1 "),
+        ([0, 1], r"labels are of shape \(2,\); for 3 images they have to be \(3,\)"),
+        ([[0], [1], [2]], r"labels are of shape \(3, 1\)"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, words):
+    with pytest.raises(ValueError, match=words):
+        MMRLTask(tiny_mmrl(), TOKENS)(IMAGES, torch.tensor(labels))
