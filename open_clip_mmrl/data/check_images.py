@@ -31,10 +31,14 @@ def require_readable(examples: Sequence[Example], *, quiet: bool = False) -> Non
         ThreadPoolExecutor(_THREADS) as pool,
         Progress("checking images", len(files), quiet=quiet) as progress,
     ):
-        for image, problem in zip(files, pool.map(_problem, files), strict=True):
-            progress.advance(1, images=1)
-            if problem:
-                problems.append(f"{image} ({problem})")
+        try:
+            for image, problem in zip(files, pool.map(_problem, files), strict=True):
+                progress.advance(1, images=1)
+                if problem:
+                    problems.append(f"{image} ({problem})")
+        except BaseException:  # Ctrl-C must not wait for all that are queued
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     if problems:
         raise ValueError(
             f"{len(problems)} of {len(files)} images cannot be read: {listing(problems, _SHOWN)}. "

@@ -1,10 +1,12 @@
 """Images that cannot be read are found before the work, all at once."""
 
+import time
+
 import numpy as np
 import pytest
 from helpers.shards import write_tar
 
-from open_clip_mmrl.data import Example
+from open_clip_mmrl.data import Example, check_images
 from open_clip_mmrl.data.check_images import require_readable
 from open_clip_mmrl.data.shards.index import index_shard
 
@@ -35,3 +37,22 @@ def test_images_in_shards_are_checked(tmp_path, write_image):
     examples = index_shard(shard)
     with pytest.raises(ValueError, match=r"1 of 2 images.*key b"):
         require_readable(examples)
+
+
+def test_an_interruption_does_not_wait_for_the_rest(tmp_path, write_image, monkeypatch):
+    looked_at = []
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    def look(image):
+        looked_at.append(image)
+        time.sleep(0.01)
+        return ""
+
+    monkeypatch.setattr(check_images, "_problem", look)
+    monkeypatch.setattr(check_images.Progress, "advance", interrupt)
+    files = [Example(image=tmp_path / f"{i}.png", label=0) for i in range(1000)]
+    with pytest.raises(KeyboardInterrupt):
+        require_readable(files, quiet=True)
+    assert len(looked_at) < 100
