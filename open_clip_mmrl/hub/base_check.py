@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from ..models.mmrl_clip import MMRLCLIP
@@ -72,15 +73,40 @@ def _base_shape(model: MMRLCLIP) -> dict[str, int]:
     }
 
 
-def check_base(model: MMRLCLIP, base: BaseInfo, path: object) -> None:
-    """Raise ValueError where the model's base is not the one recorded in the file at `path`."""
-    name = f"{base.model or 'a base without a name'} ({base.pretrained or 'no tag'})"
-    for key, value in _base_shape(model).items():
+def registered_shape(config: Mapping[str, Any]) -> dict[str, int]:
+    """Return the same of open_clip's config of a base, of which nothing is built."""
+    vision = {**asdict(CLIPVisionCfg()), **config["vision_cfg"]}
+    text = {**asdict(CLIPTextCfg()), **config["text_cfg"]}
+    patch = vision["patch_size"]
+    return {
+        "image_width": vision["width"],
+        "image_layers": vision["layers"],
+        "patch_size": patch[0] if isinstance(patch, list | tuple) else patch,
+        "text_width": text["width"],
+        "text_layers": text["layers"],
+        "embed_dim": config["embed_dim"],
+        "vocab_size": text["vocab_size"],
+    }
+
+
+def _name(base: BaseInfo) -> str:
+    return f"{base.model or 'a base without a name'} ({base.pretrained or 'no tag'})"
+
+
+def check_shape(shape: Mapping[str, int], base: BaseInfo, path: object) -> None:
+    """Raise ValueError where widths or depths are not those recorded in the file at `path`."""
+    for key, value in shape.items():
         if base.shape.get(key) != value:
             raise ValueError(
-                f"{path} belongs to another base, {name}: its {key} is {base.shape.get(key)}, "
-                f"this model's {value}."
+                f"{path} belongs to another base, {_name(base)}: its {key} is "
+                f"{base.shape.get(key)}, this model's {value}."
             )
+
+
+def check_base(model: MMRLCLIP, base: BaseInfo, path: object) -> None:
+    """Raise ValueError where the model's base is not the one recorded in the file at `path`."""
+    check_shape(_base_shape(model), base, path)
+    name = _name(base)
     if base.quick_gelu != model.quick_gelu:
         names = {True: "QuickGELU", False: "GELU"}
         raise ValueError(

@@ -18,6 +18,7 @@ from ..utils.files import is_file
 from .adapter_file import FREE_FIELDS, apply_adapter
 from .adapter_info import AdapterInfo, BaseInfo
 from .adapter_reading import find_adapter
+from .base_check import check_shape, registered_shape
 from .base_weights import trained_on_grid
 from .names import ModelName
 
@@ -55,6 +56,8 @@ def create(
         config = MMRLConfig.from_dict({**registered, **override})
         return _build(original, name, weights, config, kwargs)
     config = _adapter_config(adapter, name, override)
+    known = open_clip.get_model_config(str(name)) or {}
+    check_shape(registered_shape(known), adapter.base, adapter.path)
     weights = str(base_pretrained or _find_base(adapter))
     _as_in_training(adapter.base, name, kwargs)
     model = _build(original, name, weights, config, kwargs)

@@ -565,3 +565,11 @@ def test_the_shipped_weights_can_be_resized():
         f"mmrl-{assets.MODEL_NAME}", pretrained=assets.TAG, force_image_size=64
     )
     assert model.encode_image(torch.randn(1, 3, 64, 64)).isfinite().all()
+
+
+def test_an_adapter_of_other_widths_is_refused_before_anything_is_built(base, adapter, monkeypatch):
+    path, _ = adapter
+    factory._MODEL_CONFIGS[MMRL]["text_cfg"]["width"] = 24
+    monkeypatch.setattr(factory, "CLIP", None)
+    with pytest.raises(ValueError, match=r"another base.*its text_width is 12, this model's 24"):
+        open_clip.create_model(MMRL, pretrained=path)
