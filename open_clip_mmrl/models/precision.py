@@ -94,7 +94,7 @@ def in_half(model: MMRLCLIP, precision: str) -> MMRLCLIP:
 
     Autocast converts a frozen weight at every use, because it caches only what requires gradients.
     With "amp_" the weights it would convert are converted here, once: the results are the same to
-    the bit. With "bf16" and "fp16" the whole base is converted, except scalars (the logit scale)
+    the bit. With "bf16" and "fp16" the whole base is converted, except the logits' scale and bias
     and norms that compute in float32 by themselves. `learner` never changes, nor does float64
     with "amp_", as in autocast.
 
@@ -152,7 +152,8 @@ def _converted(model: MMRLCLIP, precision: str) -> list[nn.Parameter]:
             if mixed:
                 wanted = (multiplies or name in _PRODUCTS) and parameter.dtype != torch.float64
             else:
-                wanted = parameter.ndim > 0 and not isinstance(module, LayerNormFp32)
+                is_scale = module is model and name in ("logit_scale", "logit_bias")
+                wanted = not is_scale and not isinstance(module, LayerNormFp32)
             if wanted:
                 found.append(parameter)
     return found

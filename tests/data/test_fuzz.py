@@ -116,9 +116,7 @@ def test_lists_of_names(tmp_path):
 @pytest.mark.parametrize(
     ("data_set", "file", "read"),
     [
-        ("oxford_flowers", "imagelabels.mat", annotations.read_flowers),
         ("oxford_flowers", "cat_to_name.json", annotations.read_flowers),
-        ("stanford_cars", "devkit/cars_train_annos.mat", annotations.read_cars),
         ("oxford_pets", "annotations/test.txt", annotations.read_pets),
         ("ucf101", "ucfTrainTestlist/classInd.txt", annotations.read_ucf),
     ],

@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ...errors import UsageError
+import numpy as np
+
 from ...utils.files import read_json
 from .lines import read_lines, require
-from .mat_file import read_mat
 from .split_file import Rows
 
 
@@ -55,7 +55,8 @@ def read_cars(folder: Path, source: str) -> tuple[Rows, Rows]:
         found = []
         for index, entry in enumerate(_read_mat(path, "annotations", source)):
             where = f"{path}: annotations[{index}]"
-            if not isinstance(entry, dict) or not {"class", "fname"} <= entry.keys():
+            fields = entry.dtype.names if isinstance(entry, np.void | np.ndarray) else None
+            if not {"class", "fname"} <= set(fields or ()):
                 raise ValueError(f"{where} has no class and fname")
             label = _whole_number(entry["class"], where)
             if not 1 <= label <= len(names):
@@ -151,11 +152,13 @@ def _require_known(where: str, name: str, known: dict[str, int], classes: Path) 
 
 
 def _whole_number(value: Any, where: str) -> int:
-    """Return a number, or the only one of an array, as an integer."""
-    number = value[0] if isinstance(value, list) and len(value) == 1 else value
-    # MATLAB's numbers are floats, unless they are said to be something else.
-    if not isinstance(number, int | float) or not float(number).is_integer():
-        raise ValueError(f"{where} has the class {number!r:.40}, not a whole number")
+    """Return an array's element as an integer; ValueError with the place if it is none."""
+    try:
+        number = float(value)  # MATLAB's numbers are
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not number.is_integer():
+        raise ValueError(f"{where} has the class {value!r:.40}, not a whole number")
     return int(number)
 
 
@@ -164,18 +167,19 @@ def _year_first(name: str) -> str:
     return f"{year} {model}".strip()
 
 
-def _read_mat(path: Path, key: str, source: str) -> list[Any]:
+def _read_mat(path: Path, key: str, source: str) -> Any:
     """Read one array of a MATLAB file, flat.
 
     Raises:
         ValueError: the file is missing or damaged, or has no such array.
     """
+    from scipy.io import loadmat
+
+    require(path, source)
     try:
-        content = read_mat(require(path, source)).get(key)
-    except UsageError:
-        raise
-    except ValueError as error:
+        content = loadmat(path, squeeze_me=True)
+    except Exception as error:  # what a damaged file raises depends on where the damage is
         raise ValueError(f"{path} cannot be read ({error}); get it from {source}") from error
-    if not isinstance(content, list):
+    if key not in content:
         raise ValueError(f"{path} has no array {key!r}; get it from {source}")
-    return content
+    return np.atleast_1d(content[key]).ravel()
