@@ -22,7 +22,12 @@ def report(
     """Write tables and figures of finished runs, next to published results: Markdown, CSV, HTML."""
     from ..report import write_report
 
-    written = write_report(folders, output)
+    try:
+        written = write_report(folders, output)
+    except OSError as error:
+        if output is not None or not str(error).startswith("cannot write"):
+            raise
+        raise OSError(f"{error} Give another folder with --output.") from error
     for line in (*written.summary, *(f"Note: {note}" for note in written.notes)):
         say(line)
     say(

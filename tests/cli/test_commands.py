@@ -1,6 +1,8 @@
 """The shell's commands, in process: output, files and exit codes."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from helpers.cli import run
@@ -252,3 +254,12 @@ def test_train_says_how_far_it_is_and_where_the_time_went(tmp_path):
     line = result.stdout.splitlines()[-2]
     assert all(f" {stage} " in line for stage in ("loading", "training", "scoring"))
     assert "ms per image" in line
+
+
+def test_a_report_that_cannot_be_written_next_to_its_runs_names_the_option(tmp_path):
+    """As on a read-only mount."""
+    finished = Path(__file__).parents[1] / "fixtures" / "v1" / "base-to-novel-zeroshot"
+    shutil.copytree(finished, tmp_path / "runs")
+    (tmp_path / "report").write_text("")
+    code, text, _ = run("report", tmp_path)
+    assert code == 1 and f"cannot write {tmp_path}/report/" in text and "--output" in text
