@@ -79,7 +79,7 @@ def _patches() -> tuple[Patch, ...]:
     from .repairs.caption_counts import check_captions
     from .repairs.linear_probe import evaluate as evaluate_probe
     from .repairs.retrieval_recall import check_recall
-    from .repairs.run import wrap_run
+    from .repairs.run import wrap_main_eval, wrap_run
     from .repairs.run_classification import run_classification
     from .repairs.saved_classifiers import check_classifier_files
     from .repairs.wds_reader import build_wds_dataset
@@ -87,6 +87,7 @@ def _patches() -> tuple[Patch, ...]:
 
     return (
         Patch(CLI, "run", wrap_run),
+        Patch(CLI, "main_eval", wrap_main_eval),
         Patch(CLI, "main_build", _instead(main_build)),
         Patch(BUILDER, "build_wds_dataset", _instead(build_wds_dataset)),
         Patch(CLASSIFICATION, "zero_shot_classifier", _instead(zero_shot_classifier)),

@@ -28,7 +28,7 @@ from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.utils.files import temporary, write_atomically
 from open_clip_mmrl.utils.progress import Progress
-from open_clip_mmrl.utils.text import listing, printable
+from open_clip_mmrl.utils.text import counted, listing, printable
 
 SPLITS = ("train", "val", "test")
 MAX_COUNT = 10_000
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", required=True, help="a data set, as open-clip-mmrl's --data takes it")
     add("--data-root", help="folder of the coop: and clip_benchmark: data sets")
-    add("--output", required=True, help="folder to write; must not exist yet")
+    add("--output", required=True, help="folder of this one data set; must not exist yet")
     add(
         "--image-format",
         default="keep",
@@ -65,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    refuse_existing(Path(args.output))
+    output = Path(args.output)
+    refuse_existing(output)
     data = load_data(args.data, data_root=args.data_root, template=args.template)
     shards = export(
         data,
@@ -76,8 +77,9 @@ def main(args: argparse.Namespace) -> int:
     )
     for split, count in shards.items():
         images = len(getattr(data, split))
-        print(f"{split}: {images:,} images in {count} shard{'' if count == 1 else 's'}")
+        print(f"{split}: {counted(images, 'image')} in {counted(count, 'shard')}")
     print(printable(f"{data.num_classes} classes, prompt {data.template!r}: {args.output}"))
+    print(printable(f"to read it: --dataset wds/{output.name} --dataset_root {args.output}"))
     return 0
 
 
@@ -143,6 +145,8 @@ def export(
 
 def refuse_existing(output: Path) -> None:
     """Raise UsageError if the folder exists: an export never mixes with another."""
+    if not output.name:
+        raise UsageError("output is empty; give a folder that does not exist yet.")
     if output.exists():
         raise UsageError(f"output {output} exists already; give a folder that does not, or move it")
 

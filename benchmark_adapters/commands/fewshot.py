@@ -27,13 +27,15 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.config import METHODS, PRECISIONS
 from open_clip_mmrl.data import load_data
+from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 from open_clip_mmrl.utils.console import PlainConsole
 from open_clip_mmrl.utils.files import json_bytes, write_atomically
 from open_clip_mmrl.utils.json_fields import required, required_number
-from open_clip_mmrl.utils.text import decimal, printable
+from open_clip_mmrl.utils.text import counted, decimal, printable
 
 from .. import seam
 from ..repairs.build_table import read_result
@@ -51,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--dataset", required=True, help="wds/NAME, or a data set that clip_benchmark knows")
     add("--dataset_root", default="root", help="folder or URL; {dataset} is filled in")
-    add("--model", required=True, help="an open_clip model, with mmrl- or without")
+    add(
+        "--model",
+        default=MODEL_NAME,
+        help="an open_clip model, with mmrl- or without; default: the tiny one shipped",
+    )
     add("--pretrained", help="weights of the base: a tag or a checkpoint file")
     add("--methods", nargs="+", default=METHODS, help=" ".join(METHODS))
     add(
@@ -76,6 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    if not args.output.strip():
+        raise UsageError("--output is empty; give a folder.")
     runtime = Runtime(workers=args.num_workers, quiet=args.quiet)
     output, batch_size = Path(args.output), args.eval_batch_size
     results = compare(plan_runs(args), output, args.template, runtime, batch_size)
@@ -111,7 +119,7 @@ def compare(
     for count, planned in enumerate(runs, 1):
         run = planned.replace(template=data.template)
         path, (shots, seed) = output / f"{file_name(run)}.json", shots_and_seed(run)
-        how = f", {shots} shots, seed {seed}" if shots else ""
+        how = f", {counted(shots, 'shot')}, seed {seed}" if shots else ""
         result = _done_before(path)
         done = ": done before" if result else ""
         logger.info("[%d/%d] %s%s%s", count, len(runs), run.method, how, done)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import logging
 import traceback
 from collections.abc import Callable, Generator
@@ -39,7 +40,8 @@ def wrap_run(original: Run) -> Run:
     @functools.wraps(original)
     def run(args: argparse.Namespace) -> int:
         args = copy(args)
-        with naming(f"{args.dataset} with {args.model}, {args.pretrained}"):
+        model = model_that_runs(args.model_type, args.model, args.pretrained)
+        with naming(f"{args.dataset} with {model}, {args.pretrained}"):
             prepare(args)
             path = result_path(args, args.task)
             if args.skip_existing and path.exists():
@@ -64,6 +66,33 @@ def wrap_run(original: Run) -> Run:
             return 0
 
     return run
+
+
+def wrap_main_eval(original: Run) -> Run:
+    """Return clip_benchmark's `main_eval`, which prints the names of the models that will run."""
+
+    @functools.wraps(original)
+    def main_eval(args: argparse.Namespace) -> Any:
+        pairs = itertools.product(_listed(args.model), _listed(args.pretrained))
+        names = {model_that_runs(args.model_type, *pair) for pair in pairs}
+        if len(names) == 1 and not args.pretrained_model:
+            args = copy(args)
+            args.model = [*names]
+        return original(args)
+
+    return main_eval
+
+
+def model_that_runs(model_type: str, model: str, pretrained: str) -> str:
+    """Return the model that an adapter names, instead of --model or its default; else `model`."""
+    try:
+        return resolve_model(model_type, model, pretrained) if model_type in FEATURES else model
+    except (ValueError, OSError):  # said again, with what it belongs to, when it is evaluated
+        return model
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 @contextmanager

@@ -54,6 +54,17 @@ def command(on_stop: str = AGAIN) -> Callable[[Callable[P, None]], Callable[P, N
     return decorate
 
 
+def path_option(help: str, *names: str) -> Any:
+    """Return an option that takes a path: not an empty one, which would be the current folder."""
+    return typer.Option(*names, parser=_given_path, metavar="PATH", help=help)
+
+
+def _given_path(text: str | Path) -> Path:
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; give a path, or . for the current folder.")
+    return Path(text)
+
+
 def say(text: str) -> None:
     """Print a result on standard output, not wrapped and not colored: programs read it too."""
     print(printable(text))

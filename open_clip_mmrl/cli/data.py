@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import command, out, say
+from .common import command, out, path_option, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,9 +24,13 @@ def _root() -> None: ...
 @app.command("check")
 @command()
 def check(
-    data_root: Annotated[Path, typer.Option(help="Folder that holds the data sets' folders.")],
+    data_root: Annotated[
+        Path,
+        path_option("Folder that holds the data sets' folders."),
+    ],
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write the result to this file.")
+        Path | None,
+        path_option("Also write the result to this file.", "--json"),
     ] = None,
 ) -> None:
     """Show which of the fifteen data sets are there, what is missing and where it belongs."""

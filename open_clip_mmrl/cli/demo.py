@@ -7,10 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ..utils.stop import RESUMES
-from .common import DeviceOption, QuietOption, command, out, say
+from .common import DeviceOption, QuietOption, command, out, path_option, say
 
 if TYPE_CHECKING:
     from ..experiments.run_spec import Runtime
@@ -24,7 +22,7 @@ FIGURE = "comparison.png"
 
 @command(RESUMES)
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder of runs and picture.")] = Path("mmrl-demo"),
+    output: Annotated[Path, path_option("Folder of runs and picture.")] = Path("mmrl-demo"),
     device: DeviceOption = "cpu",
     quiet: QuietOption = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import command, say
+from .common import command, path_option, say
 
 
 @command()
@@ -16,7 +16,8 @@ def report(
         list[Path], typer.Argument(metavar="DIR...", help="Folders with results.json files below.")
     ],
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the report; default: report in the first DIR.")
+        Path | None,
+        path_option("Folder of the report; default: report in the first DIR."),
     ] = None,
 ) -> None:
     """Write tables and figures of finished runs, next to published results: Markdown, CSV, HTML."""

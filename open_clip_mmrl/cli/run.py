@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 from ..config import CACHE_GB, METHODS, PROTOCOLS, SWEEP_NAMES, Protocol, SettingsSource
 from ..errors import UsageError
 from ..utils.stop import RESUMES
-from ..utils.text import listing
+from ..utils.text import counted, listing
 from .common import (
     AugmentOption,
     CacheOption,
@@ -28,6 +28,7 @@ from .common import (
     SplitOption,
     WorkersOption,
     command,
+    path_option,
     say,
 )
 
@@ -56,7 +57,10 @@ class ListOptions(TyperCommand):
 @command(RESUMES)
 def run(
     protocol: Annotated[Protocol, typer.Argument(help="The protocol to run.")],
-    output: Annotated[Path, typer.Option(help="Folder of all runs; give it again to resume.")],
+    output: Annotated[
+        Path,
+        path_option("Folder of all runs; give it again to resume."),
+    ],
     model: ModelOption = None,
     pretrained: PretrainedOption = None,
     datasets: Annotated[
@@ -146,7 +150,7 @@ def run(
         _show(planned, output, runtime)
         return
     todo = len(unfinished(planned, output))
-    say(f"{len(planned)} runs, {len(planned) - todo} of them finished already.")
+    say(f"{counted(len(planned), 'run')}, {len(planned) - todo} finished already.")
     outcomes = run_all(planned, output, runtime, jobs)
     failed = [outcome for outcome in outcomes if outcome.error]
     say(f"tables and figures: open-clip-mmrl report {output}")
@@ -190,7 +194,7 @@ def _show(planned: Sequence[PlannedRun], output: Path, runtime: Runtime) -> None
             note = f"about {in_words(seconds)}"
         say(f"{item.folder}: {note}")
     say(
-        f"{len(planned)} runs, {len(planned) - len(todo)} finished; the rest about "
+        f"{counted(len(planned), 'run')}, {len(planned) - len(todo)} finished; the rest about "
         f"{in_words(total)} on this {pick_device(runtime.device).type}, by counting operations "
         "(a factor of two either way; targets of transfer are not counted)."
     )

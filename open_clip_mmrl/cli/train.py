@@ -9,6 +9,7 @@ import typer
 
 from ..config import CACHE_GB, Variant
 from ..utils.stop import RESUMES
+from ..utils.text import counted
 from .common import (
     AugmentOption,
     CacheOption,
@@ -27,6 +28,7 @@ from .common import (
     command,
     drop_none,
     out,
+    path_option,
     say,
 )
 
@@ -34,7 +36,7 @@ from .common import (
 @command(RESUMES)
 def train(
     data: DataOption,
-    output: Annotated[Path, typer.Option(help="Folder of this run.")],
+    output: Annotated[Path, path_option("Folder of this run.")],
     model: ModelOption = None,
     pretrained: PretrainedOption = None,
     method: Annotated[
@@ -125,7 +127,7 @@ def train(
     )
     watch = Stopwatch()
     result = execute(run, output, runtime, watch=watch)
-    title = f"{data}, {shots} shots, seed {seed}, {test_split} images, accuracy in %"
+    title = f"{data}, {counted(shots, 'shot')}, seed {seed}, {test_split} images, accuracy in %"
     lines = {"frozen CLIP": known(result.zero_shot), result.method: known(result.metrics)}
     out.print(scores_table(title, lines))
     say(

@@ -76,6 +76,7 @@ class FewShotRun:
             raise UsageError(f"protocol is {self.protocol!r}; it has to be one of {PROTOCOLS}.")
         if (self.protocol in TRAINED_ON_BASE) != (self.classes == "base"):
             raise UsageError(f"{self.protocol} does not train on {self.classes!r} classes.")
+        MMRLConfig.from_dict(self.settings)
 
     @property
     def trains_adapter(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from ..utils.text import counted
 from .document import Document, Part, Picture
 from .figures.bars import FULL, change_bars
 from .figures.curves import few_shot_curves, sweep_curves, sweep_each
@@ -127,7 +128,7 @@ def _intro(setup: Setup) -> str:
     if setup.source:
         sentences.append(f"Source: {dataset_name(setup.source)}.")
     if setup.shots:
-        sentences.append(f"{setup.shots} shots per class.")
+        sentences.append(f"{counted(setup.shots, 'shot')} per class.")
     if setup.test_split != "test":
         sentences.append(f"Tested on the {setup.test_split} images, not on the test images.")
     sentences.append(

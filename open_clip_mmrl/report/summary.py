@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from ..utils.text import decimal
+from ..utils.text import counted, decimal
 from .load.run import FROZEN, Run, Series, Setup
 from .load.sections import Section
 from .tables.builder import LABELS
@@ -23,9 +23,9 @@ def summary(runs: Sequence[Run], sections: Sequence[Section]) -> Iterator[str]:
     """Yield what was run, then every method's average; ablations have none."""
     names = {run.result.dataset for run in runs} | {n for run in runs for n in run.result.targets}
     seeds = sorted({run.result.seed for run in runs if run.series != FROZEN})
-    listed = f", seeds {', '.join(map(str, seeds))}" if seeds else ""
+    listed = f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
     yield (
-        f"{len(runs):,} runs on {len(names)} data set{'s' if len(names) > 1 else ''}{listed}; "
+        f"{counted(len(runs), 'run')} on {counted(len(names), 'data set')}{listed}; "
         f"{hours_of(runs):,.2f} hours of training. Made {datetime.now():%Y-%m-%d %H:%M}."
     )
     for section in sections:
@@ -36,7 +36,9 @@ def summary(runs: Sequence[Run], sections: Sequence[Section]) -> Iterator[str]:
 
 def shots_text(setup: Setup) -> str:
     """Return the shots where they are not the usual 16."""
-    return f", {setup.shots} shots" if setup.shots not in (None, 16) else ""
+    if setup.shots is None or setup.shots == 16:
+        return ""
+    return f", {counted(setup.shots, 'shot')}"
 
 
 def _headline(section: Section, series: Series) -> str | None:
@@ -52,7 +54,7 @@ def _headline(section: Section, series: Series) -> str | None:
     if settings and settings not in label:
         label += f" with {settings} settings"
     what = f"average over {len(names)}" if len(names) > 1 else dataset_name(names[0])
-    shots = f", {point} shots" if point and series != FROZEN else shots_text(setup)
+    shots = f", {counted(point, 'shot')}" if point and series != FROZEN else shots_text(setup)
     text = (
         f"{setup.protocol}{shots}, {setup.backbone} ({setup.pretrained}), "
         f"{label}: {LABELS[metric]} "

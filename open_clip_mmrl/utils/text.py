@@ -18,6 +18,12 @@ def listing(names: Iterable[object], limit: int = 8) -> str:
     return f"{shown} and {len(texts) - limit} more" if len(texts) > limit else shown
 
 
+def counted(number: int | str, noun: str) -> str:
+    """Return `1 shot`, `2 shots`."""
+    shown = number if isinstance(number, str) else f"{number:,}"
+    return f"{shown} {noun}{'' if shown == '1' else 's'}"
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return ` Did you mean a or b?`, with the space in front, or "" when no choice is near.
 

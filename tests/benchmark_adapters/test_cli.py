@@ -260,7 +260,10 @@ def test_users_of_clip_benchmark_itself(tmp_path, digits, adapter, monkeypatch):
 
 @pytest.mark.parametrize(
     ("command", "line"),
-    [("eval", "Stopped.\n"), ("fewshot", "Stopped. The same command resumes from the last fin")],
+    [
+        ("eval", "Stopped. Finished results are kept"),
+        ("fewshot", "Stopped. The same command resumes from the last fin"),
+    ],
 )
 def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys, command, line):
     def interrupted(*args):
@@ -270,3 +273,44 @@ def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys, command, line):
     assert main([command]) == 130
     output, error = capsys.readouterr()
     assert not output and error.startswith(line) and error.count("\n") == 1
+
+
+def test_the_model_that_runs_is_the_one_that_is_named(tmp_path, digits, adapter, capsys):
+    """Not clip_benchmark's default of --model, which an adapter file replaces."""
+    command = eval_command(digits, "wds/digits", tmp_path / "out", "--pretrained", adapter)
+    place = command.index("--model")
+    del command[place : place + 2]
+    command = [*command, "--model_type", "mmrl"]
+    command.remove("--quiet")
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    assert f"Models: [('{OURS}'" in shown.out and "quickgelu" not in shown.out + shown.err
+    assert main([*command, "--split", "val", "--dataset", "wds/gone"]) != 0
+    assert error(capsys).startswith(f"wds/gone with {OURS}, {adapter}: ")
+
+
+def test_the_folder_of_one_set_is_named_where_it_holds_several(tmp_path, adapter, capsys):
+    output = tmp_path / "shards" / "mine"
+    assert main(["export", "--data", "digits", "--output", str(output), "--quiet"]) == 0
+    assert f"--dataset wds/mine --dataset_root {output}" in capsys.readouterr().out
+    root = tmp_path / "shards"
+    command = eval_command(root, "wds/mine", tmp_path / "out", "--pretrained", adapter)
+    assert main(command) == 1
+    assert f"splits there: none. Did you mean {output}?" in error(capsys)
+
+
+def test_fewshot_takes_the_shipped_model_by_default_and_no_empty_output(tmp_path, capsys):
+    root = tmp_path / "digits"
+    single_label(root, 4)
+    command = ["fewshot", "--dataset", "wds/digits", "--dataset_root", str(root)]
+    command += ["--methods", "zeroshot", "--num_workers", "0", "--quiet"]
+    assert main([*command, "--output", ""]) == 2
+    assert "--output is empty" in error(capsys)
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    (found,) = results(tmp_path / "out").values()
+    assert found["model"] == MODEL_NAME
+    (path,) = (tmp_path / "out").glob("*.json")
+    path.write_text('{"model": 3')
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    assert "computed again, because a result is damaged" in capsys.readouterr().err
+    assert results(tmp_path / "out") == {path.name: found}

@@ -130,6 +130,9 @@ def test_predict_names_images(adapter, tmp_path):
         (["train", *TRAIN, "--shots", "0"], 2, "--shots"),
         (["train", *TRAIN, "--epochs", "0"], 2, "epochs is 0"),
         (["train", *TRAIN, "--alpha", "2"], 2, "alpha is 2"),
+        (["train", *TRAIN, "--reg-weight", "nan"], 2, "reg_weight is nan"),
+        (["train", *TRAIN, "--lr", "nan"], 2, "lr is nan"),
+        (["train", *TRAIN, "--data", "coop:dtdd"], 2, "Did you mean dtd?"),
         (["train", *TRAIN, "--start-layer", "9"], 2, "start_layer is 9"),
         (["train", *TRAIN, "--precision", "fp8"], 2, "--precision"),
         (["train", *TRAIN, "--classes", "novel"], 2, "--classes"),
@@ -251,7 +254,7 @@ def test_train_says_how_far_it_is_and_where_the_time_went(tmp_path):
     command = [option for option in TRAIN if option != "--quiet"]
     code, _, result = run("train", *command, "--output", tmp_path)
     assert code == 0 and "training: epoch 1/1  loss " in result.stderr
-    line = result.stdout.splitlines()[-2]
+    (line,) = (text for text in result.stdout.splitlines() if "trained parameters" in text)
     assert all(f" {stage} " in line for stage in ("loading", "training", "scoring"))
     assert "ms per image" in line
 
@@ -263,3 +266,20 @@ def test_a_report_that_cannot_be_written_next_to_its_runs_names_the_option(tmp_p
     (tmp_path / "report").write_text("")
     code, text, _ = run("report", tmp_path)
     assert code == 1 and f"cannot write {tmp_path}/report/" in text and "--output" in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["train", "--data", "digits"], ["run", "few-shot"], ["demo"], ["report", "."], ["speed"]],
+)
+def test_an_empty_output_is_not_the_current_folder(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    code, text, _ = run(*command, "--output", "")
+    assert code == 2 and "it is empty; give a path" in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_shot_is_singular(tmp_path):
+    options = [1 if option == 2 else option for option in TRAIN]
+    code, text, _ = run("train", *options, "--output", tmp_path)
+    assert code == 0 and "1 shot," in text

@@ -1,6 +1,6 @@
 import pytest
 
-from open_clip_mmrl.utils.text import csv_cell, did_you_mean, listing, printable
+from open_clip_mmrl.utils.text import counted, csv_cell, did_you_mean, listing, printable
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,10 @@ def test_formulas_in_csv_are_text(text):
 @pytest.mark.parametrize("value", ["-1.5", "+2", "-.5e-3", "-", "cat", "a=b", "", None, -1.5, 3])
 def test_numbers_and_words_in_csv_stay(value):
     assert csv_cell(value) == value
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "1 shot"), (0, "0 shots"), (1600, "1,600 shots"), ("1", "1 shot")]
+)
+def test_one_is_singular(number, text):
+    assert counted(number, "shot") == text

@@ -16,6 +16,7 @@ from ..common import (
     command,
     drop_none,
     out,
+    path_option,
     say,
 )
 
@@ -48,9 +49,10 @@ def speed(
     largest_reference: Annotated[
         int, typer.Option(min=0, help="Classes up to which a sweep runs the reference.")
     ] = 250,
-    output: Annotated[Path, typer.Option(help="Where a sweep's picture and numbers go.")] = Path(
-        "mmrl-speed"
-    ),
+    output: Annotated[
+        Path,
+        path_option("Where a sweep's picture and numbers go."),
+    ] = Path("mmrl-speed"),
     whole_run: Annotated[
         bool,
         typer.Option(

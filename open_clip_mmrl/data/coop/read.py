@@ -81,9 +81,11 @@ def split_origin(name: str, data_root: str | Path | None) -> SplitOrigin:
 
 def existing_root(name: str, data_root: str | Path | None) -> Path:
     """Return the data root; UsageError if there is none."""
-    if data_root is None:
+    if not data_root:
+        known = find_entry(name) or not (near := did_you_mean(name, CATALOG))
+        typo = "" if known else f"coop:{name} is not one of the paper's data sets.{near} "
         raise UsageError(
-            f"coop:{name} needs data_root (on the command line --data-root): the folder that "
+            f"{typo}coop:{name} needs data_root (on the command line --data-root): the folder that "
             "holds the data sets' folders, such as caltech-101 and oxford_pets"
         )
     root = expand_home(data_root)

@@ -21,7 +21,7 @@ from typing import Literal
 
 from ...errors import UsageError
 from ...utils.files import expand_home
-from ...utils.text import listing
+from ...utils.text import listing, suggestion
 from ..dataset import SPLITS
 from ..example import Example, ShardImage
 from .download import MAX_TEXT, decode, fetch_text, is_url
@@ -95,7 +95,8 @@ def shard_urls(layout: ShardLayout, split: str) -> list[str]:
         if split in present:
             raise ValueError(f"no {where}; it must hold the number of the {split} split's shards")
         raise ValueError(
-            f"{layout.root} has no split {split!r}; splits there: {listing(present) or 'none'}"
+            f"{layout.root} has no split {split!r}; splits there: {listing(present) or 'none'}."
+            f"{'' if present else _sets_below(layout.root)}"
         )
     number = text.strip()
     if not re.fullmatch(r"0*[1-9][0-9]*", number):
@@ -176,6 +177,14 @@ def _example(where: str, found: dict[str, ShardImage | bytes]) -> Example:
     except ValueError as error:
         raise ValueError(f"{where}: .{LABEL} holds {content[:40]!r}, not an integer") from error
     return Example(image=image, label=label)
+
+
+def _sets_below(root: str) -> str:
+    """Return a suggestion of the folders in `root` that hold splits: a set is a folder itself."""
+    if is_url(root):
+        return ""
+    found = {str(path.parent.parent) for path in Path(root).glob(f"*/*/{NUM_SHARDS}")}
+    return suggestion(*sorted(found)[:3])
 
 
 def _key_and_extension(name: str) -> tuple[str, str]:

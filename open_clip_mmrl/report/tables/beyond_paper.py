@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...utils.text import counted
 from ..load.sections import Section
 from .builder import TableBuilder
 from .classes import class_tables
@@ -56,7 +57,7 @@ def _scores(
         cells = [build.score(series, group.datasets, metric, point) for series, metric in columns]
         rows.append(Row((group.label, *cells), group.role))
     if section.setup.protocol == "few-shot" and point:
-        build.note(f"With {point} shots, the most there are.")
+        build.note(f"With {counted(point, 'shot')}, the most there are.")
     heads: list[Column] = [*text_columns("data set")]
     for series, metric in columns:
         heads += grouped(section.label(series), [metrics[metric]])

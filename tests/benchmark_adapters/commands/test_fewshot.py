@@ -108,7 +108,7 @@ def test_the_same_command_computes_nothing_again(root, finished, monkeypatch, ca
     monkeypatch.setattr(Worker, "carry_out", lambda *args: pytest.fail("computed again"))
     assert compare(planned(root, seeds=[2, 1]), output, runtime=QUIET) == results
     assert {path: path.stat().st_mtime_ns for path in output.glob("*.json")} == before
-    assert caplog.messages[3] == "[4/7] mmrl, 1 shots, seed 1: done before"
+    assert caplog.messages[3] == "[4/7] mmrl, 1 shot, seed 1: done before"
 
 
 def test_a_lost_result_is_restored_from_the_finished_run(root, finished, monkeypatch):
