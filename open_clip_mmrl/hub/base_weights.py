@@ -146,7 +146,8 @@ def _read(path: str, weights_only: bool, device: Any) -> Any:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception:  # pickle, zip and torch raise errors of many types, with unsafe advice
         raise ValueError(
-            f"{path} cannot be read as weights: it is damaged, or holds other objects. {_REMEDY}"
+            f"the base weights {path} cannot be loaded: they are damaged, or hold other objects. "
+            f"{_REMEDY}"
         ) from None
 
 

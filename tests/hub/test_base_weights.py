@@ -136,7 +136,7 @@ def test_files_that_cannot_be_read_are_named_without_unsafe_advice(base, tmp_pat
 
 def test_objects_in_a_checkpoint_are_not_loaded(base, tmp_path):
     torch.save({"state_dict": base.model.state_dict(), "args": Namespace(lr=1)}, tmp_path / "a.pt")
-    with pytest.raises(ValueError, match=r"a\.pt .*holds other objects.*plain state dict") as error:
+    with pytest.raises(ValueError, match=r"a\.pt .*hold other objects.*plain state dict") as error:
         open_clip.create_model(MMRL, pretrained=str(tmp_path / "a.pt"))
     assert "weights_only" not in str(error.value)
 
