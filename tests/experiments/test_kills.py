@@ -21,6 +21,7 @@ from open_clip_mmrl.experiments.experiment import Experiment
 from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.experiments.runner import run_all
+from open_clip_mmrl.utils.folder_lock import LOCK, OWNER
 
 KILLS = int(os.environ.get("MMRL_KILLS", 0))
 SETTINGS = make_run(train=TrainConfig(epochs=12, batch_size=5))
@@ -62,10 +63,12 @@ def killed(process, seconds):
 
 
 def content(folder):
-    """All that a finished folder holds, without times."""
+    """All that a finished folder holds, without times and the files of its lock."""
     found = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = str(path.relative_to(folder))
+        if path.name in (LOCK, OWNER):
+            continue  # one that was killed just after the last run leaves its name
         if path.name == "results.json":
             values = json.loads(path.read_text())
             found[name] = {k: v for k, v in values.items() if k not in (*MEASURED, "environment")}
