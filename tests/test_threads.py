@@ -1,6 +1,6 @@
 """Models and runs in several threads: nothing is shared but what is only read.
 
-Rounds for a long run: OPEN_CLIP_MMRL_THREAD_ROUNDS=200 pytest tests/test_threads.py
+Rounds for a long run: MMRL_THREAD_ROUNDS=200 pytest tests/test_threads.py
 """
 
 import logging
@@ -25,7 +25,7 @@ from open_clip_mmrl.evaluation.predict import build_classifier, predict
 from open_clip_mmrl.hub.base_check import base_fingerprint
 from open_clip_mmrl.training.trainer import Trainer
 
-ROUNDS = int(os.environ.get("OPEN_CLIP_MMRL_THREAD_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("MMRL_THREAD_ROUNDS", "2"))
 THREADS = 8
 IMAGES, TOKENS, LABELS = tiny_images().float(), tiny_prompts([4, 7, 12]), torch.tensor([0, 2, 1])
 

@@ -1,9 +1,13 @@
-"""Thousands of damaged files: each is read, or refused in one line that names it."""
+"""Thousands of damaged files: each is read, or refused in one line that names it.
+
+`MMRL_FUZZ=20000` makes it a hundred times as many.
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +24,7 @@ from open_clip_mmrl.data.coop.imagenet import read_class_names
 from open_clip_mmrl.data.coop.split_file import read_split_file
 from open_clip_mmrl.data.shards.index import index_shard, read_layout, shard_urls
 
+SCALE = max(1, int(os.environ.get("MMRL_FUZZ", "200")) // 200)
 KINDS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"]
 KINDS += ["JPEG2000"] if features.check("jpg_2000") else []
 
@@ -27,7 +32,7 @@ KINDS += ["JPEG2000"] if features.check("jpg_2000") else []
 def damaged(content: bytes, count: int, seed: int) -> Iterator[bytes]:
     """Versions of a file that are cut, flipped, doubled, emptied or joined with something else."""
     generator = np.random.default_rng(seed)
-    for number in range(count):
+    for number in range(count * SCALE):
         data = bytearray(content)
         first, second = sorted(generator.integers(0, len(data) + 1, 2).tolist())
         match number % 6:
