@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -61,7 +61,6 @@ def trained_on_grid(grid: Grid) -> Iterator[None]:
 
 
 def load_checkpoint(
-    original: Callable[..., Any],
     model: MMRLCLIP,
     checkpoint_path: str,
     strict: bool = True,
@@ -73,8 +72,11 @@ def load_checkpoint(
     Raises:
         ValueError: the file cannot be read, or is not of this model; the message names it.
     """
-    if Path(checkpoint_path).suffix in (".npz", ".npy"):
-        return original(model, checkpoint_path, strict, weights_only, device)
+    if Path(checkpoint_path).suffix in (".npz", ".npy"):  # open_clip's loader of these wants timm
+        raise ValueError(
+            f"{checkpoint_path} is a NumPy file, as big_vision publishes weights of other towers "
+            f"than this model's. {_REMEDY}"
+        )
     assert isinstance(model, CLIP | CustomTextCLIP)  # ours are one or the other
     state = convert_state_dict(model, read_state_dict(checkpoint_path, weights_only, device))
     is_openai = [state.pop(name, None) for name in _OPENAI_BUFFERS] != [None] * 3

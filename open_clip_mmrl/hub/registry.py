@@ -215,7 +215,7 @@ def _checkpoint_loader(original: Build) -> Build:
 
         if not isinstance(model, MMRLCLIP):
             return original(model, *args, **kwargs)
-        return base_weights.load_checkpoint(original, model, *args, **kwargs)
+        return base_weights.load_checkpoint(model, *args, **kwargs)
 
     return load_checkpoint
 
