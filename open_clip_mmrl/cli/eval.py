@@ -53,9 +53,9 @@ def evaluate(
     """Score an adapter, and frozen CLIP for comparison."""
     from ..data import load_data
     from ..data.check_images import require_readable
+    from ..evaluation.choose_features import choose_features
     from ..evaluation.logits import Scoring
     from ..evaluation.metrics import accuracy
-    from ..evaluation.predict import choose_features
     from ..experiments.run_spec import Runtime
     from ..experiments.score import percent, score_split
     from ..hub.load import build_from_adapter
@@ -73,7 +73,7 @@ def evaluate(
     require_readable(data_set.split(split), quiet=quiet)
     if not data_set.own_template and info.template:
         data_set = data_set.with_template(info.template)
-    chosen, reason = choose_features(
+    chosen = choose_features(
         features,
         data_set.class_names,
         info.class_names,
@@ -81,14 +81,14 @@ def evaluate(
     )
     runtime = Runtime(workers=workers, quiet=quiet)
     logits, speed = score_split(loaded, data_set, split, precision, runtime)
-    scores = logits.scores(Scoring(chosen, loaded.model.config.alpha, fusion))
+    scores = logits.scores(Scoring(chosen.features, loaded.model.config.alpha, fusion, chosen.seen))
     result = {
         "adapter": str(adapter),
         "data": data,
         "classes": classes,
         "split": split,
         "template": data_set.template,
-        "features": chosen,
+        "features": "mixed" if chosen.seen else chosen.features,
         "fusion": fusion,
         "images": len(logits.labels),
         "accuracy": percent(accuracy(scores, logits.labels)),
@@ -98,7 +98,7 @@ def evaluate(
     if as_json:
         say(json.dumps(result))
         return
-    say(f"features: {reason}\nprompt: {data_set.template}")
+    say(f"features: {chosen.reason}\nprompt: {data_set.template}")
     title = f"{data}, {classes} classes, {result['images']} {split} images"
     lines = {
         "frozen CLIP": {"accuracy": result["zero_shot"]},

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from ..config import Fusion
@@ -28,6 +29,8 @@ class Scoring:
     """Weight of the class feature in "fused"."""
     fusion: Fusion = "logits"
     """How "fused" mixes, see `mix`."""
+    seen: tuple[bool, ...] | None = None
+    """Which of the C classes "fused" mixes, where others were not seen in training; None: all."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Logits:
     def scores(self, scoring: Scoring) -> Tensor:
         """Return scores [N, C]."""
         if scoring.features == "fused":
-            return mix(self.by_class, self.by_rep, scoring.alpha, scoring.fusion)
+            seen = None if scoring.seen is None else torch.tensor(scoring.seen)
+            return mix(self.by_class, self.by_rep, scoring.alpha, scoring.fusion, seen)
         return self.by_class if scoring.features == "class" else self.frozen
 
     def of_base_model(self) -> Logits:

@@ -87,7 +87,7 @@ def generalized(logits: Logits, seen: Tensor, alpha: float) -> dict[str, float]:
             f"torch.bool of shape ({logits.by_class.shape[1]},)."
         )
     _check(logits.by_class, logits.labels)
-    scores = torch.where(seen, logits.scores(Scoring("fused", alpha)), logits.by_class)
+    scores = logits.scores(Scoring("fused", alpha, seen=tuple(seen.tolist())))
     of_seen = seen[logits.labels]
     base = accuracy(scores[of_seen], logits.labels[of_seen])
     novel = accuracy(scores[~of_seen], logits.labels[~of_seen])

@@ -6,7 +6,7 @@ Shapes: N images, B of them at a time, C classes, E embedding width.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ..config import FUSIONS
-from ..data.prompts import readable
 from ..errors import UsageError
 from ..hub.class_tokens import warn_of_look_alikes
 from ..models.mmrl_clip import MMRLCLIP
@@ -23,7 +22,7 @@ from ..models.ops import cosine_logits, mix, unit
 from ..models.precision import autocast, in_half
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
-from .logits import SCORED, Logits, ScoredFeatures
+from .logits import SCORED, Logits
 from .metrics import accuracy
 
 
@@ -112,6 +111,7 @@ def class_scores(
     images: Tensor,
     features: str = "class",
     fusion: str = "logits",
+    seen: Tensor | None = None,
 ) -> Tensor:
     """Return scores [B, C] of images [B, 3, H, W].
 
@@ -123,6 +123,8 @@ def class_scores(
             no image tokens, the same as "class"), "frozen" for the base model.
         fusion: how "fused" mixes: "logits" as the released code, which made the published
             numbers; "probabilities" as the paper's text (returned as log probabilities).
+        seen: which classes "fused" mixes, bool [C], on the model's device; the others are scored
+            by the class feature. None mixes all.
     """
     if features not in SCORED:
         raise UsageError(f"features is {features!r}; it has to be one of {SCORED}.")
@@ -136,7 +138,7 @@ def class_scores(
     if features == "class" or both.representation is None:
         return by_class
     by_rep = _logits(model, both.representation, classifier)
-    return mix(by_class, by_rep, model.config.alpha, fusion)
+    return mix(by_class, by_rep, model.config.alpha, fusion, seen)
 
 
 def _every_feature(model: MMRLCLIP, classifier: Classifier, images: Tensor) -> list[Tensor]:
@@ -159,15 +161,20 @@ def predict(
     *,
     features: str = "class",
     fusion: str = "logits",
+    seen: Sequence[bool] | None = None,
     precision: str = "fp32",
     progress: Progress | None = None,
 ) -> Predictions:
-    """Score every batch (images [B, 3, H, W], labels [B]) of an iterable, in order."""
+    """Score every batch (images [B, 3, H, W], labels [B]) of an iterable, in order.
+
+    For the other arguments see `class_scores`; `seen` may be any sequence of C bools.
+    """
     with _enough_memory(len(classifier.text), precision):
         half = in_half(model, precision)
+        mixed = None if seen is None else torch.tensor(seen, device=classifier.text.device)
 
         def score(images: Tensor) -> list[Tensor]:
-            return [class_scores(half, classifier, images, features, fusion)]
+            return [class_scores(half, classifier, images, features, fusion, mixed)]
 
         (scores,), labels, speed = _pass(score, classifier, batches, precision, progress)
     return Predictions(scores, labels, speed)
@@ -225,47 +232,3 @@ def _pass(
                 "lower learning rate, or in precision fp32."
             )
     return whole, torch.cat(labels), sum(map(len, labels)) / max(seconds, 1e-9)
-
-
-def choose_features(
-    requested: str,
-    classes: Iterable[str],
-    seen: Iterable[str],
-    readings: Callable[[list[str]], Sequence[Hashable]] | None = None,
-) -> tuple[ScoredFeatures, str]:
-    """Return what "auto" stands for with these classes: (features, why, in one sentence).
-
-    Args:
-        requested: "auto", or one of `SCORED`.
-        classes: the names to choose among.
-        seen: the names of the training.
-        readings: what the model reads of each name, by which names are compared; None compares
-            the names themselves.
-
-    Raises:
-        UsageError: some classes were seen in training and some were not; the user chooses.
-    """
-    for features in SCORED:
-        if features == requested:
-            return features, f"{requested} features, as given"
-    if requested != "auto":
-        raise UsageError(f"features is {requested!r}; it has to be auto or one of {SCORED}.")
-    names, seen_names = list(classes), list(seen)
-    if not seen_names:
-        raise UsageError(
-            "the adapter names no classes, so auto cannot tell seen from new ones: choose "
-            "--features fused or --features class."
-        )
-    read = readings or (lambda names: list(map(readable, names)))
-    of_seen = set(read(seen_names))
-    known = [name for name, key in zip(names, read(names), strict=True) if key in of_seen]
-    if not known:
-        return "class", f"class feature: none of the {len(names)} classes was seen in training"
-    if len(known) == len(names):
-        return "fused", f"both features: all {len(names)} classes were seen in training"
-    raise UsageError(
-        f"{len(known)} of the {len(names)} classes were seen in training ({known[0]}, ...) and "
-        f"{len(names) - len(known)} were not: choose --features fused (both features, best for "
-        "seen classes) or --features class (the class feature, best for new ones), or score the "
-        "two splits one by one, with --classes base and --classes novel."
-    )

@@ -36,7 +36,13 @@ def cosine_logits(model: MMRLCLIP, image: Tensor, text: Tensor) -> Tensor:
         return model.logit_scale.exp() * image @ text.T + bias
 
 
-def mix(by_class: Tensor, by_rep: Tensor | None, alpha: float, fusion: str = "logits") -> Tensor:
+def mix(
+    by_class: Tensor,
+    by_rep: Tensor | None,
+    alpha: float,
+    fusion: str = "logits",
+    seen: Tensor | None = None,
+) -> Tensor:
     """Mix the logits of both features -> scores, [N, C].
 
     Args:
@@ -45,6 +51,8 @@ def mix(by_class: Tensor, by_rep: Tensor | None, alpha: float, fusion: str = "lo
         alpha: weight of `by_class`.
         fusion: "logits" as the released code, which made the published numbers; "probabilities"
             as the paper's text (returned as log probabilities).
+        seen: which classes are mixed, bool [C]: those seen in training. The others keep the class
+            feature's logits or probabilities; None mixes all.
 
     Raises:
         UsageError: no such fusion.
@@ -53,6 +61,9 @@ def mix(by_class: Tensor, by_rep: Tensor | None, alpha: float, fusion: str = "lo
         raise UsageError(f"fusion is {fusion!r}; it has to be one of {FUSIONS}.")
     if by_rep is None:
         return by_class
-    if fusion == "logits":
-        return alpha * by_class + (1 - alpha) * by_rep
-    return (alpha * by_class.softmax(-1) + (1 - alpha) * by_rep.softmax(-1)).log()
+    if fusion == "probabilities":
+        by_class, by_rep = by_class.softmax(-1), by_rep.softmax(-1)
+    mixed = alpha * by_class + (1 - alpha) * by_rep
+    if seen is not None:
+        mixed = torch.where(seen, mixed, by_class)
+    return mixed if fusion == "logits" else mixed.log()

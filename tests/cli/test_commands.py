@@ -76,14 +76,17 @@ def test_eval_agrees_with_the_run_that_trained(adapter):
         assert found["zero_shot"] == trained["zero_shot"][half]
 
 
-def test_eval_of_seen_and_new_classes_at_once_asks_the_user(adapter):
+def test_eval_of_seen_and_new_classes_scores_each_by_its_features(adapter):
+    trained = json.loads((adapter.parent / "results.json").read_text())
     command = ["eval", "--adapter", adapter, "--data", "digits", "--split", "val", "--quiet"]
     code, text, _ = run(*command)
-    assert code == 2
-    assert "5 of the 10 classes were seen" in text and "--features fused" in text
-    for choice in ("fused", "class"):
-        code, text, _ = run(*command, "--features", choice)
-        assert code == 0 and "accuracy" in text
+    assert code == 0
+    assert "both features for the 5 of 10 classes seen" in text and "5 new ones (five, " in text
+    code, _, result = run(*command, "--json")
+    found = json.loads(result.stdout)
+    seen, unseen = trained["generalized"]["seen"], trained["generalized"]["unseen"]
+    assert code == 0 and found["features"] == "mixed"
+    assert min(seen, unseen) <= found["accuracy"] <= max(seen, unseen)
 
 
 def test_eval_uses_the_adapters_template_where_the_data_has_none(tmp_path):

@@ -79,6 +79,16 @@ def test_mix_of_logits_and_of_probabilities():
     torch.testing.assert_close(mix(a, b, 0.7, "probabilities").exp(), p)
 
 
+def test_only_seen_classes_are_mixed():
+    a, b = draw(3, 4, seed=1), draw(3, 4, seed=2)
+    seen = torch.tensor([True, False, True, False])
+    assert torch.equal(mix(a, b, 0.7, seen=seen), torch.where(seen, mix(a, b, 0.7), a))
+    p = mix(a, b, 0.7, "probabilities", seen).exp()
+    expected = torch.where(seen, mix(a, b, 0.7, "probabilities").exp(), a.softmax(1))
+    torch.testing.assert_close(p, expected)
+    assert mix(a, None, 0.7, seen=seen) is a
+
+
 @pytest.mark.parametrize("fusion", ["logits", "probabilities"])
 def test_nothing_to_mix(fusion):
     assert mix(SCORES, None, 0.3, fusion) is SCORES

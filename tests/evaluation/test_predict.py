@@ -13,7 +13,6 @@ from open_clip_mmrl.evaluation.metrics import harmonic_mean
 from open_clip_mmrl.evaluation.predict import (
     Predictions,
     build_classifier,
-    choose_features,
     class_scores,
     predict,
     predict_all,
@@ -284,59 +283,6 @@ def test_accuracy_is_percent():
 )
 def test_harmonic_mean(base, novel, expected):
     assert harmonic_mean(base, novel) == pytest.approx(expected, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("classes", "seen", "features", "words"),
-    [
-        (["cat", "dog"], ["dog", "cat", "cow"], "fused", "all 2 classes were seen"),
-        (["cat"], ["cat"], "fused", "all 1 classes were seen"),
-        (["emu", "fox", "gnu"], ["cat"], "class", "none of the 3 classes was seen"),
-        (["baby grand"], ["baby_grand"], "fused", "all 1 classes were seen"),
-    ],
-)
-def test_auto_chooses_by_what_was_seen(classes, seen, features, words):
-    assert choose_features("auto", iter(classes), iter(seen))[0] == features
-    assert words in choose_features("auto", classes, seen)[1]
-
-
-@pytest.mark.parametrize("requested", ["class", "fused", "frozen"])
-def test_a_request_decides(requested):
-    for seen in (["cat"], [], ["cat", "emu"]):
-        features, why = choose_features(requested, ["cat", "emu"], seen)
-        assert features == requested and "as given" in why
-
-
-def test_auto_on_seen_and_unseen_classes_asks():
-    with pytest.raises(UsageError) as error:
-        choose_features("auto", ["cat", "emu", "fox"], ["cat", "cow"])
-    message = str(error.value)
-    for words in (
-        "1 of the 3 classes were seen in training (cat, ...) and 2 were not",
-        "--features fused",
-        "--features class",
-        "--classes base",
-        "--classes novel",
-    ):
-        assert words in message
-
-
-def test_an_unknown_request():
-    with pytest.raises(UsageError, match=r"features is 'both'.*auto or one of .*'frozen'"):
-        choose_features("both", ["cat"], ["cat"])
-
-
-def test_auto_needs_the_adapter_to_name_its_classes():
-    with pytest.raises(UsageError, match=r"names no classes.*--features fused"):
-        choose_features("auto", ["emu"], [])
-
-
-def test_auto_compares_what_the_model_reads_of_the_names():
-    found = choose_features(
-        "auto", ["Cat", "DOG"], ["cat", "dog"], lambda n: list(map(str.lower, n))
-    )
-    assert found[0] == "fused"
-    assert choose_features("auto", ["Cat", "DOG"], ["cat", "dog"])[0] == "class"
 
 
 # Classes with one prompt.
