@@ -33,7 +33,7 @@ ON_STOP = {
 SKIP_BROKEN = "--skip_broken"
 EVAL_HELP = f"""\
 In addition to clip_benchmark's own options:
-  --model mmrl-<base> or mmrlpp-<base>, --pretrained <adapter file>
+  --model mmrl-<base> or mmrlpp-<base>, --pretrained <adapter file or run's folder>
   --model_type mmrl         the class feature: for new classes and other data sets
                mmrl_fused   both features: for the classes the adapter was trained on
                mmrl_frozen  the base model's own feature

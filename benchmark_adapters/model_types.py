@@ -12,6 +12,7 @@ import open_clip
 from open_clip_mmrl import read_adapter_info
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.hub.adapter_info import AdapterInfo
+from open_clip_mmrl.hub.adapter_path import adapter_in
 from open_clip_mmrl.hub.adapter_reading import is_adapter, read_adapter
 from open_clip_mmrl.hub.class_tokens import readings
 from open_clip_mmrl.hub.load import loading_errors, resolve_pretrained
@@ -49,13 +50,14 @@ def load(
     Args:
         model_type: a key of `FEATURES`.
         model_name: one of our names; with an adapter file any, since the file names its model.
-        pretrained: an adapter file, or a tag or checkpoint of the base.
+        pretrained: an adapter file, a run's folder, or a tag or checkpoint of the base.
         cache_dir: folder of downloaded weights; None takes open_clip's.
         device: of the model.
 
     Raises:
         UsageError: a name, tag or file that does not exist or does not fit the model type.
     """
+    pretrained = str(adapter_in(pretrained))
     name = resolve_model(model_type, model_name, pretrained)
     seen = _adapter_with_classes(pretrained) if model_type == "mmrl_auto" else None
     resolve_pretrained(ModelName.parse(name), pretrained)
@@ -76,7 +78,7 @@ def load(
 
 def resolve_model(model_type: str, model_name: str, pretrained: str) -> str:
     """Return the registered name of a run's model: as given, or from the adapter's header."""
-    name = ModelName.parse(model_name)
+    name, pretrained = ModelName.parse(model_name), str(adapter_in(pretrained))
     if name.variant:
         return str(name)
     if not is_adapter(pretrained):

@@ -88,10 +88,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def from_adapter(
         cls, path: str | Path, *, pretrained: str | None = None, device: str | None = None
     ) -> FewShotClassifier:
-        """Return a fitted classifier from an adapter file; its labels are the class names.
+        """Return a fitted classifier from an adapter; its labels are the class names.
 
         Args:
-            path: the adapter file.
+            path: the adapter file, or a run's folder.
             pretrained: the base weights, where those named in the file are not found.
             device: "cpu", "cuda", ...; by default the best available.
 

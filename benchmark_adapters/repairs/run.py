@@ -19,6 +19,7 @@ from typing import Any
 
 from open_clip_mmrl.data.image_file import no_programs
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.hub.adapter_path import adapter_in
 from open_clip_mmrl.hub.names import ModelName
 from open_clip_mmrl.utils.text import printable
 
@@ -117,6 +118,7 @@ def prepare(args: argparse.Namespace) -> None:
         args.model_type = "mmrl"  # the same model, loaded with our checks
     is_ours = args.model_type in FEATURES
     if is_ours:
+        args.pretrained = str(adapter_in(args.pretrained))
         args.model = resolve_model(args.model_type, args.model, args.pretrained)
     if is_ours and args.task == "captioning":
         raise UsageError(

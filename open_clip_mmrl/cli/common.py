@@ -23,6 +23,10 @@ err = PlainConsole(stderr=True)
 
 Split = Literal["test", "val"]
 
+DATA, METHOD, TRAINING, MACHINE, OUTPUT = "Data", "Method", "Training", "Machine", "Output"
+"""The panels of every command's help, in this order: which images; which model, adapter and fields
+of MMRLConfig; what only training takes; where and how it computes; what is written and shown."""
+
 P = ParamSpec("P")
 
 
@@ -54,9 +58,11 @@ def command(on_stop: str = AGAIN) -> Callable[[Callable[P, None]], Callable[P, N
     return decorate
 
 
-def path_option(help: str, *names: str) -> Any:
+def path_option(help: str, *names: str, panel: str = OUTPUT) -> Any:
     """Return an option that takes a path: not an empty one, which would be the current folder."""
-    return typer.Option(*names, parser=_given_path, metavar="PATH", help=help)
+    return typer.Option(
+        *names, parser=_given_path, metavar="PATH", help=help, rich_help_panel=panel
+    )
 
 
 def _given_path(text: str | Path) -> Path:
@@ -76,48 +82,92 @@ def drop_none(**values: Any) -> dict[str, Any]:
 
 
 ModelOption = Annotated[
-    str | None, typer.Option(help="An open_clip model; default: the tiny one shipped.")
+    str | None,
+    typer.Option(help="An open_clip model; default: the tiny one shipped.", rich_help_panel=METHOD),
 ]
 PretrainedOption = Annotated[
-    str | None, typer.Option(help="Its weights: a tag, or a checkpoint file.")
+    str | None,
+    typer.Option(help="Its weights: a tag, or a checkpoint file.", rich_help_panel=METHOD),
 ]
 DataOption = Annotated[
     str,
     typer.Option(
         help="digits | scrawl | folder:PATH (PATH/train/<class>/*, PATH/test/<class>/*) | "
-        "coop:NAME | wds:PATH_OR_URL | clip_benchmark:NAME"
+        "coop:NAME | wds:PATH_OR_URL | clip_benchmark:NAME",
+        rich_help_panel=DATA,
     ),
 ]
 RootOption = Annotated[
     str | None,
-    typer.Option(help="Folder of the coop: data sets, or clip_benchmark's --dataset_root."),
+    typer.Option(
+        help="Folder of the coop: data sets, or clip_benchmark's --dataset_root.",
+        rich_help_panel=DATA,
+    ),
 ]
 TemplateOption = Annotated[
-    str | None, typer.Option(help='Prompt, {} for the class name: "a photo of a {}."')
+    str | None,
+    typer.Option(help='Prompt, {} for the class name: "a photo of a {}."', rich_help_panel=DATA),
 ]
-SplitOption = Annotated[Split, typer.Option(help="val: for choosing settings.")]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N; default: the best.")]
+SplitOption = Annotated[
+    Split, typer.Option(help="val: for choosing settings.", rich_help_panel=DATA)
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(help="cpu, cuda, cuda:N; default: the best.", rich_help_panel=MACHINE),
+]
 AugmentOption = Annotated[
     Augment,
-    typer.Option(help="classic: image by image; device: the same crops by batch, for GPUs."),
+    typer.Option(
+        help="classic: image by image; device: the same crops by batch, for GPUs.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 CacheOption = Annotated[
-    float, typer.Option(help="GB of decoded training images kept in memory at most.")
+    float,
+    typer.Option(
+        help="GB of decoded training images kept in memory at most.", rich_help_panel=MACHINE
+    ),
 ]
 GraphOption = Annotated[
-    bool, typer.Option("--cuda-graph", help="Record the training step once and replay it.")
+    bool,
+    typer.Option(
+        "--cuda-graph",
+        help="Record the training step once and replay it.",
+        rich_help_panel=MACHINE,
+    ),
 ]
-WorkersOption = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
-PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the towers.")]
+WorkersOption = Annotated[
+    int, typer.Option(min=0, help="Processes that decode images.", rich_help_panel=MACHINE)
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option(help="Arithmetic of the towers.", rich_help_panel=MACHINE)
+]
 FusionOption = Annotated[
     Fusion,
     typer.Option(
         help="How the scores of both features are mixed: logits, as the released code does, or "
-        "probabilities, as the paper writes."
+        "probabilities, as the paper writes.",
+        rich_help_panel=METHOD,
     ),
 ]
-AdapterOption = Annotated[Path, typer.Option(help="An adapter.safetensors file.")]
-BaseOption = Annotated[
-    str | None, typer.Option(help="Base weights, where the adapter's own are not found.")
+AdapterOption = Annotated[
+    Path,
+    typer.Option(
+        metavar="RUN_OR_FILE",
+        help="A run's folder, or an adapter.safetensors file.",
+        rich_help_panel=METHOD,
+    ),
 ]
-QuietOption = Annotated[bool, typer.Option(help="Results and warnings only: no progress bars.")]
+BaseOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Base weights, where the adapter's own are not found.", rich_help_panel=METHOD
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON instead.", rich_help_panel=OUTPUT)
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option(help="Results and warnings only: no progress bars.", rich_help_panel=OUTPUT),
+]

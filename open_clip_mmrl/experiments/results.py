@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from ..config import PROTOCOLS, Protocol
+from ..hub.adapter_path import ADAPTER as ADAPTER
 from ..utils.files import read_json
 from ..utils.json_fields import Content, number, numbers, objects, optional, required, rows
 from .result_parts import (
@@ -26,7 +27,7 @@ from .result_parts import (
 )
 
 FORMAT_VERSION = 2
-RESULTS, ADAPTER = "results.json", "adapter.safetensors"
+RESULTS = "results.json"
 
 TRANSFER = ("cross-dataset", "domain-generalization")
 TRAINED_ON_BASE = ("base-to-novel", "ablation")

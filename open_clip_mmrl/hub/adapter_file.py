@@ -107,7 +107,7 @@ def read_adapter_info(path: str | Path) -> dict[str, Any]:
     """Return the header of an adapter file as a dict, without reading its tensors.
 
     Args:
-        path: the adapter file.
+        path: the adapter file, or a run's folder.
 
     Returns:
         `format_version`, `config` (fields of MMRLConfig), `base` (name, tag and fingerprint),
@@ -137,7 +137,7 @@ def load_adapter(
 
     Args:
         model: a model on the base of the training, with a config of the same shape.
-        path: the adapter file.
+        path: the adapter file, or a run's folder.
         settings: other values of alpha, beta and reg_weight (MMRL++'s beta is chosen per target).
 
     Returns:

@@ -14,14 +14,16 @@ from ..errors import UsageError
 from ..models.learner import RepresentationLearner
 from ..utils.files import is_file
 from .adapter_info import AdapterInfo
+from .adapter_path import adapter_in, adapter_path
 
 HEADER = "open_clip_mmrl"
 
 
 def read_adapter(path: str | Path | AdapterInfo) -> AdapterInfo:
-    """Return the header of an adapter file, read and checked; a header as it is."""
+    """Return the header of an adapter file or a run's, read and checked; a header as it is."""
     if isinstance(path, AdapterInfo):
         return path
+    path = adapter_path(path)
     info = _read_header(path)
     if info is None:
         raise ValueError(
@@ -39,6 +41,7 @@ def find_adapter(source: object) -> AdapterInfo | None:
     """
     if isinstance(source, AdapterInfo):
         return source
+    source = adapter_in(source)
     if not isinstance(source, str | Path) or not is_file(source):
         return None
     # A damaged .safetensors file is ours to name; open_clip would fail on it with less detail.

@@ -133,7 +133,7 @@ def build_from_adapter(
     settings: Mapping[str, Any] | None = None,
     device: torch.device,
 ) -> tuple[LoadedModel, AdapterInfo]:
-    """Return the model an adapter file belongs to, and the file's header."""
+    """Return the model of an adapter, a file or a run's folder, and its header."""
     info = read_adapter(adapter)
     if info.base.model is None:
         raise ValueError(

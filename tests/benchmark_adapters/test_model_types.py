@@ -49,8 +49,9 @@ def test_frozen_is_the_stock_model(adapter, tokens):
 
 
 @pytest.mark.parametrize("name", [MODEL_NAME, "ViT-B-32-quickgelu"])
-def test_an_adapter_knows_its_model(adapter, name):
-    model, _, _ = load("mmrl", name, str(adapter))
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_an_adapter_knows_its_model(adapter, name, place):
+    model, _, _ = load("mmrl", name, str(adapter if place == "file" else adapter.parent))
     assert model.base_origin["model"] == MODEL_NAME
 
 
