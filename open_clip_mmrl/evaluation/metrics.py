@@ -5,11 +5,16 @@ Shapes: N images, C classes. Scores are logits or probabilities; labels are 0 ..
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ..config import Fusion
 from .logits import Logits, Scoring
+
+BINS = 15
+"""Of confidence, in calibration errors and reliability diagrams."""
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> float:
@@ -27,13 +32,51 @@ def per_class_accuracy(scores: Tensor, labels: Tensor, num_classes: int) -> list
     return [100 * h / n if n else None for h, n in zip(hits.tolist(), count.tolist(), strict=True)]
 
 
-def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
+def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> float:
     """Return the expected calibration error: the mean distance of confidence and accuracy.
 
-    Images are put into bins of equal width, (low, high], by their largest probability; the
-    differences of the bins' mean confidence and accuracy are averaged by their numbers of images.
+    The differences of the mean confidence and the accuracy of `reliability`'s bins are averaged by
+    their numbers of images.
     Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), equation 5.
     """
+    confidence, right, place = _binned(probabilities, labels, bins)
+    gap = torch.bincount(place, weights=confidence - right, minlength=bins)
+    return 100 * gap.abs().sum().item() / len(labels)
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The images whose confidence is above `low` and not above `high`; both in percent."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float | None
+    """Mean; None without images."""
+    accuracy: float | None
+
+
+def reliability(
+    probabilities: Tensor, labels: Tensor, bins: int = BINS
+) -> tuple[ReliabilityBin, ...]:
+    """Return the bins of a reliability diagram: of equal width, by the largest probability."""
+    confidence, right, place = _binned(probabilities, labels, bins)
+    counts = torch.bincount(place, minlength=bins).tolist()
+    sums = [torch.bincount(place, w, minlength=bins).tolist() for w in (confidence, right)]
+    return tuple(
+        ReliabilityBin(
+            low=100 * i / bins,
+            high=100 * (i + 1) / bins,
+            images=count,
+            confidence=100 * sums[0][i] / count if count else None,
+            accuracy=100 * sums[1][i] / count if count else None,
+        )
+        for i, count in enumerate(counts)
+    )
+
+
+def _binned(probabilities: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return every image's confidence, whether it is right (0 or 1), and its bin, [N] each."""
     if bins < 1:
         raise ValueError(f"bins is {bins}; it has to be 1 or more.")
     right = _right(probabilities, labels)
@@ -45,9 +88,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
         )
     confidence = probabilities.max(dim=1).values
     edges = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype, device=confidence.device)
-    place = torch.bucketize(confidence, edges[1:-1])
-    gap = torch.bincount(place, weights=confidence - right.double(), minlength=bins)
-    return 100 * gap.abs().sum().item() / len(labels)
+    return confidence, right.double(), torch.bucketize(confidence, edges[1:-1])
 
 
 def alpha_curve(

@@ -11,6 +11,7 @@ from open_clip_mmrl.evaluation.metrics import (
     calibration_error,
     generalized,
     per_class_accuracy,
+    reliability,
 )
 from open_clip_mmrl.models.ops import mix
 
@@ -148,6 +149,24 @@ def test_an_edge_belongs_to_the_bin_below():
     probabilities, labels = two_classes([0.75, 0.6]), torch.tensor([0, 1])
     expected = 100 * abs((0.75 + 0.6) - 1) / 2
     assert calibration_error(probabilities, labels, bins=4) == pytest.approx(expected)
+
+
+def test_reliability_bins_by_hand():
+    probabilities = two_classes([0.6, 0.7, 0.9, 0.8, 1.0])
+    bins = reliability(probabilities, torch.tensor([0, 1, 0, 0, 1]), bins=4)
+    assert [(one.low, one.high, one.images) for one in bins] == [
+        (0.0, 25.0, 0), (25.0, 50.0, 0), (50.0, 75.0, 2), (75.0, 100.0, 3),
+    ]  # fmt: skip
+    assert bins[0].confidence is None and bins[0].accuracy is None
+    assert (bins[2].confidence, bins[2].accuracy) == (pytest.approx(65), 50)
+    assert (bins[3].confidence, bins[3].accuracy) == (pytest.approx(90), pytest.approx(200 / 3))
+
+
+def test_the_bins_give_the_calibration_error():
+    probabilities, labels = draw(300, 6).softmax(1), torch.arange(300) % 6
+    bins = [one for one in reliability(probabilities, labels) if one.images]
+    gaps = sum(one.images * abs(one.confidence - one.accuracy) for one in bins) / 300
+    assert gaps == pytest.approx(calibration_error(probabilities, labels))
 
 
 def test_calibration_error_of_certainty():

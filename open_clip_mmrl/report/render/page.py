@@ -20,8 +20,18 @@ _FOLDER = Path(__file__).parent
 
 def html_page(document: Document, svg: Mapping[str, bytes]) -> str:
     """Return the page; `svg` holds every picture of the document by name."""
+    images = {
+        name: f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
+        for name, content in svg.items()
+    }
+    page = page_environment().get_template("page.html.jinja")
+    return page.render(document=document, images=images)
+
+
+def page_environment(*folders: Path) -> Environment:
+    """Return what renders a page: the templates here and in more folders, filters, the style."""
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
+        loader=FileSystemLoader([_FOLDER, *folders]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -29,15 +39,9 @@ def html_page(document: Document, svg: Mapping[str, bytes]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"anchor": _anchor, "decimal": decimal, "spans": _spans, "value": _value}
-    images = {
-        name: f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
-        for name, content in svg.items()
-    }
-    style = Markup(
-        (_FOLDER / "page.css").read_text(encoding="utf-8")
-    )  # our own file: safe as it is
-    page = environment.get_template("page.html.jinja")
-    return page.render(document=document, images=images, style=style, classes=_classes)
+    style = (_FOLDER / "page.css").read_text(encoding="utf-8")
+    environment.globals.update(style=Markup(style), classes=_classes)  # our own file is safe
+    return environment
 
 
 def _anchor(block: Table | Picture) -> str:
