@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -24,12 +25,11 @@ def html_page(document: Document, svg: Mapping[str, bytes]) -> str:
         name: f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
         for name, content in svg.items()
     }
-    page = page_environment().get_template("page.html.jinja")
-    return page.render(document=document, images=images)
+    return render_page("page.html.jinja", document=document, images=images)
 
 
-def page_environment(*folders: Path) -> Environment:
-    """Return what renders a page: the templates here and in more folders, filters, the style."""
+def render_page(template: str, *folders: Path, **values: Any) -> str:
+    """Return a page from a template here, or in one of more folders, in the style of all pages."""
     environment = Environment(
         loader=FileSystemLoader([_FOLDER, *folders]),
         autoescape=True,
@@ -40,8 +40,11 @@ def page_environment(*folders: Path) -> Environment:
     )
     environment.filters |= {"anchor": _anchor, "decimal": decimal, "spans": _spans, "value": _value}
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
-    environment.globals.update(style=Markup(style), classes=_classes)  # our own file is safe
-    return environment
+    return environment.get_template(template).render(
+        style=Markup(style),  # our own file: safe as it is
+        classes=_classes,
+        **values,
+    )
 
 
 def _anchor(block: Table | Picture) -> str:
