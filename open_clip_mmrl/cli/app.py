@@ -14,25 +14,30 @@ from .common import say
 from .data import app as data_app
 from .demo import demo
 from .eval import evaluate
+from .help import Command, example
 from .predict import predict
 from .report import report
-from .run import ListOptions, run
+from .run import run
 from .speed.command import speed
 from .train import train
 
 app = typer.Typer(
     help="Few-shot adaptation of open_clip models with MMRL and MMRL++.",
+    epilog="open-clip-mmrl COMMAND --help lists a command's options, with an example.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("train")(train)
-app.command("eval")(evaluate)
-app.command("predict")(predict)
-app.command("demo")(demo)
-app.command("report")(report)
-app.command("speed")(speed)
-app.command("run", cls=ListOptions)(run)
+for _name, _function in {
+    "demo": demo,
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "run": run,
+    "report": report,
+    "speed": speed,
+}.items():
+    app.command(_name, cls=Command, epilog=example(_name))(_function)
 app.add_typer(data_app, name="data")
 
 
@@ -45,6 +50,9 @@ def _version(value: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_version, is_eager=True, help="Show the version."
+        ),
     ] = False,
 ) -> None: ...

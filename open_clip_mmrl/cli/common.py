@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal, ParamSpec
 import typer
 from rich.text import Text
 
-from ..config import Augment, Fusion, Precision
+from ..config import PRECISIONS, Augment, Fusion, Precision
 from ..errors import UsageError
 from ..utils.console import PlainConsole
 from ..utils.log import show_messages
@@ -65,6 +66,11 @@ def path_option(help: str, *names: str, panel: str = OUTPUT) -> Any:
     )
 
 
+def option(panel: str, help: str, *names: str, **how: Any) -> Any:
+    """Return an option in a panel of the help; the rest is as in `typer.Option`."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **how)
+
+
 def _given_path(text: str | Path) -> Path:
     if not str(text).strip():
         raise typer.BadParameter("it is empty; give a path, or . for the current folder.")
@@ -81,93 +87,114 @@ def drop_none(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def set_fields(ctx: typer.Context, pairs: list[str] | None) -> dict[str, Any]:
+    """Return the fields of `--set NAME=VALUE`, read as JSON where they are; else as text.
+
+    Raises:
+        UsageError: no NAME=VALUE, or a field that was also given with its own option.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, equals, text = pair.partition("=")
+        name = name.strip()
+        if not equals:
+            raise UsageError(f"--set {pair!r} has no '='; write NAME=VALUE, as in rep_dim=64.")
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            own = name.replace("_", "-")
+            raise UsageError(f"--{own} and --set {name}= were both given; leave one of them out.")
+        found[name] = value_of(text)
+    return found
+
+
+def value_of(text: str) -> Any:
+    """Read a number, true, false or null; anything else is the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
 ModelOption = Annotated[
     str | None,
-    typer.Option(help="An open_clip model; default: the tiny one shipped.", rich_help_panel=METHOD),
+    option(METHOD, "An open_clip model. Default: the tiny one shipped.", metavar="NAME"),
 ]
 PretrainedOption = Annotated[
     str | None,
-    typer.Option(help="Its weights: a tag, or a checkpoint file.", rich_help_panel=METHOD),
+    option(METHOD, "Its weights: a tag, or a checkpoint file.", metavar="TAG_OR_FILE"),
 ]
 DataOption = Annotated[
     str,
-    typer.Option(
-        help="digits | scrawl | folder:PATH (PATH/train/<class>/*, PATH/test/<class>/*) | "
+    option(
+        DATA,
+        "digits | scrawl | folder:PATH (PATH/train/<class>/*, PATH/test/<class>/*) | "
         "coop:NAME | wds:PATH_OR_URL | clip_benchmark:NAME",
-        rich_help_panel=DATA,
+        metavar="SPEC",
     ),
 ]
 RootOption = Annotated[
     str | None,
-    typer.Option(
-        help="Folder of the coop: data sets, or clip_benchmark's --dataset_root.",
-        rich_help_panel=DATA,
+    option(
+        DATA, "Folder of the coop: data sets, or clip_benchmark's --dataset_root.", metavar="PATH"
     ),
 ]
 TemplateOption = Annotated[
     str | None,
-    typer.Option(help='Prompt, {} for the class name: "a photo of a {}."', rich_help_panel=DATA),
+    option(DATA, 'Prompt, {} for the class name: "a photo of a {}."', metavar="TEXT"),
 ]
-SplitOption = Annotated[
-    Split, typer.Option(help="val: for choosing settings.", rich_help_panel=DATA)
-]
+SplitOption = Annotated[Split, option(DATA, "val: for choosing settings.")]
 DeviceOption = Annotated[
     str | None,
-    typer.Option(help="cpu, cuda, cuda:N; default: the best.", rich_help_panel=MACHINE),
+    option(MACHINE, "cpu, cuda, cuda:N. Default: the best there is.", metavar="NAME"),
 ]
 AugmentOption = Annotated[
     Augment,
-    typer.Option(
-        help="classic: image by image; device: the same crops by batch, for GPUs.",
-        rich_help_panel=MACHINE,
-    ),
+    option(MACHINE, "classic: image by image; device: the same crops by batch, for GPUs."),
 ]
 CacheOption = Annotated[
     float,
-    typer.Option(
-        help="GB of decoded training images kept in memory at most.", rich_help_panel=MACHINE
-    ),
+    option(MACHINE, "Decoded training images kept in memory at most.", metavar="GB"),
 ]
 GraphOption = Annotated[
     bool,
-    typer.Option(
-        "--cuda-graph",
-        help="Record the training step once and replay it.",
-        rich_help_panel=MACHINE,
-    ),
+    option(MACHINE, "Record the training step once and replay it.", "--cuda-graph"),
 ]
-WorkersOption = Annotated[
-    int, typer.Option(min=0, help="Processes that decode images.", rich_help_panel=MACHINE)
-]
+WorkersOption = Annotated[int, option(MACHINE, "Processes that decode images.", min=0, metavar="N")]
 PrecisionOption = Annotated[
-    Precision, typer.Option(help="Arithmetic of the towers.", rich_help_panel=MACHINE)
+    Precision,
+    option(MACHINE, f"Arithmetic of the towers: {', '.join(PRECISIONS)}.", metavar="TYPE"),
 ]
 FusionOption = Annotated[
     Fusion,
-    typer.Option(
-        help="How the scores of both features are mixed: logits, as the released code does, or "
+    option(
+        METHOD,
+        "How the scores of both features are mixed: logits, as the released code does, or "
         "probabilities, as the paper writes.",
-        rich_help_panel=METHOD,
     ),
 ]
 AdapterOption = Annotated[
     Path,
-    typer.Option(
-        metavar="RUN_OR_FILE",
-        help="A run's folder, or an adapter.safetensors file.",
-        rich_help_panel=METHOD,
-    ),
+    option(METHOD, "A run's folder, or an adapter.safetensors file.", metavar="RUN_OR_FILE"),
 ]
 BaseOption = Annotated[
     str | None,
-    typer.Option(
-        help="Base weights, where the adapter's own are not found.", rich_help_panel=METHOD
-    ),
+    option(METHOD, "Base weights, where the adapter's own are not found.", metavar="TAG_OR_FILE"),
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON instead.", rich_help_panel=OUTPUT)
+JsonOption = Annotated[bool, option(OUTPUT, "Print JSON instead.", "--json")]
+ChunkOption = Annotated[
+    int | None,
+    option(MACHINE, "Classes at a time: less memory, more time.", metavar="N"),
+]
+SetOption = Annotated[
+    list[str] | None,
+    option(
+        METHOD,
+        "Any field of MMRLConfig or TrainConfig; as often as needed.",
+        "--set",
+        metavar="NAME=VALUE",
+    ),
 ]
 QuietOption = Annotated[
     bool,
-    typer.Option(help="Results and warnings only: no progress bars.", rich_help_panel=OUTPUT),
+    option(OUTPUT, "Results and warnings only: no progress bars.", "--quiet"),
 ]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import command, out, path_option, say
+from .common import DATA, command, out, path_option, say
+from .help import Command, example
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,12 +22,12 @@ app = typer.Typer(help="The paper's data sets on disk.", no_args_is_help=True)
 def _root() -> None: ...
 
 
-@app.command("check")
+@app.command("check", cls=Command, epilog=example("check"))
 @command()
 def check(
     data_root: Annotated[
         Path,
-        path_option("Folder that holds the data sets' folders."),
+        path_option("Folder that holds the data sets' folders.", panel=DATA),
     ],
     json_file: Annotated[
         Path | None,

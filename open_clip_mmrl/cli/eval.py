@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-import typer
-
 from .common import (
+    DATA,
+    METHOD,
     AdapterOption,
     BaseOption,
     DataOption,
     DeviceOption,
     FusionOption,
+    JsonOption,
     PrecisionOption,
     QuietOption,
     RootOption,
@@ -21,6 +22,7 @@ from .common import (
     WorkersOption,
     command,
     drop_none,
+    option,
     out,
     say,
 )
@@ -31,23 +33,27 @@ def evaluate(
     adapter: AdapterOption,
     data: DataOption,
     classes: Annotated[
-        Literal["all", "base", "novel"], typer.Option(help="Classes to choose among.")
+        Literal["all", "base", "novel"], option(DATA, "Classes to choose among.")
     ] = "all",
     features: Annotated[
         Literal["auto", "class", "fused"],
-        typer.Option(help="auto: both for classes seen in training, the class feature for others."),
+        option(METHOD, "auto: both for classes seen in training, the class feature for others."),
     ] = "auto",
     fusion: FusionOption = "logits",
     template: TemplateOption = None,
     data_root: RootOption = None,
-    split: Annotated[Split, typer.Option(help="Images to score.")] = "test",
+    split: Annotated[Split, option(DATA, "Images to score.")] = "test",
     pretrained: BaseOption = None,
     precision: PrecisionOption = "fp32",
-    alpha: Annotated[float | None, typer.Option(help="Another mix than in training.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Another beta than in training.")] = None,
+    alpha: Annotated[
+        float | None, option(METHOD, "Another mix than in training.", metavar="X")
+    ] = None,
+    beta: Annotated[
+        float | None, option(METHOD, "Another beta than in training.", metavar="X")
+    ] = None,
     device: DeviceOption = None,
     workers: WorkersOption = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Score an adapter, and frozen CLIP for comparison."""

@@ -9,17 +9,17 @@ from typing import Annotated
 import typer
 
 from ..utils.text import printable
-from .common import AdapterOption, BaseOption, DeviceOption, command, say
+from .common import OUTPUT, AdapterOption, BaseOption, DeviceOption, command, option, say
 
 
 @command()
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     adapter: AdapterOption,
-    top: Annotated[int, typer.Option(min=1, help="Classes shown per image.")] = 3,
+    top: Annotated[int, option(OUTPUT, "Classes shown per image.", min=1, metavar="N")] = 3,
     pretrained: BaseOption = None,
     device: DeviceOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    as_json: Annotated[bool, option(OUTPUT, "One JSON object per line.", "--json")] = False,
 ) -> None:
     """Name the most probable classes of images, among those the adapter was trained on."""
     for path, probabilities in zip(

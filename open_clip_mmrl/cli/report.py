@@ -17,7 +17,7 @@ def report(
     ],
     output: Annotated[
         Path | None,
-        path_option("Folder of the report; default: report in the first DIR."),
+        path_option("Folder of the report. Default: report in the first DIR."),
     ] = None,
 ) -> None:
     """Write tables and figures of finished runs, next to published results: Markdown, CSV, HTML."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from ..config import CACHE_GB, METHODS, PROTOCOLS, SWEEP_NAMES, Protocol, SettingsSource
 from ..errors import UsageError
 from ..utils.stop import RESUMES
 from ..utils.text import counted, listing
 from .common import (
+    DATA,
+    MACHINE,
+    METHOD,
+    OUTPUT,
     AugmentOption,
     CacheOption,
     DeviceOption,
@@ -25,11 +27,16 @@ from .common import (
     PretrainedOption,
     QuietOption,
     RootOption,
+    SetOption,
     SplitOption,
+    TemplateOption,
     WorkersOption,
     command,
+    option,
     path_option,
     say,
+    set_fields,
+    value_of,
 )
 
 if TYPE_CHECKING:
@@ -37,26 +44,12 @@ if TYPE_CHECKING:
     from ..experiments.run_spec import Runtime
 
 
-class ListOptions(TyperCommand):
-    """A command that takes `--shots 1 2 4` as well as `--shots 1,2,4`."""
-
-    lists = ("--datasets", "--methods", "--seeds", "--shots", "--sweep", "--values")
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Join the words that follow a list option with commas, then parse as usual."""
-        joined: list[str] = []
-        for word in args:
-            more = len(joined) > 1 and joined[-2] in self.lists
-            if more and not word.startswith("--") and word not in PROTOCOLS:
-                joined[-1] += f",{word}"
-            else:
-                joined.append(word)
-        return super().parse_args(ctx, joined)
-
-
 @command(RESUMES)
 def run(
-    protocol: Annotated[Protocol, typer.Argument(help="The protocol to run.")],
+    ctx: typer.Context,
+    protocol: Annotated[
+        Protocol, typer.Argument(metavar="PROTOCOL", help=f"One of {listing(PROTOCOLS)}.")
+    ],
     output: Annotated[
         Path,
         path_option("Folder of all runs; give it again to resume."),
@@ -65,47 +58,60 @@ def run(
     pretrained: PretrainedOption = None,
     datasets: Annotated[
         str | None,
-        typer.Option(
-            help="Names of coop: data sets or SPECs, separated by commas or spaces; in "
-            "cross-dataset and domain-generalization the targets. Default: the paper's."
+        option(
+            DATA,
+            "coop: data sets or SPECs; in cross-dataset and domain-generalization the targets. "
+            "Default: the paper's.",
+            metavar="NAME ...",
         ),
     ] = None,
     source: Annotated[
-        str, typer.Option(help="What cross-dataset and domain-generalization train on.")
+        str,
+        option(DATA, "What cross-dataset and domain-generalization train on.", metavar="NAME"),
     ] = "imagenet",
     methods: Annotated[
-        str | None, typer.Option(help=f"Separated by commas, of {', '.join(METHODS)}.")
+        str | None, option(METHOD, f"Of {' '.join(METHODS)}. Default: all.", metavar="NAME ...")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "1,2,3",
+    seeds: Annotated[
+        str, option(DATA, "A run for each. Default: 1 2 3.", metavar="N ...", show_default=False)
+    ] = "1,2,3",
     shots: Annotated[
-        str | None, typer.Option(help="Separated by commas. Default: 16; few-shot: 1,2,4,8,16.")
+        str | None,
+        option(
+            DATA,
+            "Training images per class. Default: 16; few-shot: 1 2 4 8 16.",
+            metavar="N ...",
+        ),
     ] = None,
+    template: TemplateOption = None,
     settings: Annotated[
         SettingsSource,
-        typer.Option(
-            help="paper: per data set, by the authors, for MMRL by test accuracy (they trained in "
-            "mixed precision: add --precision amp_fp16); fixed: one for "
-            "all; validation: alpha, lambda, beta chosen on held-out shots; demo: the demo's."
+        option(
+            METHOD,
+            "paper: per data set, by the authors, for MMRL by test accuracy (they trained in "
+            "mixed precision: add --precision amp_fp16); fixed: one for all; validation: alpha, "
+            "lambda, beta chosen on held-out shots; demo: the demo's.",
+            metavar="SOURCE",
         ),
     ] = "fixed",
     sweep: Annotated[
         str | None,
-        typer.Option(help=f"ablation: separated by commas, of {', '.join(SWEEP_NAMES)}."),
+        option(METHOD, f"ablation: of {' '.join(SWEEP_NAMES)}. Default: all.", metavar="NAME ..."),
     ] = None,
     values: Annotated[
-        str | None, typer.Option(help="Points of the one sweep, instead of the paper's.")
+        str | None,
+        option(METHOD, "Points of the one sweep, instead of the paper's.", metavar="VALUE ..."),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="NAME=VALUE: any other field of MMRLConfig or TrainConfig."),
-    ] = None,
+    set_: SetOption = None,
     data_root: RootOption = None,
     precision: PrecisionOption = "fp32",
     fusion: FusionOption = "logits",
     test_split: SplitOption = "test",
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time on this machine.")] = 1,
+    jobs: Annotated[
+        int, option(MACHINE, "Runs at a time on this machine.", metavar="N", min=1)
+    ] = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the runs and an estimate of their time.")
+        bool, option(OUTPUT, "List the runs and an estimate of their time.", "--dry-run")
     ] = False,
     device: DeviceOption = None,
     workers: WorkersOption = 0,
@@ -132,8 +138,9 @@ def run(
         shots=_numbers("shots", shots) if shots else None,
         settings=settings,
         sweeps=_words(sweep),
-        values=[_value(text) for text in _words(values) or []] or None,
-        overrides={**_fields(set_ or []), "precision": precision, "augment": augment},
+        values=[value_of(text) for text in _words(values) or []] or None,
+        overrides={"precision": precision, "augment": augment, **set_fields(ctx, set_)},
+        template=template,
         data_root=data_root,
         test_split=test_split,
         fusion=fusion,
@@ -222,18 +229,3 @@ def _numbers(name: str, text: str) -> list[int]:
         return [int(word) for word in text.split(",") if word.strip()]
     except ValueError as error:
         raise UsageError(f"{name} is {text!r}; give whole numbers separated by commas.") from error
-
-
-def _fields(pairs: list[str]) -> dict[str, Any]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise UsageError(f"--set {pair!r} has no '='; write NAME=VALUE, as in rep_dim=64.")
-    return {name.strip(): _value(value) for name, value in (p.split("=", 1) for p in pairs)}
-
-
-def _value(text: str) -> Any:
-    """Read a number, true, false or null; anything else is the text itself."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text

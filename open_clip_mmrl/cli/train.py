@@ -11,8 +11,12 @@ from ..config import CACHE_GB, Variant
 from ..utils.stop import RESUMES
 from ..utils.text import counted
 from .common import (
+    DATA,
+    METHOD,
+    TRAINING,
     AugmentOption,
     CacheOption,
+    ChunkOption,
     DataOption,
     DeviceOption,
     FusionOption,
@@ -22,50 +26,92 @@ from .common import (
     PretrainedOption,
     QuietOption,
     RootOption,
+    SetOption,
     SplitOption,
     TemplateOption,
     WorkersOption,
     command,
     drop_none,
+    option,
     out,
     path_option,
     say,
+    set_fields,
 )
 
 
 @command(RESUMES)
 def train(
+    ctx: typer.Context,
     data: DataOption,
     output: Annotated[Path, path_option("Folder of this run.")],
     model: ModelOption = None,
     pretrained: PretrainedOption = None,
     method: Annotated[
-        Variant | None, typer.Option(help="Default: by the model's name, else mmrl.")
+        Variant | None,
+        option(METHOD, "Default: by the model's name, else mmrl."),
     ] = None,
     classes: Annotated[
-        Literal["all", "base"], typer.Option(help="Classes to train on: all, or the first half.")
+        Literal["all", "base"],
+        option(DATA, "Classes to train on: all, or the first half."),
     ] = "all",
-    shots: Annotated[int, typer.Option(min=1, help="Images per class.")] = 16,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    shots: Annotated[
+        int,
+        option(DATA, "Training images per class.", min=1, metavar="N"),
+    ] = 16,
+    seed: Annotated[
+        int,
+        option(DATA, "Of the images drawn and of training.", min=0, metavar="N"),
+    ] = 1,
     template: TemplateOption = None,
     data_root: RootOption = None,
-    epochs: Annotated[int | None, typer.Option(help="Default: the paper's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Default: the paper's.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Default: the paper's.")] = None,
-    flip: Annotated[bool, typer.Option(help="Mirror training images at random.")] = True,
-    precision: PrecisionOption = "fp32",
-    text_chunk_size: Annotated[
-        int | None, typer.Option(help="Classes at a time: less memory, more time.")
+    epochs: Annotated[
+        int | None,
+        option(TRAINING, "Default: the paper's.", metavar="N"),
     ] = None,
-    reg_weight: Annotated[float | None, typer.Option(help="lambda.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Weight of the class feature.")] = None,
+    batch_size: Annotated[
+        int | None,
+        option(TRAINING, "Default: the paper's.", metavar="N"),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        option(TRAINING, "Learning rate. Default: the paper's.", metavar="X"),
+    ] = None,
+    flip: Annotated[
+        bool,
+        option(TRAINING, "Mirror training images at random."),
+    ] = True,
+    precision: PrecisionOption = "fp32",
+    text_chunk_size: ChunkOption = None,
+    reg_weight: Annotated[
+        float | None,
+        option(METHOD, "lambda: weight of staying near frozen CLIP.", metavar="X"),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        option(METHOD, "Weight of the class feature.", metavar="X"),
+    ] = None,
     beta: Annotated[
         float | None,
-        typer.Option(help="Share of this layer's tokens; the rest is the previous layer's output."),
+        option(
+            METHOD,
+            "Share of this layer's tokens; the rest is the previous layer's output.",
+            metavar="X",
+        ),
     ] = None,
-    num_rep_tokens: Annotated[int | None, typer.Option(help="K.")] = None,
-    rep_dim: Annotated[int | None, typer.Option(help="d_r.")] = None,
-    start_layer: Annotated[int | None, typer.Option(help="J, of the text tower.")] = None,
+    num_rep_tokens: Annotated[
+        int | None,
+        option(METHOD, "K: tokens per layer.", metavar="N"),
+    ] = None,
+    rep_dim: Annotated[
+        int | None,
+        option(METHOD, "d_r: width of the tokens' space.", metavar="N"),
+    ] = None,
+    start_layer: Annotated[
+        int | None,
+        option(METHOD, "J: first layer of the text tower with tokens.", metavar="N"),
+    ] = None,
+    set_: SetOption = None,
     fusion: FusionOption = "logits",
     test_split: SplitOption = "test",
     device: DeviceOption = None,
@@ -79,6 +125,7 @@ def train(
     from .. import assets
     from ..experiments import recipes
     from ..experiments.execute import execute
+    from ..experiments.experiment import split_overrides
     from ..experiments.result_parts import known
     from ..experiments.results import ADAPTER
     from ..experiments.run_spec import FewShotRun, Runtime
@@ -87,6 +134,7 @@ def train(
     from .tables import scores_table
 
     name = resolve_name(model or assets.MODEL_NAME, method)
+    of_method, of_training = split_overrides(set_fields(ctx, set_))
     protocol = "base-to-novel" if classes == "base" else "few-shot"
     run = FewShotRun(
         model=str(name),
@@ -106,16 +154,15 @@ def train(
             num_rep_tokens=num_rep_tokens,
             rep_dim=rep_dim,
             start_layer=start_layer,
-        ),
+        )
+        | of_method,
         train=recipes.changed(
             recipes.recipe(name.method, protocol).train,
             **drop_none(
                 epochs=epochs, batch_size=batch_size, lr=lr, text_chunk_size=text_chunk_size
-            ),
-            seed=seed,
-            flip=flip,
-            precision=precision,
-            augment=augment,
+            )
+            | {"seed": seed, "flip": flip, "precision": precision, "augment": augment}
+            | of_training,
         ),
     )
     runtime = Runtime(

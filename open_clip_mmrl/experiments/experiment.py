@@ -53,6 +53,8 @@ class Experiment:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Fields of MMRLConfig and TrainConfig that differ from the recipe."""
     data_root: str | None = None
+    template: str | None = None
+    """Prompt of every data set, instead of its own."""
     test_split: Literal["test", "val"] = "test"
     fusion: Fusion = "logits"
 
@@ -127,7 +129,10 @@ def split_overrides(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
         )
     MMRLConfig.from_dict({k: v for k, v in of_method.items() if k != "variant"})
     if "variant" in of_method or "seed" in of_training:
-        raise UsageError("choose the variant with --methods and the seeds with --seeds.")
+        raise UsageError(
+            "choose the variant with --methods and the seeds with --seeds; in train with --method "
+            "and --seed."
+        )
     return of_method, of_training
 
 

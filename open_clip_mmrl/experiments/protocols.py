@@ -90,6 +90,7 @@ def _run(
         test_split=experiment.test_split,
         fusion=fusion,
         data_root=experiment.data_root,
+        template=experiment.template,
         settings=settings,
         settings_source=source,
         train=train,

@@ -40,7 +40,9 @@ def score_targets(
             found[name] = _read(path)
             continue
         try:
-            data = load_data(spec, data_root=run.data_root, quiet=job.runtime.quiet)
+            data = load_data(
+                spec, data_root=run.data_root, template=run.template, quiet=job.runtime.quiet
+            )
         except ValueError as error:
             logger.warning("%s is left out: %s", name, error)
             found[name] = TargetResult(missing=str(error))

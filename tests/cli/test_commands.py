@@ -48,6 +48,15 @@ def test_train_takes_names_methods_and_settings(tmp_path, options, model, varian
     assert results["metrics"].keys() == {"accuracy"}
 
 
+def test_train_sets_any_field(tmp_path):
+    fields = ["--set", "warmup_lr=0.5", "--set", "regularizer=l1", "--set", "flip=false"]
+    code, text, _ = run("train", *TRAIN, *fields, "--output", tmp_path)
+    assert code == 0, text
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert (results["train"]["warmup_lr"], results["train"]["flip"]) == (0.5, False)
+    assert results["config"]["regularizer"] == "l1"
+
+
 def test_crops_by_batch_and_images_read_anew_train_as_well(tmp_path):
     code, text, _ = run(
         "train", *TRAIN, "--augment", "device", "--cache-gb", 0, "--output", tmp_path
@@ -146,6 +155,10 @@ def test_predict_names_images(adapter, tmp_path):
         (["train", "--data", "digits"], 2, "--output"),
         (["eval", "--adapter", "none.safetensors", "--data", "digits"], 2, "no adapter file"),
         (["predict", "--adapter", "none.safetensors", "a.png"], 2, "no adapter file"),
+        (["train", *TRAIN, "--lr", "1", "--set", "lr=2"], 2, "--lr and --set lr= were both given"),
+        (["train", *TRAIN, "--set", "seed=2"], 2, "--seed"),
+        (["train", *TRAIN, "--set", "lrr=2"], 2, "Did you mean lr"),
+        (["train", *TRAIN, "--set", "lr"], 2, "NAME=VALUE"),
         (["train", *TRAIN, "--template", "no place"], 2, "no place for the class name"),
         (["train", *TRAIN, "--data", "coop:dtd"], 2, "--data-root"),
         (["fly"], 2, "No such command"),

@@ -29,6 +29,11 @@ def test_base_to_novel_runs_every_method_with_every_seed_and_zero_shot_once():
     ]
 
 
+def test_a_template_holds_for_every_run():
+    planned = plan(experiment(template="a digit {}."))
+    assert {item.run.template for item in planned} == {"a digit {}."}
+
+
 def test_few_shot_takes_the_papers_shots_and_trains_on_all_classes():
     planned = plan(experiment("few-shot", methods=["mmrl"], seeds=(3,)))
     assert [item.run.shots for item in planned] == [1, 2, 4, 8, 16]

@@ -6,15 +6,20 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from ...config import Augment, Variant
 from ..common import (
+    DATA,
+    MACHINE,
+    METHOD,
+    TRAINING,
+    ChunkOption,
     DeviceOption,
+    JsonOption,
     PrecisionOption,
     WorkersOption,
     command,
     drop_none,
+    option,
     out,
     path_option,
     say,
@@ -23,31 +28,33 @@ from ..common import (
 
 @command()
 def speed(
-    model: Annotated[str, typer.Option(help="An open_clip model; its weights are random.")] = (
-        "ViT-B-16"
-    ),
-    method: Annotated[Variant, typer.Option()] = "mmrl",
+    model: Annotated[
+        str, option(METHOD, "An open_clip model; its weights are random.", metavar="NAME")
+    ] = "ViT-B-16",
+    method: Annotated[Variant, option(METHOD, "What is timed.")] = "mmrl",
     classes: Annotated[
-        int | None, typer.Option(min=1, help="Default: 100; 500 with --whole-run.")
+        int | None, option(DATA, "Default: 100; 500 with --whole-run.", metavar="N", min=1)
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Images per training step. Default: 4; 32 with --whole-run."),
+        option(TRAINING, "Images per step. Default: 4; 32 with --whole-run.", metavar="N", min=1),
     ] = None,
-    eval_batch_size: Annotated[int, typer.Option(min=1, help="Images per scoring step.")] = 32,
+    eval_batch_size: Annotated[
+        int, option(MACHINE, "Images per scoring step.", metavar="N", min=1)
+    ] = 32,
     precision: PrecisionOption = "fp32",
-    text_chunk_size: Annotated[
-        int | None, typer.Option(min=1, help="Classes at a time: less memory, more time.")
-    ] = None,
+    text_chunk_size: ChunkOption = None,
     cuda_graph: Annotated[
-        bool, typer.Option("--cuda-graph", help="Record the training step, replay it. CUDA only.")
+        bool, option(MACHINE, "Record the training step, replay it. CUDA only.", "--cuda-graph")
     ] = False,
-    repeats: Annotated[int, typer.Option(min=1, help="Medians are taken over these.")] = 5,
-    reference: Annotated[bool, typer.Option(help="Run the reference too.")] = True,
-    memory: Annotated[bool, typer.Option(help="Measure memory, in child processes.")] = True,
-    sweep: Annotated[bool, typer.Option(help="10 to 1000 classes, and a picture.")] = False,
+    repeats: Annotated[
+        int, option(MACHINE, "Medians are taken over these.", metavar="N", min=1)
+    ] = 5,
+    reference: Annotated[bool, option(METHOD, "Run the reference too.")] = True,
+    memory: Annotated[bool, option(MACHINE, "Measure memory, in child processes.")] = True,
+    sweep: Annotated[bool, option(DATA, "10 to 1000 classes, and a picture.", "--sweep")] = False,
     largest_reference: Annotated[
-        int, typer.Option(min=0, help="Classes up to which a sweep runs the reference.")
+        int, option(METHOD, "Classes up to which a sweep runs it.", metavar="N", min=0)
     ] = 250,
     output: Annotated[
         Path,
@@ -55,22 +62,23 @@ def speed(
     ] = Path("mmrl-speed"),
     whole_run: Annotated[
         bool,
-        typer.Option(
+        option(
+            TRAINING,
+            "Instead: a whole training on images made for it, reading included.",
             "--whole-run",
-            help="Instead: a whole training on images made for it, reading included.",
         ),
     ] = False,
-    shots: Annotated[int, typer.Option(min=1, help="--whole-run: images per class.")] = 16,
-    epochs: Annotated[int, typer.Option(min=1, help="--whole-run.")] = 5,
+    shots: Annotated[int, option(DATA, "--whole-run: images per class.", metavar="N", min=1)] = 16,
+    epochs: Annotated[int, option(TRAINING, "--whole-run: how many.", metavar="N", min=1)] = 5,
     image_size: Annotated[
-        tuple[int, int], typer.Option(min=1, help="--whole-run: width and height of the files.")
+        tuple[int, int], option(DATA, "--whole-run: of its files.", metavar="WIDTH HEIGHT", min=1)
     ] = (500, 375),
     augment: Annotated[
-        Augment, typer.Option(help="--whole-run: where crops and flips are made.")
+        Augment, option(MACHINE, "--whole-run: where crops and flips are made.")
     ] = "classic",
     workers: WorkersOption = 0,
     device: DeviceOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Time ours, the literal reference and plain open_clip, in one run."""
     from ...utils.files import json_bytes, write_atomically
