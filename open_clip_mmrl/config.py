@@ -43,19 +43,27 @@ CACHE_GB = 4.0
 """Default bound of the decoded training images kept in memory, in 10^9 bytes; an image of
 500 x 375 pixels takes 0.56 * 10^6."""
 
+_MAX = 1e30
+"""Of factors and rates: float32 still holds them."""
+_RANGE = f"a number from 0 to {_MAX:g}"
+_MAX_TOKENS = 1_024
+"""Per layer; attention takes memory by their square. The paper tries up to 9."""
+_MAX_WIDTH = 65_536
+"""Of what is learned; a small file must not make us build more."""
+
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
         raise UsageError(f"{name} is {value!r}, but it has to be {allowed}.")
 
 
-def _is_int(value: object, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+def _is_int(value: object, low: int, high: int = 2**63 - 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _is_real(value: object, low: float = 0.0, high: float = float("inf")) -> bool:
+def _is_real(value: object, low: float = 0.0, high: float = _MAX) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and low <= value <= high and value != float("inf")
+    return is_number and low <= value <= high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,11 +157,12 @@ class MMRLConfig(_Config):
             object.__setattr__(self, "beta", 1.0 if self.variant == "mmrl" else 0.9)
         for name in ("num_rep_tokens", "rep_dim", "start_layer", "residual_rank", "proj_rank"):
             value = getattr(self, name)
-            _require(_is_int(value, 1), name, value, "a whole number from 1 up")
+            high = _MAX_TOKENS if name == "num_rep_tokens" else _MAX_WIDTH
+            _require(_is_int(value, 1, high), name, value, f"a whole number from 1 to {high:,}")
         for name in ("alpha", "beta"):
             value = getattr(self, name)
             _require(_is_real(value, 0, 1), name, value, "a number from 0 to 1")
-        _require(_is_real(self.reg_weight), "reg_weight", self.reg_weight, "a number from 0 up")
+        _require(_is_real(self.reg_weight), "reg_weight", self.reg_weight, _RANGE)
         words = {"token_sides": TOKEN_SIDES, "space": SPACES, "regularizer": REGULARIZERS}
         for name, allowed in words.items():
             value = getattr(self, name)
@@ -221,7 +230,7 @@ class TrainConfig(_Config):
         )
         for name in ("lr", "warmup_lr", "weight_decay"):
             value = getattr(self, name)
-            _require(_is_real(value), name, value, "a number from 0 up")
+            _require(_is_real(value), name, value, _RANGE)
         _require(
             is_pair and all(_is_real(b, 0, 1) and b < 1 for b in self.betas),
             "betas",
@@ -231,4 +240,4 @@ class TrainConfig(_Config):
         _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
         _require(self.augment in AUGMENTS, "augment", self.augment, f"one of {AUGMENTS}")
         _require(isinstance(self.flip, bool), "flip", self.flip, "True or False")
-        _require(_is_int(self.seed, 0), "seed", self.seed, "a whole number from 0 up")
+        _require(_is_int(self.seed, 0), "seed", self.seed, "a whole number from 0 to 2**63 - 1")

@@ -73,7 +73,8 @@ class Example:
             raise ValueError(f"label is {self.label!r}; it must be an integer")
         if isinstance(self.image, np.ndarray):
             shape, dtype = self.image.shape, self.image.dtype
-            if dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
+            is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+            if dtype != np.uint8 or not is_image or 0 in shape:
                 raise ValueError(
                     f"image is an array of {dtype} and shape {shape}; it must be uint8, "
                     "[height, width] (gray) or [height, width, 3] (RGB)"

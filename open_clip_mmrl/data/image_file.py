@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def _in_rgb(image: Image.Image) -> Image.Image:
     _require_range(image)
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.uint32)
-        gray = ((values + 128) // 257).astype(np.uint8)
+        gray = _scaled(values, getattr(image, "tag_v2", {}))
         key = image.info.get("transparency")
         if isinstance(key, int):
             gray[values == key] = 255
@@ -157,6 +157,14 @@ def _in_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _scaled(values: np.ndarray, tags: Mapping[int, Any]) -> np.ndarray:
+    """Return 16-bit grayscale as 8 bits; Pillow leaves two notes of TIFF files to us."""
+    bits, white_is_zero = tags.get(258, (16,))[0], tags.get(262) == 0
+    high = 2**bits - 1
+    gray = ((values * 255 + high // 2) // high).clip(0, 255).astype(np.uint8)
+    return 255 - gray if white_is_zero else gray
 
 
 def _orientation(image: Image.Image) -> object:

@@ -158,6 +158,7 @@ def test_examples_of_all_kinds_travel_to_other_processes(tmp_path, write_image):
     ("image", "words"),
     [
         (np.zeros((4, 4), dtype=np.float32), r"array of float32 and shape \(4, 4\); .*uint8"),
+        (np.zeros((0, 4, 3), dtype=np.uint8), r"shape \(0, 4, 3\)"),
         (np.zeros((3, 4, 4), dtype=np.uint8), r"shape \(3, 4, 4\); .*\[height, width, 3\]"),
         (np.zeros(4, dtype=np.uint8), r"shape \(4,\)"),
         ("a.png", "image is of type str; .*pathlib.Path, a uint8 array, a ShardImage or a Data"),

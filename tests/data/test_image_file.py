@@ -86,6 +86,24 @@ def test_16_bit_grayscale_is_scaled_linearly(kind):
     assert pixels(decode_image(wide(ends, kind)))[0, :, 0].tolist() == [0, 0, 1, 255]
 
 
+def tiff(data, bits, white_is_zero=False) -> bytes:
+    """Grayscale of GRAY's size, as other programs write it."""
+    height, width = GRAY.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: int(not white_is_zero), 273: 122}
+    tags |= {277: 1, 278: height, 279: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+def test_tiff_of_12_bits_and_with_white_as_zero():
+    sixteen = GRAY.astype(np.uint16) * 257
+    for found in (tiff(sixteen.tobytes(), 16), tiff((65535 - sixteen).tobytes(), 16, True)):
+        assert np.array_equal(pixels(decode_image(found)), as_rgb(GRAY))
+    twelve = (GRAY.astype(int) * 4095 + 127) // 255
+    digits = "".join(f"{value:03x}" for value in twelve.ravel())
+    assert np.array_equal(pixels(decode_image(tiff(bytes.fromhex(digits), 12))), as_rgb(GRAY))
+
+
 @pytest.mark.parametrize(
     ("array", "named"), [(GRAY / 255.0, "floats"), (GRAY.astype(np.int32) * 1000, "32-bit")]
 )
