@@ -13,6 +13,7 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
+from open_clip_mmrl import __version__
 from open_clip_mmrl.utils import stop
 
 from . import seam
@@ -30,10 +31,19 @@ ON_STOP = {
     "eval": "Finished results are kept; with --skip_existing the same command computes the others.",
     "fewshot": stop.RESUMES,
 }
+EXAMPLES = {
+    "export": "export --data digits --output shards/digits",
+    "fewshot": "fewshot --dataset wds/digits --dataset_root shards/digits \\\n"
+    "      --shots 1 4 --methods zeroshot mmrl",
+    "eval": "eval --dataset wds/digits --dataset_root shards/digits \\\n"
+    "      --model_type mmrl_auto --pretrained runs/digits --output digits.json",
+    "build": "build fewshot --output digits.csv",
+}
 SKIP_BROKEN = "--skip_broken"
 EVAL_HELP = f"""\
 In addition to clip_benchmark's own options:
-  --model mmrl-<base> or mmrlpp-<base>, --pretrained <adapter file or run's folder>
+  --model mmrl-<base> or mmrlpp-<base>
+  --pretrained <adapter file or folder of a run of open-clip-mmrl train>
   --model_type mmrl         the class feature: for new classes and other data sets
                mmrl_fused   both features: for the classes the adapter was trained on
                mmrl_frozen  the base model's own feature
@@ -77,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROG, description="clip_benchmark with MMRL and MMRL++ models."
     )
+    parser.add_argument("--version", action="version", version=f"open_clip_mmrl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, text in {**THEIRS, **OURS}.items():
         commands.add_parser(name, help=text, add_help=False)
@@ -89,6 +100,8 @@ def _clip_benchmark(argv: list[str]) -> int:
 
     from .repairs import wds_samples
 
+    if {"-h", "--help"} & set(argv):
+        print(_example(argv[0]))
     if argv[0] == "eval":
         if {"-h", "--help"} & set(argv):
             print(EVAL_HELP)
@@ -111,9 +124,25 @@ def _command_line(argv: list[str]) -> Generator[None, None, None]:
 
 def _own(command: str, argv: list[str]) -> int:
     module = importlib.import_module(f".commands.{command}", __package__)
-    parser = argparse.ArgumentParser(prog=f"{PROG} {command}", description=OURS[command])
+    return module.main(parser_of(command).parse_args(argv))
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """Return the parser of one of our own commands."""
+    module = importlib.import_module(f".commands.{command}", __package__)
+    parser = argparse.ArgumentParser(
+        prog=f"{PROG} {command}",
+        usage="%(prog)s [options]",
+        description=OURS[command],
+        epilog=_example(command),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     module.add_arguments(parser)
-    return module.main(parser.parse_args(argv))
+    return parser
+
+
+def _example(command: str) -> str:
+    return f"Example:\n  {PROG} {EXAMPLES[command]}\n"
 
 
 class _Formatter(logging.Formatter):

@@ -47,19 +47,26 @@ FORMATS = ("keep", *_SAVE)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    add = parser.add_argument
-    add("--data", required=True, help="a data set, as open-clip-mmrl's --data takes it")
-    add("--data-root", help="folder of the coop: and clip_benchmark: data sets")
-    add("--output", required=True, help="folder of this one data set; must not exist yet")
+    add = parser.add_argument_group("Data").add_argument
+    what = "a data set, as open-clip-mmrl's --data takes it"
+    add("--data", metavar="SPEC", required=True, help=what)
+    what = "folder of the coop: and clip_benchmark: data sets"
+    add("--data-root", metavar="PATH", help=what)
+    what = 'the prompt, {} for the class name: "a photo of a {}."'
+    add("--template", metavar="TEXT", help=what)
+    add = parser.add_argument_group("Output").add_argument
+    what = "folder of this one data set; must not exist yet"
+    add("--output", metavar="PATH", required=True, help=what)
     add(
         "--image-format",
+        metavar="NAME",
         default="keep",
         help="keep (default): jpg, png and webp files byte for byte, except those with "
         "transparency, 16 bits or a camera's orientation; these and anything else as png; or all "
         "as webp (lossless), png, or jpg (lossy)",
     )
-    add("--max-count", type=int, default=MAX_COUNT, help=f"images per shard ({MAX_COUNT:,})")
-    add("--template", help='the prompt, {} for the class name: "a photo of a {}."')
+    what = f"images per shard; default: {MAX_COUNT:,}"
+    add("--max-count", metavar="N", type=int, default=MAX_COUNT, help=what)
     add("--quiet", action="store_true", help="no progress bar")
 
 

@@ -50,33 +50,38 @@ SHOTS = (1, 2, 4, 8, 16)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command, with names as in clip_benchmark."""
-    add = parser.add_argument
-    add("--dataset", required=True, help="wds/NAME, or a data set that clip_benchmark knows")
-    add("--dataset_root", default="root", help="folder or URL; {dataset} is filled in")
-    add(
-        "--model",
-        default=MODEL_NAME,
-        help="an open_clip model, with mmrl- or without; default: the tiny one shipped",
-    )
-    add("--pretrained", help="weights of the base: a tag or a checkpoint file")
-    add("--methods", nargs="+", default=METHODS, help=" ".join(METHODS))
-    add(
-        "--shots",
-        nargs="+",
-        type=int,
-        default=SHOTS,
-        help="training images per class; default: 1 2 4 8 16",
-    )
-    add("--seeds", nargs="+", type=int, default=[1], help="one run each, default: 1")
-    add("--output", default="fewshot", help="folder of the results; default: fewshot")
-    add("--template", help="prompt, {} for the class name; default: the data set's first one")
-    add("--epochs", type=int, help="default: the paper's, as the next two")
-    add("--batch_size", type=int, help="of training")
-    add("--lr", type=float, help="learning rate")
-    add("--no_flip", action="store_true", help="do not mirror training images (for characters)")
-    add("--precision", default="fp32", help=" ".join(PRECISIONS))
-    add("--eval_batch_size", type=int, default=EVAL_BATCH, help="of clip_benchmark's evaluation")
-    add("--num_workers", type=int, default=4, help="processes that decode images")
+    add = parser.add_argument_group("Data").add_argument
+    what = "wds/NAME, or a data set that clip_benchmark knows"
+    add("--dataset", metavar="NAME", required=True, help=what)
+    what = "folder or URL; {dataset} is filled in"
+    add("--dataset_root", metavar="PATH", default="root", help=what)
+    what = "training images per class; default: 1 2 4 8 16"
+    add("--shots", metavar="N", nargs="+", type=int, default=SHOTS, help=what)
+    add("--seeds", metavar="N", nargs="+", type=int, default=[1], help="one run each; default: 1")
+    what = "prompt, {} for the class name; default: the data set's first one"
+    add("--template", metavar="TEXT", help=what)
+    add = parser.add_argument_group("Method").add_argument
+    what = "an open_clip model, with mmrl- or without; default: the tiny one shipped"
+    add("--model", metavar="NAME", default=MODEL_NAME, help=what)
+    what = "weights of the base: a tag or a checkpoint file"
+    add("--pretrained", metavar="TAG_OR_FILE", help=what)
+    what = f"of {' '.join(METHODS)}; default: all"
+    add("--methods", metavar="NAME", nargs="+", default=METHODS, help=what)
+    add = parser.add_argument_group("Training").add_argument
+    add("--epochs", metavar="N", type=int, help="default: the paper's, as the next two")
+    add("--batch_size", metavar="N", type=int, help="images per step")
+    add("--lr", metavar="X", type=float, help="learning rate")
+    what = "do not mirror training images (for characters)"
+    add("--no_flip", action="store_true", help=what)
+    add = parser.add_argument_group("Machine").add_argument
+    add("--precision", metavar="TYPE", default="fp32", help=" ".join(PRECISIONS))
+    what = f"images at a time in clip_benchmark's evaluation; default: {EVAL_BATCH}"
+    add("--eval_batch_size", metavar="N", type=int, default=EVAL_BATCH, help=what)
+    what = "processes that decode images; default: 4"
+    add("--num_workers", metavar="N", type=int, default=4, help=what)
+    add = parser.add_argument_group("Output").add_argument
+    what = "folder of the results; default: fewshot"
+    add("--output", metavar="PATH", default="fewshot", help=what)
     add("--quiet", action="store_true", help="no progress bars")
 
 

@@ -1,11 +1,13 @@
 """The commands in process: what is handed over, exit codes, many runs, several processes."""
 
 import multiprocessing
+import shlex
 import sys
 from contextlib import nullcontext
 
 import open_clip
 import pytest
+from clip_benchmark import cli
 from helpers.shard_sets import (
     DIGITS,
     OURS,
@@ -17,7 +19,8 @@ from helpers.shard_sets import (
     write_split,
 )
 
-from benchmark_adapters.cli import PROG, main
+from benchmark_adapters.cli import EXAMPLES, PROG, main, parser_of
+from benchmark_adapters.cli import OURS as OUR_COMMANDS
 from benchmark_adapters.repairs import wds_samples
 from open_clip_mmrl.assets import MODEL_NAME, TAG
 
@@ -64,8 +67,19 @@ def test_every_command_has_help(argv, words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(argv)
     shown = capsys.readouterr().out
-    assert stop.value.code == 0 and all(word in shown for word in words)
+    assert stop.value.code == 0 and all(word in shown for word in (*words, "Example:"))
     assert sys.argv is before
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_is_understood(name, monkeypatch):
+    assert all(len(f"  {PROG} {line}") <= 80 for line in EXAMPLES[name].split("\n"))
+    command, *words = shlex.split(EXAMPLES[name].replace("\\\n", ""))
+    if command in OUR_COMMANDS:
+        assert parser_of(command).parse_args(words)
+        return
+    monkeypatch.setattr(sys, "argv", [PROG, command, *words])
+    assert cli.get_parser_args()
 
 
 def test_own_commands_are_called_with_their_arguments(tmp_path, adapter, capsys):

@@ -46,9 +46,9 @@ def test_lists_are_written_with_spaces_or_commas(words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["trian"], "Did you mean 'train'"),
+        (["trainn"], "Did you mean 'train'"),
         (["train", "--shot", "3"], "--shots"),
-        (["data", "chekc"], "Did you mean 'check'"),
+        (["data", "checks"], "Did you mean 'check'"),
         (["run", "few-shots", "--output", "x"], "'few-shots' is not one of"),
     ],
 )
