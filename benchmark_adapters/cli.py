@@ -33,8 +33,8 @@ ON_STOP = {
 }
 EXAMPLES = {
     "export": "export --data digits --output shards/digits",
-    "fewshot": "fewshot --dataset wds/digits --dataset_root shards/digits \\\n"
-    "      --shots 1 4 --methods zeroshot mmrl",
+    "fewshot": "fewshot --dataset wds/digits \\\n"
+    "      --dataset_root shards/digits --shots 1 4 --methods zeroshot mmrl",
     "eval": "eval --dataset wds/digits --dataset_root shards/digits \\\n"
     "      --model_type mmrl_auto --pretrained runs/digits --output digits.json",
     "build": "build fewshot --output digits.csv",
