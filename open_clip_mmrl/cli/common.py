@@ -185,6 +185,15 @@ ChunkOption = Annotated[
     int | None,
     option(MACHINE, "Classes at a time: less memory, more time.", metavar="N"),
 ]
+CalibrateOption = Annotated[
+    bool,
+    option(
+        TRAINING,
+        "Measure how sure to be, for predict --coverage and --reject: on the val images, or else "
+        "on a quarter of the shots, which are then not trained on. Needs MAPIE.",
+        "--calibrate",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     option(

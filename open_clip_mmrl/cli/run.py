@@ -19,6 +19,7 @@ from .common import (
     OUTPUT,
     AugmentOption,
     CacheOption,
+    CalibrateOption,
     DeviceOption,
     FusionOption,
     GraphOption,
@@ -102,6 +103,7 @@ def run(
         str | None,
         option(METHOD, "Points of the one sweep, instead of the paper's.", metavar="VALUE ..."),
     ] = None,
+    calibrate: CalibrateOption = False,
     set_: SetOption = None,
     data_root: RootOption = None,
     precision: PrecisionOption = "fp32",
@@ -144,6 +146,7 @@ def run(
         data_root=data_root,
         test_split=test_split,
         fusion=fusion,
+        calibrate=calibrate,
     )
     planned = plan(experiment)
     runtime = Runtime(

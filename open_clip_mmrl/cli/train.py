@@ -16,6 +16,7 @@ from .common import (
     TRAINING,
     AugmentOption,
     CacheOption,
+    CalibrateOption,
     ChunkOption,
     DataOption,
     DeviceOption,
@@ -111,6 +112,7 @@ def train(
         int | None,
         option(METHOD, "J: first layer of the text tower with tokens.", metavar="N"),
     ] = None,
+    calibrate: CalibrateOption = False,
     set_: SetOption = None,
     fusion: FusionOption = "logits",
     test_split: SplitOption = "test",
@@ -147,6 +149,7 @@ def train(
         fusion=fusion,
         data_root=data_root,
         template=template,
+        calibrate=calibrate,
         settings=drop_none(
             reg_weight=reg_weight,
             alpha=alpha,

@@ -52,6 +52,21 @@ def few_shot_subset(labels: Sequence[int], shots: int, seed: int) -> list[int]:
     return subset
 
 
+def hold_back(labels: Sequence[int], seed: int) -> list[int]:
+    """Return indices of a quarter of each class's examples, at least one, drawn with `seed`.
+
+    Nothing is held back of a class with a single example.
+    """
+    by_class: dict[int, list[int]] = {}
+    for index, label in enumerate(labels):
+        by_class.setdefault(label, []).append(index)
+    generator = random.Random(seed)
+    held_back: list[int] = []
+    for indices in by_class.values():
+        held_back += generator.sample(indices, max(1, len(indices) // 4) if indices[1:] else 0)
+    return sorted(held_back)
+
+
 def base_novel_split(num_classes: int) -> tuple[list[int], list[int]]:
     """Return the labels of the base and the novel classes: the first ceil(n / 2), and the rest.
 

@@ -22,7 +22,7 @@ from .result_parts import AblationPoint, Environment, TargetResult
 from .results import ADAPTER, RESULTS, RunResult
 from .run_dir import is_finished, prepare_run_dir
 from .run_spec import FewShotRun, Runtime, dataset_name
-from .score import score_run, score_target
+from .score import Calibrations, calibrate_run, score_run, score_target
 from .train_adapter import train_adapter
 from .transfer import has_new_targets, score_targets, sizes_of, target_images
 
@@ -66,8 +66,8 @@ def execute(
             return finished
         if prepare_run_dir(job.folder, run, job.digests):
             reuse_from = (job.folder, *reuse_from)
-        loaded, result = _carry_out(job, reuse_from, watch)
-        _write(job, loaded, result)
+        loaded, result, calibrations = _carry_out(job, reuse_from, watch)
+        _write(job, loaded, result, calibrations)
     if run.trains_adapter and result.is_no_better_than_frozen:
         logger.warning(
             "%s is no better than frozen CLIP on the %s images of %s (%s): its learning rate (%s) "
@@ -101,12 +101,14 @@ def _remove_checkpoint(folder: Path) -> None:
 
 def _carry_out(
     job: ResolvedRun, reuse_from: Sequence[Path], watch: Stopwatch
-) -> tuple[LoadedModel, RunResult]:
-    run, probe = job.run, None
+) -> tuple[LoadedModel, RunResult, Calibrations | None]:
+    run, probe, calibrations = job.run, None, None
     with watch.stage("loading"):
         images = [*job.data.split(run.test_split), *target_images(job)]
         if run.method != "zeroshot":
             images += job.subset.train
+        if job.held_back is not None:
+            images += job.held_back.examples
         require_readable(images, quiet=job.runtime.quiet)
         loaded = build_for_training(
             run.model,
@@ -124,12 +126,15 @@ def _carry_out(
             loaded, training = train_adapter(loaded, job, reuse_from)
     with watch.stage("scoring"):
         if probe is None:
-            scores, score = score_run(loaded, job.data, run, job.runtime), score_target
+            calibrations = calibrate_run(loaded, job)
+            scores = score_run(loaded, job.data, run, job.runtime, calibrations)
+            score = score_target
         else:
             scores = score_probe(probe, loaded, job)
             score = target_scorer(probe, job.data.class_names)
         targets = score_targets(loaded, job, score)
-    return loaded, _result(job, loaded, training, scores, targets)
+    result = _result(job, loaded, training, scores, targets)
+    return loaded, result, calibrations
 
 
 def _result(
@@ -168,6 +173,10 @@ def _result(
         generalized_zero_shot=scores.generalized_zero_shot,
         calibration=scores.calibration,
         calibration_zero_shot=scores.calibration_zero_shot,
+        unknown=scores.unknown,
+        unknown_zero_shot=scores.unknown_zero_shot,
+        calibrated=scores.calibrated,
+        calibrated_zero_shot=scores.calibrated_zero_shot,
         per_class=scores.per_class,
         alpha_curve=scores.alpha_curve,
         eval_images_per_second=scores.eval_images_per_second,
@@ -178,7 +187,9 @@ def _result(
     )
 
 
-def _write(job: ResolvedRun, loaded: LoadedModel, result: RunResult) -> None:
+def _write(
+    job: ResolvedRun, loaded: LoadedModel, result: RunResult, calibrations: Calibrations | None
+) -> None:
     content = json_bytes(result.to_json())  # before anything is written
     if job.run.trains_adapter:
         save_adapter(
@@ -188,6 +199,7 @@ def _write(job: ResolvedRun, loaded: LoadedModel, result: RunResult) -> None:
             template=job.subset.template,
             settings=job.run.to_dict(),
             scores={"metrics": result.metrics, "zero_shot": result.zero_shot},
+            calibration=calibrations.ours if calibrations else None,
         )
     write_atomically(job.folder / RESULTS, content)
     _remove_checkpoint(job.folder)

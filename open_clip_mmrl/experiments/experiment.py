@@ -57,6 +57,8 @@ class Experiment:
     """Prompt of every data set, instead of its own."""
     test_split: Literal["test", "val"] = "test"
     fusion: Fusion = "logits"
+    calibrate: bool = False
+    """See `FewShotRun.calibrate`."""
 
 
 def check(experiment: Experiment) -> None:

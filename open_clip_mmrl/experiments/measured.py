@@ -34,6 +34,10 @@ class RunScores:
     generalized_zero_shot: Scores = field(default_factory=dict)
     calibration: Scores = field(default_factory=dict)
     calibration_zero_shot: Scores = field(default_factory=dict)
+    unknown: Scores = field(default_factory=dict)
+    unknown_zero_shot: Scores = field(default_factory=dict)
+    calibrated: Scores = field(default_factory=dict)
+    calibrated_zero_shot: Scores = field(default_factory=dict)
     per_class: Mapping[str, Scores] = field(default_factory=dict)
     alpha_curve: tuple[AlphaPoint, ...] = ()
     eval_images_per_second: float | None = None

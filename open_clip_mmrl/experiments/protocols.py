@@ -96,6 +96,7 @@ def _run(
         train=train,
         ablation={"sweep": point[0], "value": point[1]} if point else None,
         targets=_targets(experiment, spec),
+        calibrate=experiment.calibrate,
     )
 
 

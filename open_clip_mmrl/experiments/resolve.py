@@ -6,20 +6,33 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ..data import Example, ImageData, load_data
 from ..data.example import ShardImage
+from ..data.sampling import hold_back
+from ..errors import UsageError
+from ..evaluation.calibration import require_calibration_packages
+from ..hub.adapter_header import MAX_HELD_BACK, HeldBack
 from ..hub.load import resolve_name, resolve_pretrained
 from ..utils.devices import pick_device
 from ..utils.text import listing
 from .run_spec import FewShotRun, Runtime
 
 logger = logging.getLogger(__name__)
+
+
+class HeldBackImages(NamedTuple):
+    """Images to calibrate with, and what they are."""
+
+    source: HeldBack
+    examples: tuple[Example, ...]
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,8 @@ class ResolvedRun:
         pretrained: tag or weights file of the base model, where the run has None.
         subset: the images and classes that are trained on.
         digests: of `subset`, see `images_digests`.
+        held_back: images of these classes that are not trained on; None for a run that does not
+            calibrate.
     """
 
     run: FewShotRun
@@ -40,6 +55,7 @@ class ResolvedRun:
     data: ImageData
     subset: ImageData
     digests: tuple[str, ...]
+    held_back: HeldBackImages | None = None
 
 
 def resolve(run: FewShotRun, folder: Path, runtime: Runtime) -> ResolvedRun:
@@ -53,9 +69,12 @@ def resolve(run: FewShotRun, folder: Path, runtime: Runtime) -> ResolvedRun:
     pretrained = resolve_pretrained(resolve_name(run.model, run.variant), run.pretrained)
     data = load_data(run.data, data_root=run.data_root, template=run.template, quiet=runtime.quiet)
     require_tested(data, run)
-    subset = _subset(data, run)
+    subset, held_back = _subset(data, run), None
+    if run.calibrate:
+        require_calibration_packages()
+        subset, held_back = _hold_back(subset, run)
     digests = images_digests(subset)
-    return ResolvedRun(run, folder, runtime, device, pretrained, data, subset, digests)
+    return ResolvedRun(run, folder, runtime, device, pretrained, data, subset, digests, held_back)
 
 
 def require_tested(data: ImageData, run: FewShotRun) -> None:
@@ -119,3 +138,26 @@ def _subset(data: ImageData, run: FewShotRun) -> ImageData:
             len(short), data.num_classes, run.shots, names,
         )  # fmt: skip
     return data.few_shot(run.shots, run.train.seed).select(run.classes)
+
+
+def _hold_back(subset: ImageData, run: FewShotRun) -> tuple[ImageData, HeldBackImages]:
+    """Divide the images into those to train on and those to calibrate with."""
+    seed, source = run.train.seed, "val"
+    held_back, kept = subset.val, subset.train
+    if not held_back or run.test_split == "val":
+        drawn = set(hold_back([example.label for example in subset.train], seed))
+        if not drawn:
+            raise UsageError(
+                f"to calibrate, images are held back from training, but {run.data} has no val "
+                "images and every class has one training image: give more shots."
+            )
+        source = "shots"
+        held_back = tuple(subset.train[index] for index in sorted(drawn))
+        kept = tuple(e for index, e in enumerate(subset.train) if index not in drawn)
+    if len(held_back) > MAX_HELD_BACK:
+        held_back = tuple(Random(seed).sample(held_back, MAX_HELD_BACK))
+    logger.info(
+        "Calibrating with %d images that are not trained on (%s); %d are trained on.",
+        len(held_back), "val" if source == "val" else "a quarter of the shots", len(kept),
+    )  # fmt: skip
+    return replace(subset, train=kept), HeldBackImages(source, held_back)

@@ -89,6 +89,13 @@ class RunResult:
     calibration: Scores = field(default_factory=dict)
     """Expected calibration error: "base" and "novel", or "accuracy"."""
     calibration_zero_shot: Scores = field(default_factory=dict)
+    unknown: Scores = field(default_factory=dict)
+    """How well images of novel classes are told from those of base classes: "auroc", "fpr95"."""
+    unknown_zero_shot: Scores = field(default_factory=dict)
+    calibrated: Scores = field(default_factory=dict)
+    """With what was measured on "held_back" images, on test images of the classes trained on:
+    "temperature", "ece" with it, and "coverage" and "set_size" of sets for "confidence_level"."""
+    calibrated_zero_shot: Scores = field(default_factory=dict)
     per_class: Mapping[str, Scores] = field(default_factory=dict)
     """Accuracy by split of the classes ("base", "novel" or "all") and class name."""
     alpha_curve: tuple[AlphaPoint, ...] = ()
@@ -219,6 +226,10 @@ _FURTHER = (
     "generalized_zero_shot",
     "calibration",
     "calibration_zero_shot",
+    "unknown",
+    "unknown_zero_shot",
+    "calibrated",
+    "calibrated_zero_shot",
 )
 T = TypeVar("T")
 

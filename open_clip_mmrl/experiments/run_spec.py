@@ -61,6 +61,9 @@ class FewShotRun:
     """The point of an ablation: {"sweep": ..., "value": ...}."""
     targets: tuple[str, ...] = ()
     """Data specs of data sets to test on without further training."""
+    calibrate: bool = False
+    """Measure on images that are not trained on how sure to be: those of the val split, or else
+    a quarter of the shots."""
 
     def __post_init__(self) -> None:
         if self.classes not in ("all", "base"):
@@ -90,7 +93,10 @@ class FewShotRun:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return json.loads(json.dumps(asdict(self)))
+        values = json.loads(json.dumps(asdict(self)))
+        if not self.calibrate:  # files of runs without it stay what they were
+            del values["calibrate"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FewShotRun:

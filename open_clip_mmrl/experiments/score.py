@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from ..config import Fusion
 from ..data import ImageData
 from ..data.loading.images import ImageSet, eval_transform, in_order, loader
 from ..data.sampling import base_novel_split
+from ..evaluation.calibration import calibrate, confidence, unknown_classes
 from ..evaluation.logits import Logits, ScoredFeatures, Scoring
 from ..evaluation.metrics import (
     accuracy,
@@ -26,10 +28,13 @@ from ..evaluation.metrics import (
     per_class_accuracy,
 )
 from ..evaluation.predict import build_classifier, predict, predict_all
+from ..hub.adapter_info import Calibration
 from ..hub.load import LoadedModel
+from ..models.ops import logit_scale
 from ..utils.progress import Progress
 from .measured import RunScores
-from .result_parts import AlphaPoint
+from .resolve import ResolvedRun
+from .result_parts import AlphaPoint, Scores
 from .run_spec import FewShotRun, Runtime
 
 ABLATED_DECOUPLING: dict[object, tuple[ScoredFeatures, ScoredFeatures]] = {
@@ -37,6 +42,15 @@ ABLATED_DECOUPLING: dict[object, tuple[ScoredFeatures, ScoredFeatures]] = {
     "w/o DS2": ("fused", "fused"),
 }
 """Features that score base and novel classes where the decoupling is ablated."""
+CONFIDENCE_LEVEL = 0.9
+"""Of the sets of classes in a run's results."""
+
+
+class Calibrations(NamedTuple):
+    """What held-back images tell, of the adapted model and of frozen CLIP."""
+
+    ours: Calibration
+    frozen: Calibration
 
 
 def score_split(
@@ -74,7 +88,27 @@ def score_split(
     return logits, speed
 
 
-def score_run(loaded: LoadedModel, data: ImageData, run: FewShotRun, runtime: Runtime) -> RunScores:
+def calibrate_run(loaded: LoadedModel, job: ResolvedRun) -> Calibrations | None:
+    """Return what the run's held-back images tell; None where it has none."""
+    if job.held_back is None:
+        return None
+    source, examples = job.held_back
+    data, run = replace(job.subset, test=examples), job.run
+    logits, _ = score_split(loaded, data, "test", run.train.precision, job.runtime)
+    seen, _ = _scorings(run, loaded.model.config.alpha)
+    scale = logit_scale(loaded.model)
+    return Calibrations(
+        *(calibrate(found, seen, scale, source) for found in (logits, logits.of_base_model()))
+    )
+
+
+def score_run(
+    loaded: LoadedModel,
+    data: ImageData,
+    run: FewShotRun,
+    runtime: Runtime,
+    calibrations: Calibrations | None = None,
+) -> RunScores:
     """Score the run's test split, in the precision that it was trained in.
 
     The released code tests in float32 whatever it trained in; so does a run with precision fp32.
@@ -85,6 +119,21 @@ def score_run(loaded: LoadedModel, data: ImageData, run: FewShotRun, runtime: Ru
     seen, new = _scorings(run, loaded.model.config.alpha)
     base_to_novel = run.classes == "base"
     scores = base_novel_scores(logits, seen, new) if base_to_novel else all_scores(logits, seen)
+    if base_to_novel:
+        scale = logit_scale(loaded.model)
+        scores = replace(
+            scores,
+            unknown=_unknown(logits, seen, scale),
+            unknown_zero_shot=_unknown(logits.of_base_model(), seen, scale),
+        )
+        logits = logits.split(base_novel_split(len(logits.names))[0])
+    if calibrations:
+        ours = calibrations.frozen if run.method == "zeroshot" else calibrations.ours
+        scores = replace(
+            scores,
+            calibrated=_calibrated(ours, logits, seen),
+            calibrated_zero_shot=_calibrated(calibrations.frozen, logits.of_base_model(), seen),
+        )
     curve = () if run.method == "zeroshot" else scores.alpha_curve
     return replace(scores, alpha_curve=curve, eval_images_per_second=round(speed, 1))
 
@@ -170,6 +219,22 @@ def _scorings(run: FewShotRun, alpha: float) -> tuple[Scoring, Scoring]:
     point = (run.ablation or {}).get("value")
     seen, new = ABLATED_DECOUPLING.get(point, ("fused", "class"))
     return Scoring(seen, alpha, run.fusion), Scoring(new, alpha, run.fusion)
+
+
+def _unknown(logits: Logits, seen: Scoring, scale: float) -> dict[str, float]:
+    known = len(base_novel_split(len(logits.names))[0])
+    found = unknown_classes(logits, known, seen, scale)
+    return {name: percent(value) for name, value in found.items()}
+
+
+def _calibrated(calibration: Calibration, logits: Logits, seen: Scoring) -> Scores:
+    """Return what `RunResult.calibrated` holds."""
+    found = confidence(calibration, logits, seen, CONFIDENCE_LEVEL)
+    return {
+        "held_back": len(calibration.max_softmax),
+        "confidence_level": 100 * CONFIDENCE_LEVEL,
+        **{name: None if value is None else percent(value) for name, value in found.items()},
+    }
 
 
 def _gzsl(logits: Logits, seen: Tensor, alpha: float) -> dict[str, float]:

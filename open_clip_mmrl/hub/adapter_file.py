@@ -19,7 +19,7 @@ from ..models.mmrl_clip import MMRLCLIP
 from ..utils.digest import tensors_digest
 from ..utils.files import write_atomically
 from .adapter_header import check_header, parse_json
-from .adapter_info import AdapterInfo
+from .adapter_info import AdapterInfo, Calibration
 from .adapter_reading import HEADER, check_shapes, open_safetensors, read_adapter
 from .base_check import check_base, check_input, describe_base
 from .class_tokens import usable_names
@@ -39,6 +39,7 @@ def save_adapter(
     base_pretrained: str | None = None,
     settings: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> Path:
     """Write the learner, and all that is needed to use it again, to one file.
 
@@ -54,6 +55,7 @@ def save_adapter(
         base_pretrained: tag or checkpoint of the base weights, with the same default.
         settings: how it was trained, for the record; anything JSON can hold.
         scores: how well it did, for the record; anything JSON can hold.
+        calibration: what held-back images told, for sets of classes and "none of these".
 
     Returns:
         The path written.
@@ -88,6 +90,7 @@ def save_adapter(
         settings=dict(settings or {}),
         scores=dict(scores or {}),
         tensors_sha256=tensors_digest(tensors),
+        calibration=calibration,
     )
     try:
         text = json.dumps(info.to_dict(), allow_nan=False)

@@ -9,9 +9,9 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, get_args
 
-from ..config import MMRLConfig
+from ..config import FUSIONS, MMRLConfig
 from ..models.base_config import lowest_start_layer
 
 FORMAT_VERSION = 2
@@ -26,6 +26,10 @@ _MAX_PIXELS = 4_096  # of an image's side
 _MAX_PATCHES = 16_384
 _MAX_CONTEXT = 4_096
 _MAX_TEXT = 1_000  # characters of a name
+
+HeldBack = Literal["shots", "val"]
+MAX_HELD_BACK = 5_000
+"""Images that a calibration is made of at most: with two numbers each, some 300 kB."""
 
 Kind = tuple[Callable[[Any], bool], str]
 
@@ -44,6 +48,10 @@ def _is_text(value: object) -> bool:
 
 def _is_side(value: object) -> bool:
     return _is_count(value, _MAX_PIXELS)
+
+
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
 
 
 def _is_scalar(value: object) -> bool:
@@ -73,6 +81,7 @@ def _one_of(*allowed: str) -> Kind:
 _TEXT: Kind = (_is_text, f"text of at most {_MAX_TEXT:,} characters")
 _NAME: Kind = (_or_none(_is_text), "text or null")
 _OBJECT: Kind = (lambda value: isinstance(value, dict), "JSON object")
+_POSITIVE: Kind = (lambda value: _is_number(value) and value > 0, "number above 0")
 _COUNT: Kind = (_is_count, f"whole number from 1 to {_MAX_SIZE:,}")
 _CHANNELS: Kind = (
     _or_none(lambda value: _is_number(value) or _list_of(_is_number, 3)(value)),
@@ -84,7 +93,22 @@ _HEADER: dict[str, Kind] = {
     "class_names": (_list_of(_is_text), f"list of {_TEXT[1]} each"),
     "template": _TEXT,
 }
-_OPTIONAL: dict[str, Kind] = {"settings": _OBJECT, "scores": _OBJECT}
+_OPTIONAL: dict[str, Kind] = {
+    "settings": _OBJECT,
+    "scores": _OBJECT,
+    "calibration": (lambda value: isinstance(value, dict), "JSON object"),
+}
+_SHARES: Kind = (
+    lambda value: _list_of(_is_share)(value) and 0 < len(value) <= MAX_HELD_BACK,
+    f"list of 1 to {MAX_HELD_BACK:,} numbers from 0 to 1",
+)
+_CALIBRATION: dict[str, Kind] = {
+    "held_back": (lambda value: value in get_args(HeldBack), f"one of {get_args(HeldBack)}"),
+    "temperature": _OBJECT,
+    "true_probability": _OBJECT,
+    "max_softmax": _SHARES,
+    "sha256": _TEXT,
+}
 _BASE: dict[str, Kind] = {
     "quick_gelu": (lambda value: isinstance(value, bool), "true or false"),
     "shape": _OBJECT,
@@ -185,9 +209,21 @@ def check_header(header: Mapping[str, Any]) -> MMRLConfig:
     config = MMRLConfig.from_dict({**MMRLConfig().to_dict(), **header["config"]})
     _check_base(header["base"])
     _check_config(config, header["base"]["shape"])
+    if "calibration" in header:
+        _check_calibration(header["calibration"])
     if header["format_version"] != 1:
         _check(header, {"tensors_sha256": _TEXT})
     return config
+
+
+def _check_calibration(calibration: Mapping[str, Any]) -> None:
+    """Check what was measured on held-back images."""
+    _check(calibration, _CALIBRATION)
+    _check(calibration["temperature"], dict.fromkeys(FUSIONS, _POSITIVE))
+    _check(calibration["true_probability"], dict.fromkeys(FUSIONS, _SHARES))
+    lists = (calibration["max_softmax"], *calibration["true_probability"].values())
+    if len(set(map(len, lists))) > 1:
+        raise ValueError("whose calibration has lists of different lengths")
 
 
 def _check_base(base: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from ..errors import UsageError
 from .adapter_header import (
     FORMAT_VERSION,
     READABLE_VERSIONS,
+    HeldBack,
     check_header,
     parse_json,
 )
@@ -59,6 +62,46 @@ class BaseInfo:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What held-back images tell of how sure to be; see `evaluation.calibration`.
+
+    It holds for the adapter's own classes, alpha and beta.
+
+    Attributes:
+        held_back: what the images are: "shots" that were not trained on, or "val".
+        temperature: by the fusion of the scores that it divides.
+        true_probability: of every image's true class, by fusion, at temperature 1.
+        max_softmax: of every image, of the cosines at temperature 1, ascending.
+    """
+
+    held_back: HeldBack
+    temperature: dict[str, float]
+    true_probability: dict[str, list[float]]
+    max_softmax: list[float]
+
+    @classmethod
+    def from_header(cls, header: dict[str, Any]) -> Calibration:
+        """Return the values of a header that was checked.
+
+        Raises:
+            ValueError: by their digest, they are not those that were saved.
+        """
+        if _digest(header) != header["sha256"]:
+            raise ValueError("whose calibration is damaged: it does not have its digest")
+        return cls(**{f.name: header[f.name] for f in fields(cls)})
+
+    def to_header(self) -> dict[str, Any]:
+        """Return the fields and their digest."""
+        return {**asdict(self), "sha256": _digest(asdict(self))}
+
+
+def _digest(calibration: dict[str, Any]) -> str:
+    """Return the SHA-256 of all values but this one."""
+    values = {name: value for name, value in calibration.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
 class AdapterInfo:
     """The header of the adapter file at `path`; a path itself wherever one is taken.
 
@@ -71,6 +114,7 @@ class AdapterInfo:
         settings: how it was trained, for the record.
         scores: how it was scored, for the record.
         tensors_sha256: digest of the tensors, see `tensors_digest`; None in files of version 1.
+        calibration: of training with `--calibrate`; else None.
     """
 
     path: str | Path
@@ -81,6 +125,7 @@ class AdapterInfo:
     settings: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     tensors_sha256: str | None = None
+    calibration: Calibration | None = None
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -105,6 +150,8 @@ class AdapterInfo:
             )
         try:
             config = check_header(header)
+            calibration = header.get("calibration")
+            calibration = calibration and Calibration.from_header(calibration)
         except UsageError as error:
             raise ValueError(
                 f"{path} has a config that cannot be used: {error} A newer version of "
@@ -125,6 +172,7 @@ class AdapterInfo:
             settings=header.get("settings", {}),
             scores=header.get("scores", {}),
             tensors_sha256=header["tensors_sha256"] if version >= 2 else None,
+            calibration=calibration,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,4 +188,6 @@ class AdapterInfo:
         }
         if self.tensors_sha256 is not None:
             header["tensors_sha256"] = self.tensors_sha256
+        if self.calibration is not None:
+            header["calibration"] = self.calibration.to_header()
         return header

@@ -36,6 +36,11 @@ def cosine_logits(model: MMRLCLIP, image: Tensor, text: Tensor) -> Tensor:
         return model.logit_scale.exp() * image @ text.T + bias
 
 
+def logit_scale(model: MMRLCLIP) -> float:
+    """Return what `cosine_logits` multiplies cosines by."""
+    return model.logit_scale.exp().item()
+
+
 def mix(
     by_class: Tensor,
     by_rep: Tensor | None,

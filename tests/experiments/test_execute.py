@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from helpers.packages import has_temperature
 from helpers.runs import go, make_run, write_folder
 from PIL import Image
 
@@ -17,7 +18,10 @@ from open_clip_mmrl.assets import MODEL_NAME, TAG
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments import execute as execute_module
 from open_clip_mmrl.experiments.execute import execute
+from open_clip_mmrl.experiments.results import RunResult
 from open_clip_mmrl.experiments.run_spec import Runtime
+from open_clip_mmrl.experiments.score import percent
+from open_clip_mmrl.hub.adapter_reading import read_adapter
 from open_clip_mmrl.training.trainer import Trainer
 from open_clip_mmrl.utils import folder_lock
 
@@ -37,6 +41,10 @@ def test_base_to_novel_run_leaves_adapter_results_and_log(tmp_path):
         assert scores.keys() == {"base", "novel", "hm"}
         base, novel = scores["base"], scores["novel"]
         assert scores["hm"] == pytest.approx(2 * base * novel / (base + novel), abs=1e-3)
+    for unknown in (results.unknown, results.unknown_zero_shot):  # the novel classes
+        assert unknown.keys() == {"auroc", "fpr95"} and 50 < unknown["auroc"] < 100
+    assert not results.calibrated
+    assert "calibrate" not in json.loads((tmp_path / "run.json").read_text())
     assert results.train_images == 10
     info = read_adapter_info(tmp_path / "adapter.safetensors")
     assert info["class_names"] == ["zero", "one", "two", "three", "four"]
@@ -291,3 +299,20 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     (tmp_path / "1" / "checkpoint.pt").replace(tmp_path / "2" / "checkpoint.pt")
     with pytest.raises(ValueError, match=r"2/checkpoint\.pt belongs to a run with other settings"):
         go(tmp_path / "2", train=TrainConfig(epochs=2, batch_size=5, seed=2))
+
+
+@has_temperature
+def test_a_run_that_calibrates_tells_how_sure_to_be(tmp_path):
+    result = go(tmp_path / "run", calibrate=True, shots=8)
+    assert result.train_images == 5 * 6
+    for found in (result.calibrated, result.calibrated_zero_shot):
+        assert found["held_back"] == 10 and found["confidence_level"] == 90
+        assert found["ece"] < 100 and 0 < found["coverage"] <= 100 and found["set_size"] <= 5
+    calibration = read_adapter(tmp_path / "run" / "adapter.safetensors").calibration
+    assert calibration.held_back == "shots" and len(calibration.max_softmax) == 10
+    assert percent(calibration.temperature["logits"]) == result.calibrated["temperature"]
+    assert RunResult.read(tmp_path / "run" / "results.json") == result
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert settings["calibrate"] is True
+    with pytest.raises(UsageError, match=r"calibrate: True there, None now"):
+        go(tmp_path / "run", shots=8)
