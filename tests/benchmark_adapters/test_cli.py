@@ -73,7 +73,7 @@ def test_every_command_has_help(argv, words, capsys):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_is_understood(name, monkeypatch):
-    assert all(len(f"  {PROG} {line}") <= 80 for line in EXAMPLES[name].split("\n"))
+    assert all(len(line) <= 80 for line in f"  {PROG} {EXAMPLES[name]}".split("\n"))
     command, *words = shlex.split(EXAMPLES[name].replace("\\\n", ""))
     if command in OUR_COMMANDS:
         assert parser_of(command).parse_args(words)
