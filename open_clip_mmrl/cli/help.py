@@ -14,7 +14,7 @@ EXAMPLES = {
     "demo": "demo",
     "train": "train --data digits --shots 4 --no-flip --output runs/digits",
     "eval": "eval --adapter runs/digits --data digits",
-    "predict": "predict --adapter runs/digits photo.jpg --top 3",
+    "predict": "predict --adapter runs/digits photos --new-class six --csv",
     "run": "run few-shot --datasets digits --shots 1 2 4 --output runs",
     "report": "report runs",
     "check": "data check --data-root DATA",

@@ -2,66 +2,158 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..utils.text import printable
-from .common import OUTPUT, AdapterOption, BaseOption, DeviceOption, command, option, say
+from ..errors import UsageError
+from ..utils.text import counted, listing
+from .common import (
+    DATA,
+    METHOD,
+    OUTPUT,
+    AdapterOption,
+    BaseOption,
+    DeviceOption,
+    QuietOption,
+    command,
+    option,
+    out,
+    path_option,
+)
+from .predict_output import Format, answers_table, texts, write
+
+if TYPE_CHECKING:
+    from ..data.image_paths import ImagePaths
+    from ..evaluation.answers import Answer, Ranking
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 20
+"""Images in the list of those that cannot be read."""
+_SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "json", ".jsonl": "jsonl"}
 
 
 @command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH",
+            help='Image files, folders (with all below them) and patterns ("photos/**/*.jpg").',
+            rich_help_panel=DATA,
+        ),
+    ],
     adapter: AdapterOption,
+    new_class: Annotated[
+        list[str] | None,
+        option(
+            METHOD,
+            "A class without training images, by its name, ranked with the others; as often as "
+            "needed.",
+            "--new-class",
+            metavar="NAME",
+        ),
+    ] = None,
+    only_new: Annotated[bool, option(METHOD, "Rank the new classes alone.", "--only-new")] = False,
     top: Annotated[int, option(OUTPUT, "Classes shown per image.", min=1, metavar="N")] = 3,
     pretrained: BaseOption = None,
     device: DeviceOption = None,
-    as_json: Annotated[bool, option(OUTPUT, "One JSON object per line.", "--json")] = False,
+    as_json: Annotated[bool, option(OUTPUT, "Print one JSON object per line.", "--json")] = False,
+    as_csv: Annotated[bool, option(OUTPUT, "Print CSV with a header.", "--csv")] = False,
+    output: Annotated[
+        Path | None,
+        path_option("Write a file instead: .csv, .json (an array) or .jsonl (lines).", "--output"),
+    ] = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Name the most probable classes of images, among those the adapter was trained on."""
-    for path, probabilities in zip(
-        images, _probabilities(images, adapter, pretrained, device), strict=True
-    ):
-        best = sorted(probabilities.items(), key=lambda item: item[1], reverse=True)[:top]
-        if as_json:
-            say(json.dumps({"image": str(path), "classes": {n: round(p, 4) for n, p in best}}))
-        else:
-            shown = ", ".join(f"{name} {100 * p:.1f} %" for name, p in best)
-            say(printable(f"{path}: {shown}", keep=""))
+    """Name the most probable classes of images.
 
+    Probabilities add up to 1 over all classes that are ranked. Without new
+    classes they mix those of both features; with --new-class they are the
+    softmax of logits: of both features for classes seen in training, of the
+    class feature for new ones.
 
-def _probabilities(
-    images: list[Path], adapter: Path, pretrained: str | None, device: str | None
-) -> list[dict[str, float]]:
-    """Return the probability of every class, image by image, as `FewShotClassifier` does.
-
-    Without it, because it imports scikit-learn, which takes a second.
+    Images that cannot be read are listed at the end, with exit code 1; all
+    others are answered.
     """
-    from ..data import Example
-    from ..data.check_images import require_readable
-    from ..data.loading.images import ImageSet, eval_transform, in_order, loader
-    from ..evaluation.predict import build_classifier, predict
+    from ..data.image_paths import image_paths
+    from ..evaluation.answers import ranking
+    from ..hub.adapter_reading import read_adapter
     from ..hub.load import build_from_adapter
     from ..utils.devices import pick_device
 
-    loaded, info = build_from_adapter(
-        adapter, base_pretrained=pretrained, device=pick_device(device)
-    )
-    examples = [Example(image=path, label=0, upright=True) for path in images]
-    require_readable(examples)
-    if not info.class_names:
-        raise ValueError(f"{adapter} names no classes: it was saved without class_names.")
-    tokens = loaded.class_tokens(info.class_names, info.template)
-    shown = ImageSet(examples, eval_transform(loaded.model))
-    scores = predict(
-        loaded.model,
-        build_classifier(loaded.model, tokens, class_names=info.class_names),
-        loader(shown, in_order(len(shown))),
-        features="fused",
-        fusion="probabilities",
-    ).scores
-    rows = scores.double().softmax(dim=1).tolist()
-    return [dict(zip(info.class_names, row, strict=True)) for row in rows]
+    kind = _format(as_json, as_csv, output)
+    new = new_class or []
+    if only_new and not new:
+        raise UsageError("--only-new needs new classes: add --new-class NAME.")
+    info, chosen = read_adapter(adapter), pick_device(device)
+    found = image_paths(paths)
+    for note in found.notes:
+        logger.info("%s", note)
+    ranked = None
+    if found.images:  # a base may take minutes to load
+        loaded, _ = build_from_adapter(info, base_pretrained=pretrained, device=chosen)
+        ranked = ranking(loaded, info, new, only_new=only_new)
+        top = min(top, len(ranked.names))
+    # A bar would stand among lines that are printed.
+    bar = not (quiet or (kind and not output and sys.stdout.isatty()))
+    failed: dict[str, str] = {}
+    answered = _noted(_answers(ranked, found, top, bar), failed)
+    if kind is None:
+        table = answers_table(answered, out.width)
+        if table.row_count:
+            out.print(table)
+    else:
+        write(texts(kind, answered, bool(new), top), output)
+    if failed:
+        problems = [f"{image} ({reason})" for image, reason in failed.items()]
+        raise ValueError(
+            f"{len(failed)} of {counted(len(found.images) + len(found.missing), 'image')} cannot "
+            f"be read: {listing(problems, _SHOWN)}."
+        )
+
+
+def _format(as_json: bool, as_csv: bool, output: Path | None) -> Format | None:
+    """Return the format of what is written; None for the table.
+
+    Raises:
+        UsageError: the options do not go together.
+    """
+    if as_json and as_csv:
+        raise UsageError("--json and --csv exclude each other: choose one.")
+    given: Format | None = "csv" if as_csv else "jsonl" if as_json else None
+    if output is None:
+        return given
+    by_name = _SUFFIXES.get(output.suffix.lower())
+    if by_name is None and given is None:
+        raise UsageError(
+            f"--output is {str(output)!r}; name it .csv, .json or .jsonl, or add --json or --csv."
+        )
+    if by_name and given and (by_name == "csv") != as_csv:
+        raise UsageError(f"--output is {str(output)!r}, which is not --{given.rstrip('l')}.")
+    return by_name or given
+
+
+def _answers(ranked: Ranking | None, found: ImagePaths, top: int, bar: bool) -> Iterator[Answer]:
+    """Yield the answers for all images, then the paths without an image."""
+    from ..evaluation.answers import Answer, answers
+    from ..utils.progress import Progress
+
+    if ranked:
+        with Progress("predicting", len(found.images), quiet=not bar) as progress:
+            yield from answers(ranked, found.images, top=top, progress=progress)
+    for path, reason in found.missing.items():
+        yield Answer(path, error=reason)
+
+
+def _noted(answers: Iterable[Answer], failed: dict[str, str]) -> Iterator[Answer]:
+    """Yield the answers; note those with an error in `failed`."""
+    for answer in answers:
+        if answer.error:
+            failed[answer.image] = answer.error
+        yield answer

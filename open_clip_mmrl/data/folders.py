@@ -33,7 +33,7 @@ def class_folders(folder: Path, remedy: str) -> list[str]:
         ValueError: it holds none; the message ends with `remedy`. Or a name is not text.
     """
     with os.scandir(folder) as entries:
-        found = sorted(e.name for e in entries if not _is_litter(e.name) and _holds(e.is_dir))
+        found = sorted(e.name for e in entries if not is_litter(e.name) and _holds(e.is_dir))
     if not found:
         raise ValueError(f"{folder} holds no class folders; {remedy}")
     unreadable = [name for name in found if not _is_text(name)]
@@ -62,7 +62,7 @@ def read_class_folder(folder: Path) -> ClassFolder:
     images, ignored = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if _is_litter(entry.name):
+            if is_litter(entry.name):
                 continue
             if _is_image(entry):
                 images.append(entry.name)
@@ -76,6 +76,46 @@ def read_class_folder(folder: Path) -> ClassFolder:
     return ClassFolder(sorted(images), sorted(ignored))
 
 
+@dataclass(frozen=True)
+class FolderImages:
+    """All images in a folder and in the folders below it, sorted, and what else is there."""
+
+    images: list[Path]
+    ignored: list[str]
+    """Files that are no images, and folders that cannot be read, from the folder on."""
+    hidden: int
+    """Hidden files and folders, and those that file managers leave behind."""
+
+
+def images_below(folder: Path) -> FolderImages:
+    """Return the images in a folder and in all folders below it; each folder is listed once."""
+    images, ignored, hidden = [], [], 0
+    pending, listed = [folder], set[tuple[int, int]]()
+    while pending:
+        current = pending.pop()
+        try:
+            place = current.stat()
+            if (place.st_dev, place.st_ino) in listed:  # links in a circle
+                continue
+            listed.add((place.st_dev, place.st_ino))
+            with os.scandir(current) as found:
+                entries = list(found)
+        except OSError as error:
+            name = printable(str(current.relative_to(folder)))
+            ignored.append(f"{name} ({error.strerror or error})")
+            continue
+        for entry in entries:
+            if is_litter(entry.name):
+                hidden += 1
+            elif _holds(entry.is_dir):
+                pending.append(Path(entry.path))
+            elif _is_image(entry):
+                images.append(Path(entry.path))
+            else:
+                ignored.append(printable(str(Path(entry.path).relative_to(folder))))
+    return FolderImages(sorted(images), sorted(ignored), hidden)
+
+
 def _is_text(name: str) -> bool:
     try:
         name.encode()
@@ -84,7 +124,8 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _is_litter(name: str) -> bool:
+def is_litter(name: str) -> bool:
+    """Return whether a file or folder is hidden, or left behind by a file manager."""
     return name.startswith(".") or name.lower() in _LITTER
 
 
@@ -104,7 +145,7 @@ def _what_is_left_out(entry: os.DirEntry[str]) -> list[str]:
         Path(folder, file).relative_to(entry.path)
         for folder, _, files in os.walk(entry.path)
         for file in files
-        if not _is_litter(file)
+        if not is_litter(file)
     ]
     return [f"{name}/{printable(str(path))}" for path in below]
 

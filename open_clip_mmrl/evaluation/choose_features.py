@@ -70,3 +70,33 @@ def choose_features(
         f"the class feature for the {len(new)} new ones ({listing(new, 3)})"
     )
     return FeatureChoice("fused", reason, known)
+
+
+def require_new(
+    new: Sequence[str],
+    seen: Sequence[str],
+    readings: Callable[[list[str]], Sequence[Hashable]],
+) -> None:
+    """Check that the model reads every new class unlike those of the training and one another.
+
+    Args:
+        new: names of classes without training images.
+        seen: names of the training.
+        readings: what the model reads of each name.
+
+    Raises:
+        UsageError: some read the same; the message names them.
+    """
+    names = [*seen, *new]
+    first: dict[Hashable, int] = {}
+    alike = []
+    for index, reading in enumerate(readings(names)):
+        other = first.setdefault(reading, index)
+        if other != index and index >= len(seen):
+            known = "seen in training" if other < len(seen) else "new as well"
+            alike.append(f"{names[index]!r} reads like {names[other]!r}, {known}")
+    if alike:
+        raise UsageError(
+            f"{len(alike)} of {len(new)} new classes are not new to this model: "
+            f"{listing(alike)}. Leave these names out, or give others."
+        )

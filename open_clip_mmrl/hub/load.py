@@ -127,17 +127,17 @@ def build_for_training(
 
 
 def build_from_adapter(
-    adapter: str | Path,
+    adapter: str | Path | AdapterInfo,
     *,
     base_pretrained: str | None = None,
     settings: Mapping[str, Any] | None = None,
     device: torch.device,
 ) -> tuple[LoadedModel, AdapterInfo]:
-    """Return the model of an adapter, a file or a run's folder, and its header."""
+    """Return the model of an adapter, a file, a run's folder or a header, and its header."""
     info = read_adapter(adapter)
     if info.base.model is None:
         raise ValueError(
-            f"{adapter} does not name its base model: load it with load_adapter into a model "
+            f"{info.path} does not name its base model: load it with load_adapter into a model "
             "made by MMRLCLIP.from_open_clip."
         )
     name = ModelName(info.base.model, info.config.variant)

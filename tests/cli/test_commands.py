@@ -8,7 +8,7 @@ import pytest
 from helpers.cli import run
 from helpers.runs import write_folder
 
-from open_clip_mmrl import FewShotClassifier, __version__
+from open_clip_mmrl import __version__
 from open_clip_mmrl.assets import MODEL_NAME
 
 TRAIN = ["--data", "digits", "--shots", 2, "--epochs", 1, "--batch-size", 8, "--quiet"]
@@ -106,29 +106,6 @@ def test_eval_uses_the_adapters_template_where_the_data_has_none(tmp_path):
     command = ["eval", "--adapter", tmp_path / "run" / "adapter.safetensors", "--data", spec]
     code, _, result = run(*command, "--quiet", "--json")
     assert code == 0 and json.loads(result.stdout)["template"] == "a printed digit {}."
-
-
-def test_predict_names_all_images_that_cannot_be_read(adapter, tmp_path):
-    (tmp_path / "a.png").write_text("hello")
-    images = [tmp_path / "a.png", tmp_path / "gone.png"]
-    code, text, _ = run("predict", "--adapter", adapter, *images)
-    assert code == 1 and "2 of 2 images" in text and "gone.png (it does not exist)" in text
-
-
-def test_predict_names_images(adapter, tmp_path):
-    write_folder(tmp_path, {"one": 1, "two": 1})
-    images = [tmp_path / "test" / name / "0.png" for name in ("one", "two")]
-    code, text, _ = run("predict", "--adapter", adapter, *images, "--top", 2)
-    assert code == 0 and text.count("%") == 4 and "two/0.png" in text
-    code, _, result = run("predict", "--adapter", adapter, *images, "--json")
-    rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [len(row["classes"]) for row in rows] == [3, 3]
-    classifier = FewShotClassifier.from_adapter(adapter)
-    expected = classifier.predict_proba(images)
-    for row, probabilities in zip(rows, expected, strict=True):
-        by_name = dict(zip(classifier.classes_, probabilities.tolist(), strict=True))
-        assert row["classes"] == {name: round(by_name[name], 4) for name in row["classes"]}
-        assert min(row["classes"].values()) >= sorted(probabilities)[-3] - 5e-5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,134 @@
+"""Answers as text: a table for the terminal, JSON, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table
+
+from ..utils.files import atomic_file
+from ..utils.text import csv_cell, printable
+
+if TYPE_CHECKING:
+    from ..evaluation.answers import Answer, RankedClass
+
+Format = Literal["csv", "json", "jsonl"]
+
+
+def json_lines(answers: Iterable[Answer], new: bool) -> Iterator[str]:
+    """Yield one JSON object per line.
+
+    Args:
+        answers: with `top` classes each, or an error.
+        new: whether the ranking has new classes; then the ones among the answers are listed.
+    """
+    for answer in answers:
+        found: dict[str, object] = {
+            "image": answer.image,
+            "classes": {one.name: round(one.probability, 4) for one in answer.classes},
+        }
+        if new:
+            found["new"] = [one.name for one in answer.classes if not one.seen]
+        if answer.error:
+            found["error"] = answer.error
+        yield json.dumps(found) + "\n"
+
+
+def json_document(answers: Iterable[Answer], new: bool) -> Iterator[str]:
+    """Yield one JSON array of the objects of `json_lines`."""
+    before = "[\n"
+    for line in json_lines(answers, new):
+        yield before + line.rstrip("\n")
+        before = ",\n"
+    yield "\n]\n" if before == ",\n" else "[]\n"
+
+
+def csv_lines(answers: Iterable[Answer], new: bool, top: int) -> Iterator[str]:
+    """Yield CSV: a header, then a line per image with `top` classes and their probabilities."""
+    ranks = range(1, top + 1)
+    names = ["class_{}", "probability_{}", *(["new_{}"] if new else [])]
+    yield _csv(["image", *(name.format(rank) for rank in ranks for name in names), "error"])
+    for answer in answers:
+        cells = [cell for one in answer.classes for cell in _cells(one, new)]
+        cells += [""] * (top * len(names) - len(cells))
+        yield _csv([answer.image, *cells, answer.error])
+
+
+def _cells(one: RankedClass, new: bool) -> list[str]:
+    flag = ["false" if one.seen else "true"] if new else []
+    return [one.name, f"{one.probability:.4f}", *flag]
+
+
+def _csv(cells: Sequence[str]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerow(map(csv_cell, cells))
+    return stream.getvalue()
+
+
+def texts(kind: Format, answers: Iterable[Answer], new: bool, top: int) -> Iterator[str]:
+    """Yield the answers in a format, piece by piece."""
+    if kind == "csv":
+        return csv_lines(answers, new, top)
+    return (json_document if kind == "json" else json_lines)(answers, new)
+
+
+def write(pieces: Iterable[str], output: Path | None) -> None:
+    """Write a text as it comes: to a file, which appears when it is whole, or standard output."""
+    if output is None:
+        stream = sys.stdout  # kept: while a progress bar is shown, there is another
+        for piece in pieces:
+            stream.write(printable(piece))
+        return
+    with atomic_file(output) as file:
+        for piece in pieces:
+            file.write(piece.encode("utf-8", "surrogateescape"))
+
+
+def answers_table(answers: Iterable[Answer], width: int) -> Table:
+    """Return a line per image: the best class, and those that follow it.
+
+    Args:
+        answers: those with an error are left out.
+        width: of the terminal; long paths lose their beginning.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("image", no_wrap=True)
+    table.add_column("class", overflow="fold")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("then, in %", overflow="fold")
+    for answer in answers:
+        if answer.error:
+            continue
+        best, *others = answer.classes
+        then = ", ".join(f"{_name(one)} {_percent(one)}" for one in others)
+        image = shortened(answer.image, 2 * width // 5)
+        table.add_row(image, _name(best), f"{_percent(best)} %", then)
+    return table
+
+
+def _name(one: RankedClass) -> str:
+    return one.name if one.seen else f"{one.name} (new)"
+
+
+def _percent(one: RankedClass) -> str:
+    return f"{100 * one.probability:.1f}"
+
+
+def shortened(path: str, width: int) -> str:
+    """Return the end of a path that fits into some columns, from a folder on where that is left."""
+    if cell_len(path) <= width:
+        return path
+    end = len(path)
+    while end and cell_len(path[end - 1 :]) < width:
+        end -= 1
+    tail = path[end:]
+    folder = tail.find("/")
+    return "…" + (tail[folder:] if folder >= 0 else tail)

@@ -1,0 +1,199 @@
+"""Answers for image files: the most probable classes of each, read and scored as a stream.
+
+Shapes: B images at a time, C classes, H x W the model's input size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..data.example import Example, read_image
+from ..data.loading.images import EVAL_BATCH, Transform, eval_transform
+from ..errors import UsageError
+from ..hub.adapter_info import AdapterInfo
+from ..hub.class_tokens import usable_names
+from ..hub.load import LoadedModel
+from ..models.mmrl_clip import MMRLCLIP
+from ..utils.progress import Progress
+from .choose_features import require_new
+from .predict import Classifier, build_classifier, predict
+
+_MAX_THREADS = 8
+
+
+@dataclass(frozen=True)
+class RankedClass:
+    """A class and its probability among all classes of the ranking."""
+
+    name: str
+    probability: float
+    seen: bool
+    """Seen in training, and scored by both features; new classes by the class feature alone."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one image file."""
+
+    image: str
+    """Its path, as given."""
+    classes: tuple[RankedClass, ...] = ()
+    """The most probable ones, best first; () where the image cannot be read."""
+    error: str = ""
+    """Why it cannot be read."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A model and the classes that it ranks. Probabilities add up to 1 over all C classes.
+
+    Those of seen classes alone are the mix of both features' probabilities, as the paper writes;
+    those of new classes alone the softmax of the class feature's logits; those of seen and new ones
+    in one ranking the softmax of the logits of generalized accuracy: both features' mix for seen
+    classes, the class feature's for new ones.
+    """
+
+    model: MMRLCLIP
+    classifier: Classifier
+    names: tuple[str, ...]
+    """Of the C classes."""
+    seen: tuple[bool, ...]
+    """Which of them were seen in training."""
+    precision: str = "fp32"
+
+    @property
+    def has_new(self) -> bool:
+        """Return whether any class is new."""
+        return not all(self.seen)
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return the probabilities of preprocessed images [B, 3, H, W], float64 [B, C]."""
+        mixed = any(self.seen) and self.has_new
+        scores = predict(
+            self.model,
+            self.classifier,
+            [(images, torch.zeros(len(images), dtype=torch.long))],
+            features="fused" if any(self.seen) else "class",
+            fusion="logits" if mixed else "probabilities",
+            seen=self.seen if mixed else None,
+            precision=self.precision,
+        ).scores
+        return scores.double().softmax(dim=1)
+
+
+def ranking(
+    loaded: LoadedModel,
+    info: AdapterInfo,
+    new_classes: Sequence[str] = (),
+    *,
+    only_new: bool = False,
+    precision: str = "fp32",
+) -> Ranking:
+    """Return the ranking of an adapter's classes, and of new ones by their names.
+
+    Args:
+        loaded: the adapter's model, see `build_from_adapter`.
+        info: the adapter's header.
+        new_classes: names of classes without training images.
+        only_new: rank these alone.
+        precision: of the towers.
+
+    Raises:
+        UsageError: a new class reads like another one, or there are none to rank alone.
+        ValueError: the adapter names no classes.
+    """
+    if only_new and not new_classes:
+        raise UsageError("there are no new classes to rank alone: name them.")
+    if not all(name.strip() for name in new_classes):
+        raise UsageError("a new class has an empty name; give every one a name.")
+    if not info.class_names and not only_new:
+        raise ValueError(f"{info.path} names no classes: it was saved without class_names.")
+    require_new(new_classes, info.class_names, lambda names: loaded.readings(names, info.template))
+    known = [] if only_new else info.class_names
+    names = [*known, *new_classes]
+    seen = [True] * len(known) + [False] * len(new_classes)
+    tokens = loaded.class_tokens(usable_names(names, info.template), info.template)
+    classifier = build_classifier(loaded.model, tokens, precision, names)
+    return Ranking(loaded.model, classifier, tuple(names), tuple(seen), precision)
+
+
+def answers(
+    ranked: Ranking,
+    images: Sequence[str | Path],
+    *,
+    top: int = 3,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Answer]:
+    """Yield an answer for every image file, in order; memory does not grow with their number.
+
+    Args:
+        ranked: the model and its classes.
+        images: paths of image files.
+        top: classes per answer.
+        threads: threads that decode while the model computes; None takes the CPU's cores, 8 at
+            most.
+        progress: advanced by every image.
+    """
+    top = min(top, len(ranked.names))
+    paths = iter(images)
+    for items in _batches(images, eval_transform(ranked.model), threads or _cores()):
+        read = [item for item in items if isinstance(item, Tensor)]
+        rows = iter(())
+        if read:
+            best = ranked.probabilities(torch.stack(read)).topk(top, dim=1)
+            rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        for path, item in zip(islice(paths, len(items)), items, strict=True):
+            if isinstance(item, str):
+                yield Answer(str(path), error=item)
+                continue
+            classes = (
+                RankedClass(ranked.names[index], value, ranked.seen[index])
+                for value, index in zip(*next(rows), strict=True)
+            )
+            yield Answer(str(path), tuple(classes))
+        if progress is not None:
+            progress.advance(len(items), images=len(items))
+
+
+def _batches(
+    images: Sequence[str | Path], transform: Transform, threads: int
+) -> Iterator[list[Tensor | str]]:
+    """Yield batches of preprocessed images [3, H, W], or reasons why they cannot be read.
+
+    The next batch is decoded while its consumer works on this one.
+    """
+    pool = ThreadPoolExecutor(threads)
+    try:
+        paths, waiting = iter(images), deque[Future[Tensor | str]]()
+        while True:
+            for path in islice(paths, 2 * EVAL_BATCH - len(waiting)):
+                waiting.append(pool.submit(_read, Path(path), transform))
+            if not waiting:
+                return
+            yield [waiting.popleft().result() for _ in range(min(EVAL_BATCH, len(waiting)))]
+    finally:  # Ctrl-C must not wait for all that are queued
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read(path: Path, transform: Transform) -> Tensor | str:
+    try:
+        return transform(read_image(Example(image=path, label=0, upright=True)))
+    except Exception as error:  # of any kind: the others are answered all the same
+        return str(error.__cause__ or error) or type(error).__name__
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, up to a bound."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return min(cores, _MAX_THREADS)

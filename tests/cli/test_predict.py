@@ -1,0 +1,175 @@
+"""`predict` on files and folders: its table, JSON, CSV and files."""
+
+import csv
+import io
+import json
+
+import pytest
+from helpers.adapters import write_adapter
+from helpers.cli import run
+from helpers.runs import write_folder
+
+from open_clip_mmrl import FewShotClassifier
+from open_clip_mmrl.cli.predict_output import shortened
+
+SEEN = ["one", "two", "three"]
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    return write_adapter(tmp_path_factory.mktemp("run") / "adapter.safetensors", SEEN)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    write_folder(folder, {"one": 1, "two": 1}, test=2)
+    return folder / "test"
+
+
+def predict(adapter, *args):
+    code, text, result = run("predict", "--adapter", adapter, *args, "--quiet")
+    return code, text, result.stdout
+
+
+def json_rows(stdout):
+    return [json.loads(line) for line in stdout.splitlines()]
+
+
+def csv_rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_table_has_a_line_per_image_within_80_columns(adapter, photos):
+    code, text, stdout = predict(adapter, photos, "--new-class", "six", "--top", 4)
+    assert code == 0 and text.count("%") == 5 and "(new)" in text
+    assert all(f"/{name}/{i}.png " in text for name in ("one", "two") for i in (0, 1))
+    assert max(map(len, stdout.splitlines())) <= 80
+
+
+def test_json_is_what_the_classifier_says(adapter, photos):
+    images = [photos / name / "0.png" for name in ("one", "two")]
+    code, _, stdout = predict(adapter.parent, *images, "--json", "--top", 2)
+    rows = json_rows(stdout)
+    assert code == 0 and [row.keys() for row in rows] == [{"image", "classes"}] * 2
+    classifier = FewShotClassifier.from_adapter(adapter)
+    expected = classifier.predict_proba(images)
+    for row, image, probabilities in zip(rows, images, expected, strict=True):
+        by_name = dict(zip(classifier.classes_, probabilities.tolist(), strict=True))
+        assert row["image"] == str(image) and len(row["classes"]) == 2
+        assert row["classes"] == {name: round(by_name[name], 4) for name in row["classes"]}
+        assert min(row["classes"].values()) >= sorted(probabilities)[-2] - 5e-5
+
+
+def test_json_names_the_new_classes(adapter, photos):
+    new = ["--new-class", "six", "--new-class", "a red pin"]
+    code, _, stdout = predict(adapter, photos, *new, "--json", "--top", 9)
+    assert code == 0
+    for row in json_rows(stdout):
+        assert set(row["classes"]) == {*SEEN, "six", "a red pin"}
+        assert set(row["new"]) == {"six", "a red pin"}
+        assert sum(row["classes"].values()) == pytest.approx(1, abs=1e-3)
+    code, _, stdout = predict(adapter, photos, *new, "--only-new", "--json")
+    assert {name for row in json_rows(stdout) for name in row["classes"]} == {"six", "a red pin"}
+
+
+def test_csv_has_a_column_per_rank(adapter, photos):
+    code, _, stdout = predict(adapter, photos, "--csv", "--top", 2)
+    (_, _, by_json) = predict(adapter, photos, "--json", "--top", 2)
+    rows = csv_rows(stdout)
+    assert code == 0 and len(rows) == 4
+    assert list(rows[0]) == [
+        "image",
+        "class_1",
+        "probability_1",
+        "class_2",
+        "probability_2",
+        "error",
+    ]
+    for row, same in zip(rows, json_rows(by_json), strict=True):
+        found = [(row[f"class_{n}"], float(row[f"probability_{n}"])) for n in (1, 2)]
+        assert found == list(same["classes"].items()) and row["image"] == same["image"]
+    _, _, stdout = predict(adapter, photos, "--csv", "--top", 1, "--new-class", "=six")
+    assert set(csv_rows(stdout)[0]) == {"image", "class_1", "probability_1", "new_1", "error"}
+    _, _, stdout = predict(adapter, photos, "--csv", "--new-class", "=six", "--only-new")
+    assert all(row["class_1"] == "'=six" and row["new_1"] == "true" for row in csv_rows(stdout))
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--csv"]])
+def test_broken_files_are_listed_and_all_others_answered(adapter, photos, tmp_path, options):
+    (tmp_path / "a.png").write_text("hello")
+    (tmp_path / "notes.txt").write_text("hello")
+    gone = tmp_path / "gone.png"
+    code, text, result = run("predict", "--adapter", adapter, gone, tmp_path, photos, *options)
+    assert code == 1 and "2 of 6 images cannot be read" in text
+    assert f"{gone} (it does not exist)" in " ".join(result.stderr.split())
+    assert "a.png (not an image" in text and "ignored 1 file without an image: notes.txt" in text
+    if options == ["--json"]:
+        errors = [row["error"] for row in json_rows(result.stdout) if not row["classes"]]
+    elif options == ["--csv"]:
+        errors = [row["error"] for row in csv_rows(result.stdout) if not row["class_1"]]
+    else:
+        assert result.stdout.count("%") == 5
+        return
+    assert len(errors) == 2 and "it does not exist" in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "read"),
+    [
+        ("x.csv", [], csv_rows),
+        ("sub/x.JSON", [], json.loads),
+        ("x.jsonl", [], json_rows),
+        ("x.txt", ["--json"], json_rows),
+        ("x.txt", ["--csv"], csv_rows),
+        ("x.json", ["--json"], json.loads),
+    ],
+)
+def test_output_is_written_in_the_format_of_its_name(
+    adapter, photos, tmp_path, name, options, read
+):
+    path = tmp_path / name
+    code, text, stdout = predict(adapter, photos, "--output", path, *options)
+    assert code == 0 and stdout == "", text
+    assert len(read(path.read_text())) == 4 and list(path.parent.iterdir()) == [path]
+
+
+def test_the_model_is_built_only_where_there_are_images(adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr("open_clip_mmrl.hub.load.build_from_adapter", None)
+    code, text, stdout = predict(adapter, tmp_path, tmp_path / "*.png", "--json")
+    assert code == 1 and "it holds no images" in text and "no file matches it" in text
+    assert len(json_rows(stdout)) == 2
+    code, _, stdout = predict(adapter, tmp_path)
+    assert code == 1 and stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--only-new"], "--only-new needs new classes"),
+        (["--new-class", "ONE"], "'ONE' reads like 'one', seen in training"),
+        (["--json", "--csv"], "choose one"),
+        (["--output", "x.png"], "name it .csv, .json or .jsonl"),
+        (["--output", "x.json", "--csv"], "which is not --csv"),
+        (["--output", "x.csv", "--json"], "which is not --json"),
+        (["--output", ""], "empty"),
+        (["--device", "tpu"], "device is 'tpu'"),
+    ],
+)
+def test_wrong_use_is_exit_code_2(adapter, photos, options, words):
+    code, text, stdout = predict(adapter, photos, *options)
+    assert code == 2 and words in text and stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "width", "expected"),
+    [
+        ("a/b.png", 7, "a/b.png"),
+        ("photos/cats/b.png", 11, "…/b.png"),
+        ("photos/cats/b.png", 12, "…/cats/b.png"),
+        ("a_very_long_name_0017.png", 10, "…_0017.png"),
+        ("写真/写真写真.png", 10, "…写真.png"),
+    ],
+)
+def test_long_paths_lose_their_beginning(path, width, expected):
+    assert shortened(path, width) == expected
