@@ -27,6 +27,8 @@ Sweep = Literal[
 TokenSides = Literal["both", "image", "text"]
 Space = Literal["shared", "independent", "text_to_image"]
 Regularizer = Literal["cosine", "l1", "mse"]
+Shots = int | Literal["all"]
+"""Images per class."""
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 METHODS: tuple[Method, ...] = get_args(Method)

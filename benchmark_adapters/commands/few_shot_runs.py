@@ -20,9 +20,10 @@ from clip_benchmark.metrics import zeroshot_classification
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from open_clip_mmrl.config import METHODS, VARIANTS
+from open_clip_mmrl.config import METHODS, VARIANTS, Shots
 from open_clip_mmrl.data import ImageData
 from open_clip_mmrl.data.prompts import readable
+from open_clip_mmrl.data.sampling import shots_number
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.evaluation.linear_probe import frozen_features, train_probe
 from open_clip_mmrl.experiments.execute import execute
@@ -57,7 +58,7 @@ def plan_runs(args: argparse.Namespace) -> list[FewShotRun]:
     if not name:
         raise UsageError(f"dataset is {dataset!r}; give wds/NAME or another name.")
     for option, value in {
-        "shots": min(args.shots),
+        "shots": min(map(shots_number, args.shots)),
         "eval_batch_size": args.eval_batch_size,
     }.items():
         if value < 1:
@@ -76,7 +77,7 @@ def plan_runs(args: argparse.Namespace) -> list[FewShotRun]:
         pretrained=resolve_pretrained(ModelName(model.base, "mmrl"), args.pretrained),
         datasets=[SPEC + dataset],
         methods=sorted(set(args.methods), key=lambda method: (*METHODS, method).index(method)),
-        shots=sorted(set(args.shots)),
+        shots=sorted(set(args.shots), key=shots_number),
         seeds=sorted(set(args.seeds)),
         overrides=overrides,
         data_root=args.dataset_root,
@@ -100,7 +101,7 @@ def file_name(run: FewShotRun) -> str:
     return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part)[-60:] for part in (*parts, digest))
 
 
-def shots_and_seed(run: FewShotRun) -> tuple[int, int | None]:
+def shots_and_seed(run: FewShotRun) -> tuple[Shots, int | None]:
     """Return a run's shots and seed; the zero-shot model has 0 shots and no seed."""
     return (0, None) if run.method == "zeroshot" else (run.shots, run.train.seed)
 

@@ -28,8 +28,9 @@ from rich import box
 from rich.table import Table
 
 from open_clip_mmrl.assets import MODEL_NAME
-from open_clip_mmrl.config import METHODS, PRECISIONS
+from open_clip_mmrl.config import METHODS, PRECISIONS, Shots
 from open_clip_mmrl.data import load_data
+from open_clip_mmrl.data.sampling import shots_number
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 from open_clip_mmrl.utils.console import PlainConsole
@@ -55,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dataset", metavar="NAME", required=True, help=what)
     what = "folder or URL; {dataset} is filled in"
     add("--dataset_root", metavar="PATH", default="root", help=what)
-    what = "training images per class; default: 1 2 4 8 16"
-    add("--shots", metavar="N", nargs="+", type=int, default=SHOTS, help=what)
+    what = "training images per class, or all; default: 1 2 4 8 16"
+    add("--shots", metavar="N", nargs="+", type=_shots, default=SHOTS, help=what)
     add("--seeds", metavar="N", nargs="+", type=int, default=[1], help="one run each; default: 1")
     what = "prompt, {} for the class name; default: the data set's first one"
     add("--template", metavar="TEXT", help=what)
@@ -83,6 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = "folder of the results; default: fewshot"
     add("--output", metavar="PATH", default="fewshot", help=what)
     add("--quiet", action="store_true", help="no progress bars")
+
+
+def _shots(text: str) -> Shots:
+    return "all" if text == "all" else int(text)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -142,7 +147,8 @@ def _done_before(path: Path) -> dict[str, Any] | None:
     try:
         result = read_result(path)
         for key, kind in {"dataset": str, "method": str, "shots": int}.items():
-            required(result, key, kind)
+            if result.get(key) != "all":
+                required(result, key, kind)
         for place, key in ((result, "trainable_parameters"), (result["metrics"], "acc1")):
             required_number(place, key)
     except ValueError as error:
@@ -153,7 +159,7 @@ def _done_before(path: Path) -> dict[str, Any] | None:
 
 def table(results: Sequence[dict[str, Any]]) -> Table:
     """Return methods x shots, the mean accuracy over seeds in percent."""
-    columns = sorted({result["shots"] for result in results})
+    columns = sorted({result["shots"] for result in results}, key=shots_number)
     found = Table(
         title=f"{results[0]['dataset']}, accuracy in % by shots",
         title_justify="left",

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, ParamSpec
 import typer
 from rich.text import Text
 
-from ..config import PRECISIONS, Augment, Fusion, Precision
+from ..config import PRECISIONS, Augment, Fusion, Precision, Shots
 from ..errors import UsageError
 from ..utils.console import PlainConsole
 from ..utils.log import show_messages
@@ -77,6 +77,19 @@ def _given_path(text: str | Path) -> Path:
     return Path(text)
 
 
+def parse_shots(text: str) -> Shots:
+    """Read a number of images per class, or "all"."""
+    if text == "all":
+        return "all"
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise UsageError(f"--shots has {text!r}; give whole numbers from 1 up, or all.")
+    return number
+
+
 def say(text: str) -> None:
     """Print a result on standard output, not wrapped and not colored: programs read it too."""
     print(printable(text))
@@ -127,8 +140,8 @@ DataOption = Annotated[
     str,
     option(
         DATA,
-        "digits | scrawl | folder:PATH (PATH/train/<class>/*, PATH/test/<class>/*) | "
-        "coop:NAME | wds:PATH_OR_URL | clip_benchmark:NAME",
+        "digits | scrawl | folder:PATH (PATH/<class>/* or PATH/train/<class>/*, "
+        "PATH/test/<class>/*) | coop:NAME | wds:PATH_OR_URL | clip_benchmark:NAME",
         metavar="SPEC",
     ),
 ]
@@ -143,6 +156,32 @@ TemplateOption = Annotated[
     option(DATA, 'Prompt, {} for the class name: "a photo of a {}."', metavar="TEXT"),
 ]
 SplitOption = Annotated[Split, option(DATA, "val: for choosing settings.")]
+ShotsOption = Annotated[str, option(DATA, "Training images per class, or all.", metavar="N|all")]
+FractionOption = Annotated[
+    float | None,
+    option(
+        DATA,
+        "Share of each class's images to test on, drawn where a folder: has no test/. "
+        "Default: 0.2.",
+        metavar="X",
+    ),
+]
+NamesOption = Annotated[
+    Path | None,
+    option(
+        DATA,
+        "Class names for folders, one 'folder: name' per line (n01440764: tench), or JSON.",
+        metavar="FILE",
+    ),
+]
+NestedOption = Annotated[
+    bool | None,
+    option(
+        DATA,
+        "Take each folder that holds images as a class, however deep it lies.",
+        "--nested/--not-nested",
+    ),
+]
 DeviceOption = Annotated[
     str | None,
     option(MACHINE, "cpu, cuda, cuda:N. Default: the best there is.", metavar="NAME"),

@@ -14,6 +14,8 @@ from .common import (
     DeviceOption,
     FusionOption,
     JsonOption,
+    NamesOption,
+    NestedOption,
     PrecisionOption,
     QuietOption,
     RootOption,
@@ -42,6 +44,8 @@ def evaluate(
     fusion: FusionOption = "logits",
     template: TemplateOption = None,
     data_root: RootOption = None,
+    class_names: NamesOption = None,
+    nested: NestedOption = None,
     split: Annotated[Split, option(DATA, "Images to score.")] = "test",
     pretrained: BaseOption = None,
     precision: PrecisionOption = "fp32",
@@ -57,19 +61,28 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Score an adapter, and frozen CLIP for comparison."""
-    from ..data import load_data
     from ..data.check_images import require_readable
+    from ..data.load import read_names
     from ..evaluation.choose_features import choose_features
     from ..evaluation.logits import Scoring
     from ..evaluation.metrics import accuracy
     from ..experiments.run_spec import Runtime
     from ..experiments.score import percent, score_split
+    from ..experiments.scored_data import data_to_score
+    from ..hub.adapter_reading import read_adapter
     from ..hub.load import build_from_adapter
     from ..utils.devices import pick_device
     from .tables import scores_table
 
-    data_set = load_data(data, data_root=data_root, template=template, quiet=quiet)
-    data_set = data_set.select(classes)
+    data_set = data_to_score(
+        data,
+        read_adapter(adapter),
+        data_root=data_root,
+        template=template,
+        class_names=read_names(data, class_names, nested=bool(nested)) if class_names else None,
+        nested=nested,
+        quiet=quiet,
+    ).select(classes)
     loaded, info = build_from_adapter(
         adapter,
         base_pretrained=pretrained,
@@ -77,8 +90,6 @@ def evaluate(
         device=pick_device(device),
     )
     require_readable(data_set.split(split), quiet=quiet)
-    if not data_set.own_template and info.template:
-        data_set = data_set.with_template(info.template)
     chosen = choose_features(
         features,
         data_set.class_names,

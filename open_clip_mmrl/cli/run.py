@@ -21,9 +21,12 @@ from .common import (
     CacheOption,
     CalibrateOption,
     DeviceOption,
+    FractionOption,
     FusionOption,
     GraphOption,
     ModelOption,
+    NamesOption,
+    NestedOption,
     PrecisionOption,
     PretrainedOption,
     QuietOption,
@@ -34,6 +37,7 @@ from .common import (
     WorkersOption,
     command,
     option,
+    parse_shots,
     path_option,
     say,
     set_fields,
@@ -80,7 +84,7 @@ def run(
         str | None,
         option(
             DATA,
-            "Training images per class. Default: 16; few-shot: 1 2 4 8 16.",
+            "Training images per class, or all. Default: 16; few-shot: 1 2 4 8 16.",
             metavar="N ...",
         ),
     ] = None,
@@ -106,6 +110,9 @@ def run(
     calibrate: CalibrateOption = False,
     set_: SetOption = None,
     data_root: RootOption = None,
+    test_fraction: FractionOption = None,
+    class_names: NamesOption = None,
+    nested: NestedOption = None,
     precision: PrecisionOption = "fp32",
     fusion: FusionOption = "logits",
     test_split: SplitOption = "test",
@@ -137,13 +144,16 @@ def run(
         source=source,
         methods=_words(methods),
         seeds=_numbers("seeds", seeds),
-        shots=_numbers("shots", shots) if shots else None,
+        shots=[parse_shots(word) for word in _words(shots) or []] or None,
         settings=settings,
         sweeps=_words(sweep),
         values=[value_of(text) for text in _words(values) or []] or None,
         overrides={"precision": precision, "augment": augment, **set_fields(ctx, set_)},
         template=template,
         data_root=data_root,
+        test_fraction=test_fraction,
+        nested=bool(nested),
+        class_names=_names(_words(datasets) or [], class_names, nested=bool(nested)),
         test_split=test_split,
         fusion=fusion,
         calibrate=calibrate,
@@ -173,8 +183,7 @@ def run(
 
 def _show(planned: Sequence[PlannedRun], output: Path, runtime: Runtime) -> None:
     """Print every run with an estimate of its time, and the sum."""
-    from ..data import load_data
-    from ..experiments.resolve import require_tested
+    from ..experiments.resolve import data_of, require_tested
     from ..experiments.results import RESULTS
     from ..experiments.runner import unfinished
     from ..experiments.time_estimate import in_words, matrix_product_rate, seconds_of
@@ -186,7 +195,7 @@ def _show(planned: Sequence[PlannedRun], output: Path, runtime: Runtime) -> None
         run = item.run
         if run.data not in data:
             try:
-                found = load_data(run.data, data_root=run.data_root, quiet=runtime.quiet)
+                found = data_of(run, quiet=runtime.quiet)
                 require_tested(found, run)
                 data[run.data] = found
             except ValueError as error:
@@ -221,6 +230,18 @@ def _finished(path: Path) -> str:
     except (ValueError, OSError) as error:
         return f"damaged ({error})"
     return "finished"
+
+
+def _names(datasets: Sequence[str], path: Path | None, *, nested: bool) -> dict[str, str] | None:
+    """Read class names for the one folder: among the data sets."""
+    from ..data.load import read_names
+
+    folders = [spec for spec in datasets if spec.startswith("folder:")]
+    if path is None:
+        return None
+    if len(folders) != 1:
+        raise UsageError("a file of class names is for one folder:PATH; name it with --datasets.")
+    return read_names(folders[0], path, nested=nested)
 
 
 def _words(text: str | None) -> list[str] | None:

@@ -20,14 +20,18 @@ from .common import (
     ChunkOption,
     DataOption,
     DeviceOption,
+    FractionOption,
     FusionOption,
     GraphOption,
     ModelOption,
+    NamesOption,
+    NestedOption,
     PrecisionOption,
     PretrainedOption,
     QuietOption,
     RootOption,
     SetOption,
+    ShotsOption,
     SplitOption,
     TemplateOption,
     WorkersOption,
@@ -35,6 +39,7 @@ from .common import (
     drop_none,
     option,
     out,
+    parse_shots,
     path_option,
     say,
     set_fields,
@@ -56,16 +61,16 @@ def train(
         Literal["all", "base"],
         option(DATA, "Classes to train on: all, or the first half."),
     ] = "all",
-    shots: Annotated[
-        int,
-        option(DATA, "Training images per class.", min=1, metavar="N"),
-    ] = 16,
+    shots: ShotsOption = "16",
     seed: Annotated[
         int,
         option(DATA, "Of the images drawn and of training.", min=0, metavar="N"),
     ] = 1,
     template: TemplateOption = None,
     data_root: RootOption = None,
+    test_fraction: FractionOption = None,
+    class_names: NamesOption = None,
+    nested: NestedOption = None,
     epochs: Annotated[
         int | None,
         option(TRAINING, "Default: the paper's.", metavar="N"),
@@ -125,6 +130,7 @@ def train(
 ) -> None:
     """Train an adapter from a few images per class, test it, save it."""
     from .. import assets
+    from ..data.load import read_names
     from ..experiments import recipes
     from ..experiments.execute import execute
     from ..experiments.experiment import split_overrides
@@ -144,12 +150,15 @@ def train(
         data=data,
         method=name.method,
         classes=classes,
-        shots=shots,
+        shots=parse_shots(shots),
         test_split=test_split,
         fusion=fusion,
         data_root=data_root,
         template=template,
         calibrate=calibrate,
+        test_fraction=test_fraction,
+        nested=bool(nested),
+        class_names=read_names(data, class_names, nested=bool(nested)) if class_names else None,
         settings=drop_none(
             reg_weight=reg_weight,
             alpha=alpha,

@@ -12,13 +12,16 @@ from .dataset import SPLITS, Classes, ImageData
 from .example import Example, read_image
 from .load import load_data
 from .prompts import DEFAULT_TEMPLATE, parse_template, prompts
+from .readers.image_folder import FolderOptions, Trained
 
 __all__ = [
     "DEFAULT_TEMPLATE",
     "SPLITS",
     "Classes",
     "Example",
+    "FolderOptions",
     "ImageData",
+    "Trained",
     "load_data",
     "parse_template",
     "prompts",

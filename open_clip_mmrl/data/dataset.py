@@ -10,10 +10,12 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
+from ..config import Shots
 from ..utils.text import listing
 from .example import Example
 from .prompts import parse_template, readable
 from .sampling import base_novel_split, few_shot_subset
+from .test_split import DrawnSplit
 
 Classes = Literal["all", "base", "novel"]
 SPLITS = ("train", "val", "test")
@@ -31,6 +33,7 @@ class ImageData:
         train, val, test: the three splits, in the source's order.
         classes: which classes these are: "all", or those that `select` kept.
         own_template: whether the template was written for this data set, or is the general one.
+        drawn: the split that was drawn where the source has none; None for those that have.
 
     Raises:
         ValueError: fewer than two classes, a class name that repeats, a label out of range, or a
@@ -51,6 +54,7 @@ class ImageData:
     test: tuple[Example, ...]
     classes: Classes = "all"
     own_template: bool = True
+    drawn: DrawnSplit | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "template", parse_template(self.template))
@@ -85,8 +89,8 @@ class ImageData:
         """Return the examples of one of `SPLITS`."""
         return cast(tuple[Example, ...], getattr(self, name))
 
-    def few_shot(self, shots: int, seed: int) -> ImageData:
-        """Return the same data with `train` cut to `shots` images per class.
+    def few_shot(self, shots: Shots, seed: int) -> ImageData:
+        """Return the same data with `train` cut to `shots` images per class, or "all" of them.
 
         See `few_shot_subset` for the draw.
 
@@ -140,8 +144,10 @@ class ImageData:
         """Return the same data with another prompt; ValueError if it has no place for the name."""
         return replace(self, template=template, own_template=True)
 
-    def shortfall(self, shots: int) -> dict[str, int]:
+    def shortfall(self, shots: Shots) -> dict[str, int]:
         """Return the number of training images of each class that has fewer than `shots`."""
+        if shots == "all":
+            return {}
         counts = Counter(example.label for example in self.train)
         short = (label for label in range(self.num_classes) if counts[label] < shots)
         return {self.class_names[label]: counts[label] for label in short}

@@ -7,7 +7,7 @@ ImageNet has 1.3 million files. A file is opened only where its suffix does not 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,19 @@ _LITTER = ("thumbs.db", "desktop.ini", "__macosx")
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """The sorted file names of a class folder's images, and what else is there."""
+    """The sorted file names of a class folder's images, and what else is there.
+
+    Attributes:
+        images: file names.
+        ignored: other files, also those in folders below it.
+        folders: names of the folders in it.
+        litter: number of hidden files and of those that file managers leave behind.
+    """
 
     images: list[str]
     ignored: list[str]
+    folders: list[str]
+    litter: int
 
 
 def class_folders(folder: Path, remedy: str) -> list[str]:
@@ -36,13 +45,18 @@ def class_folders(folder: Path, remedy: str) -> list[str]:
         found = sorted(e.name for e in entries if not is_litter(e.name) and _holds(e.is_dir))
     if not found:
         raise ValueError(f"{folder} holds no class folders; {remedy}")
-    unreadable = [name for name in found if not _is_text(name)]
+    require_text(folder, found)
+    return found
+
+
+def require_text(folder: Path, names: Iterable[str]) -> None:
+    """Raise a ValueError that lists the folder names that are no text."""
+    unreadable = [name for name in names if not _is_text(name)]
     if unreadable:
         raise ValueError(
             f"{folder}: folder names that are not UTF-8 text: "
             f"{listing(map(printable, unreadable))}; rename them, since they are the class names"
         )
-    return found
 
 
 def image_names(folder: Path) -> list[str]:
@@ -51,29 +65,45 @@ def image_names(folder: Path) -> list[str]:
 
 
 def read_class_folder(folder: Path) -> ClassFolder:
-    """Return the images in a class folder, and everything in it that is none.
-
-    An image has one of the usual suffixes (`image_file.SUFFIXES`), in capitals or not, or no known
-    suffix and the content of an image. Hidden files are neither.
+    """Return the images in a class folder, and everything in it that is none; see `look_into`.
 
     Raises:
         ValueError: it holds no image.
     """
-    images, ignored = [], []
+    found = look_into(folder)
+    if not found.images:
+        raise ValueError(no_images(folder, found.ignored))
+    return found
+
+
+def no_images(folder: Path, ignored: Sequence[str]) -> str:
+    """Return what to say of a class folder without images."""
+    others = f", only {listing(ignored, 3)}" if ignored else ""
+    return f"class folder {folder} holds no images{others}; add them, or remove the folder"
+
+
+def look_into(folder: Path, *, below: bool = True) -> ClassFolder:
+    """Return the images in a folder, and everything in it that is none.
+
+    An image has one of the usual suffixes (`image_file.SUFFIXES`), in capitals or not, or no known
+    suffix and the content of an image. Hidden files are neither.
+
+    Args:
+        folder: the folder.
+        below: count files in the folders below it as ignored.
+    """
+    images, ignored, folders, litter = [], [], [], 0
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_litter(entry.name):
-                continue
-            if _is_image(entry):
+                litter += 1
+            elif _is_image(entry):
                 images.append(entry.name)
             else:
-                ignored += _what_is_left_out(entry)
-    if not images:
-        others = f", only {listing(sorted(ignored), 3)}" if ignored else ""
-        raise ValueError(
-            f"class folder {folder} holds no images{others}; add them, or remove the folder"
-        )
-    return ClassFolder(sorted(images), sorted(ignored))
+                is_folder = _holds(entry.is_dir)
+                folders += [entry.name] * is_folder
+                ignored += _what_is_left_out(entry) if below or not is_folder else []
+    return ClassFolder(sorted(images), sorted(ignored), sorted(folders), litter)
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import UsageError
 from ..utils.files import expand_home
 from ..utils.text import did_you_mean, suggestion
+from .class_names import read_class_names
 from .coop.catalog import CATALOG
 from .coop.read import read_coop
 from .dataset import ImageData
 from .prompts import parse_template
 from .readers.clip_benchmark import SPLIT_NAMES, read_benchmark
 from .readers.digits import read_digits
-from .readers.image_folder import read_folder
+from .readers.image_folder import FolderOptions, class_folder_names, read_folder
 from .readers.scrawl import read_scrawl
 from .readers.wds import read_wds
 
@@ -44,7 +45,7 @@ _READERS = {
     ),
     "folder": _Reader(
         "PATH",
-        "PATH/train/<class>/* and PATH/test/<class>/*",
+        "PATH/<class>/*, or PATH/train/<class>/* and PATH/test/<class>/*",
         lambda argument, *_: read_folder(argument),
     ),
     "coop": _Reader(
@@ -71,6 +72,7 @@ def load_data(
     data_root: str | Path | None = None,
     template: str | None = None,
     quiet: bool = False,
+    folder: FolderOptions | None = None,
 ) -> ImageData:
     """Return the data set that `spec` names.
 
@@ -81,6 +83,8 @@ def load_data(
             `--dataset_root`; the others do not use it.
         template: a prompt to use instead of the data set's own, with `{}` for the class name.
         quiet: no progress bars where reading or fetching takes long.
+        folder: how a `folder:` is read; others refuse options of a training, for they have splits
+            and names of their own.
 
     Raises:
         ValueError: an unknown form, or whatever the reader finds wrong; see the readers.
@@ -100,8 +104,29 @@ def load_data(
         raise UsageError(f"unknown data {spec!r}.{_suggestion(spec, prefix)}{_forms()}")
     if bool(reader.argument) != bool(argument) or (colon and not reader.argument):
         raise UsageError(f"data {spec!r} must be written {_form(prefix, reader)}.{_forms()}")
-    data = reader.read(argument, data_root, quiet)
+    if prefix == "folder":
+        data = read_folder(argument, folder)
+    else:
+        if folder and replace(folder, trained=None) != FolderOptions():
+            raise UsageError(
+                f"{spec} has class names and splits of its own: nested, test_fraction and "
+                "class_names belong to folder:PATH."
+            )
+        data = reader.read(argument, data_root, quiet)
     return data if template is None else data.with_template(template)
+
+
+def read_names(spec: str, path: str | Path, *, nested: bool = False) -> dict[str, str]:
+    """Return the class names that a file gives the folders of `folder:PATH`.
+
+    Raises:
+        UsageError: other data, or the file does not fit it; see `read_class_names`.
+        ValueError: the folder cannot be read.
+    """
+    prefix, _, argument = spec.partition(":")
+    if prefix != "folder":
+        raise UsageError(f"{spec} has class names of its own; a file of them is for folder:PATH.")
+    return read_class_names(path, class_folder_names(argument, nested=nested))
 
 
 def _form(prefix: str, reader: _Reader) -> str:

@@ -1,4 +1,4 @@
-"""Few-shot subsets, and base and novel classes. Standard library only.
+"""Few-shot subsets, and base and novel classes. No other library.
 
 Both decide whether results can be compared with published ones, so they follow CoOp and its Dassl
 toolbox, on which the released code is built: the same seed picks the same images.
@@ -9,8 +9,17 @@ import random
 from collections.abc import Sequence
 from numbers import Integral
 
+from ..config import Shots
 
-def few_shot_subset(labels: Sequence[int], shots: int, seed: int) -> list[int]:
+_MANY = 2**63
+
+
+def shots_number(shots: Shots) -> int:
+    """Return the shots as a number: "all" is more than any class has."""
+    return _MANY if shots == "all" else shots
+
+
+def few_shot_subset(labels: Sequence[int], shots: Shots, seed: int) -> list[int]:
     """Return indices into `labels` of up to `shots` examples of every class, class by class.
 
     Classes come in the order in which they first appear in `labels`, and one generator draws for
@@ -23,7 +32,7 @@ def few_shot_subset(labels: Sequence[int], shots: int, seed: int) -> list[int]:
 
     Args:
         labels: one integer per training example; an integer array or tensor will do.
-        shots: examples per class, at least 1.
+        shots: examples per class, at least 1, or "all".
         seed: the run's seed, at least 0. The draw equals `random.seed(seed)` followed by one
             `random.sample(items, shots)` per class.
 
@@ -31,7 +40,7 @@ def few_shot_subset(labels: Sequence[int], shots: int, seed: int) -> list[int]:
         ValueError: `labels` is empty or holds something else than integers, `shots` is below 1,
             or `seed` is negative.
     """
-    shots = _whole_number("shots", shots, minimum=1)
+    shots = _whole_number("shots", shots_number(shots), minimum=1)
     # random.Random takes the absolute value: -1 would silently repeat the run of seed 1.
     seed = _whole_number("seed", seed, minimum=0)
     if hasattr(labels, "tolist"):  # the entries of a tensor are all different as dict keys

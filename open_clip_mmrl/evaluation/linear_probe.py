@@ -21,9 +21,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
+from ..config import Shots
 from ..data import Example, ImageData
 from ..data.loading.images import ImageSet, eval_transform, in_order, loader
-from ..data.sampling import few_shot_subset
+from ..data.sampling import few_shot_subset, shots_number
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.precision import autocast, in_half
 from ..utils.progress import Progress
@@ -90,7 +91,7 @@ def train_probe(
     model: MMRLCLIP,
     subset: ImageData,
     *,
-    shots: int,
+    shots: Shots,
     seed: int,
     precision: str = "fp32",
     workers: int = 0,
@@ -103,7 +104,8 @@ def train_probe(
     """
     held_out: tuple[Example, ...] = ()
     if subset.val:
-        drawn = few_shot_subset([e.label for e in subset.val], min(shots, VALIDATION_SHOTS), seed)
+        few = min(shots_number(shots), VALIDATION_SHOTS)
+        drawn = few_shot_subset([e.label for e in subset.val], few, seed)
         held_out = tuple(subset.val[index] for index in drawn)
 
     def labeled(examples: Sequence[Example]) -> tuple[Tensor, Tensor]:

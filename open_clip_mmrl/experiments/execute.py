@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..data.check_images import require_readable
+from ..data.test_split import SPLIT_FILE
 from ..hub.adapter_file import read_adapter, save_adapter
 from ..hub.load import LoadedModel, build_for_training
 from ..training.checkpoint import CHECKPOINT
@@ -191,13 +192,17 @@ def _write(
     job: ResolvedRun, loaded: LoadedModel, result: RunResult, calibrations: Calibrations | None
 ) -> None:
     content = json_bytes(result.to_json())  # before anything is written
+    settings, drawn = job.run.to_dict(), job.data.drawn
+    if drawn is not None:
+        write_atomically(job.folder / SPLIT_FILE, json_bytes(drawn.to_json()))
+        settings["split"] = drawn.header()
     if job.run.trains_adapter:
         save_adapter(
             loaded.model,
             job.folder / ADAPTER,
             class_names=job.subset.class_names,
             template=job.subset.template,
-            settings=job.run.to_dict(),
+            settings=settings,
             scores={"metrics": result.metrics, "zero_shot": result.zero_shot},
             calibration=calibrations.ours if calibrations else None,
         )

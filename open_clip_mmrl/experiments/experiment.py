@@ -16,6 +16,7 @@ from ..config import (
     Method,
     MMRLConfig,
     Protocol,
+    Shots,
     Sweep,
     TrainConfig,
 )
@@ -45,7 +46,7 @@ class Experiment:
     methods: Sequence[str] | None = None
     """Of `METHODS`."""
     seeds: Sequence[int] = (1, 2, 3)
-    shots: Sequence[int] | None = None
+    shots: Sequence[Shots] | None = None
     settings: str = "fixed"
     sweeps: Sequence[str] | None = None
     values: Sequence[Any] | None = None
@@ -55,6 +56,10 @@ class Experiment:
     data_root: str | None = None
     template: str | None = None
     """Prompt of every data set, instead of its own."""
+    test_fraction: float | None = None
+    """This and the next two are for each `folder:` that is trained on; see `FewShotRun`."""
+    nested: bool = False
+    class_names: Mapping[str, str] | None = None
     test_split: Literal["test", "val"] = "test"
     fusion: Fusion = "logits"
     calibrate: bool = False
@@ -91,7 +96,7 @@ def methods_of(experiment: Experiment) -> list[Method]:
     return methods
 
 
-def draws_of(experiment: Experiment, method: Method) -> list[tuple[int, int]]:
+def draws_of(experiment: Experiment, method: Method) -> list[tuple[Shots, int]]:
     """Return (shots, seed) of every run; the frozen model depends on neither and has one run."""
     if method == "zeroshot":
         return [(FewShotRun.shots, TrainConfig.seed)]
@@ -166,7 +171,7 @@ def _check_known(name: str, data_root: str | None) -> None:
         )
 
 
-def _shots(experiment: Experiment) -> Sequence[int]:
+def _shots(experiment: Experiment) -> Sequence[Shots]:
     return experiment.shots or _SHOTS.get(experiment.protocol, (16,))
 
 

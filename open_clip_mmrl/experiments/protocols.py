@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import PurePosixPath
+from typing import Any
 
-from ..config import VARIANTS, Method, TrainConfig
+from ..config import VARIANTS, Method, Shots, TrainConfig
 from ..data.coop.catalog import names
+from ..errors import UsageError
 from ..hub.load import resolve_name
 from ..hub.names import ModelName
 from .experiment import (
@@ -49,6 +51,14 @@ def plan(experiment: Experiment) -> list[PlannedRun]:
         UsageError: a name that is not known, or options that do not go together.
     """
     check(experiment)
+    given = any(_folder_options(experiment).values())
+    folders = [spec for spec in _sources(experiment) if spec.startswith("folder:")]
+    if given and (not folders or (experiment.class_names and len(folders) > 1)):
+        what = "one folder:PATH" if folders else "folder:PATH"
+        raise UsageError(
+            f"test fraction, nested and class names are for training on {what}; the data sets are "
+            f"{', '.join(_sources(experiment))}."
+        )
     runs: dict[PurePosixPath, FewShotRun] = {}
     for spec, method in product(_sources(experiment), methods_of(experiment)):
         points, draws = points_of(experiment, method), draws_of(experiment, method)
@@ -59,7 +69,7 @@ def plan(experiment: Experiment) -> list[PlannedRun]:
 
 
 def _run(
-    experiment: Experiment, spec: str, method: Method, point: Point | None, shots: int, seed: int
+    experiment: Experiment, spec: str, method: Method, point: Point | None, shots: Shots, seed: int
 ) -> FewShotRun:
     given = ModelName.parse(experiment.model)
     # With several methods, the name's own has to be one of them.
@@ -97,7 +107,13 @@ def _run(
         ablation={"sweep": point[0], "value": point[1]} if point else None,
         targets=_targets(experiment, spec),
         calibrate=experiment.calibrate,
+        **(_folder_options(experiment) if spec.startswith("folder:") else {}),
     )
+
+
+def _folder_options(experiment: Experiment) -> dict[str, Any]:
+    names = ("test_fraction", "nested", "class_names")
+    return {name: getattr(experiment, name) for name in names}
 
 
 def _sources(experiment: Experiment) -> list[str]:

@@ -67,7 +67,7 @@ def resolve(run: FewShotRun, folder: Path, runtime: Runtime) -> ResolvedRun:
     """
     device = pick_device(runtime.device)
     pretrained = resolve_pretrained(resolve_name(run.model, run.variant), run.pretrained)
-    data = load_data(run.data, data_root=run.data_root, template=run.template, quiet=runtime.quiet)
+    data = data_of(run, quiet=runtime.quiet)
     require_tested(data, run)
     subset, held_back = _subset(data, run), None
     if run.calibrate:
@@ -75,6 +75,13 @@ def resolve(run: FewShotRun, folder: Path, runtime: Runtime) -> ResolvedRun:
         subset, held_back = _hold_back(subset, run)
     digests = images_digests(subset)
     return ResolvedRun(run, folder, runtime, device, pretrained, data, subset, digests, held_back)
+
+
+def data_of(run: FewShotRun, *, quiet: bool = False) -> ImageData:
+    """Return the data set that a run trains and tests on, whole."""
+    return load_data(
+        run.data, data_root=run.data_root, template=run.template, quiet=quiet, folder=run.folder
+    )
 
 
 def require_tested(data: ImageData, run: FewShotRun) -> None:
@@ -134,7 +141,7 @@ def _subset(data: ImageData, run: FewShotRun) -> ImageData:
     if short and run.method != "zeroshot":
         names = listing((f"{name} ({count})" for name, count in short.items()), limit=5)
         logger.warning(
-            "%d of %d classes have fewer than %d training images, which are all used: %s.",
+            "%d of %d classes have fewer than %s training images, which are all used: %s.",
             len(short), data.num_classes, run.shots, names,
         )  # fmt: skip
     return data.few_shot(run.shots, run.train.seed).select(run.classes)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from ..config import PROTOCOLS, Protocol
+from ..config import PROTOCOLS, Protocol, Shots
 from ..hub.adapter_path import ADAPTER as ADAPTER
 from ..utils.files import read_json
 from ..utils.json_fields import Content, number, numbers, objects, optional, required, rows
@@ -64,7 +64,7 @@ class RunResult:
     ablation: AblationPoint | None = None
     settings_source: str | None = None
     """"paper", "fixed", ...; None where it was not recorded."""
-    shots: int | None = None
+    shots: Shots | None = None
     seed: int = 0
     test_split: str = "test"
     fusion: str | None = None
@@ -196,7 +196,7 @@ def _read(content: Any) -> RunResult:
         protocol=protocol,
         ablation=_ablation(content, protocol),
         settings_source=optional(content, "settings_source", str),
-        shots=optional(content, "shots", int),
+        shots=_shots(content),
         seed=optional(content, "seed", int) or 0,
         test_split=optional(content, "test_split", str) or "test",
         fusion=optional(content, "fusion", str),
@@ -245,6 +245,10 @@ def _protocol(content: Content) -> Protocol:
         if protocol == found:
             return protocol
     raise ValueError(f"'protocol' is {found!r}, not one of {', '.join(PROTOCOLS)}")
+
+
+def _shots(content: Content) -> Shots | None:
+    return "all" if content.get("shots") == "all" else optional(content, "shots", int)
 
 
 def _metrics(content: Content) -> Scores:

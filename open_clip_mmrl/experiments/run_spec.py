@@ -19,8 +19,10 @@ from ..config import (
     Method,
     MMRLConfig,
     Protocol,
+    Shots,
     TrainConfig,
 )
+from ..data import FolderOptions
 from ..data.loading.cache import check_cache_gb
 from ..errors import UsageError
 from ..hub.load import resolve_name
@@ -46,7 +48,7 @@ class FewShotRun:
     """One of `PROTOCOLS`; by default base-to-novel for the base classes, else few-shot."""
     classes: Literal["all", "base"] = "all"
     """Trained on: "all", or the "base" classes (then the novel ones are tested as well)."""
-    shots: int = 16
+    shots: Shots = 16
     test_split: Literal["test", "val"] = "test"
     """"test", or "val" for choosing settings."""
     fusion: Fusion = "logits"
@@ -64,6 +66,13 @@ class FewShotRun:
     calibrate: bool = False
     """Measure on images that are not trained on how sure to be: those of the val split, or else
     a quarter of the shots."""
+    test_fraction: float | None = None
+    """Of each class's images in a `folder:` without a test split; None: the usual one. As the next
+    two, it is written where it is given."""
+    nested: bool = False
+    """Whether each folder that holds images is a class, however deep below `folder:`."""
+    class_names: Mapping[str, str] | None = None
+    """By the name of the class folder."""
 
     def __post_init__(self) -> None:
         if self.classes not in ("all", "base"):
@@ -82,6 +91,13 @@ class FewShotRun:
         MMRLConfig.from_dict(self.settings)
 
     @property
+    def folder(self) -> FolderOptions:
+        """Return how a `folder:` is read."""
+        return FolderOptions(
+            nested=self.nested, test_fraction=self.test_fraction, class_names=self.class_names
+        )
+
+    @property
     def trains_adapter(self) -> bool:
         """Return whether the method is MMRL or MMRL++, as given or by the model's name."""
         return self.method not in ("zeroshot", "linear_probe")
@@ -94,8 +110,10 @@ class FewShotRun:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         values = json.loads(json.dumps(asdict(self)))
-        if not self.calibrate:  # files of runs without it stay what they were
-            del values["calibrate"]
+        added = {"calibrate": False, "test_fraction": None, "nested": False, "class_names": None}
+        for name, usual in added.items():
+            if values[name] == usual:
+                del values[name]  # files of runs without it stay what they were
         return values
 
     @classmethod

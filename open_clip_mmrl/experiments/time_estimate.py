@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ..config import VARIANTS
 from ..data import ImageData
 from ..data.prompts import prompts
+from ..data.sampling import shots_number
 from ..hub.names import ModelName
 from ..hub.registry import registered_config
 from ..models.precision import half_type
@@ -54,19 +55,21 @@ def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
     text_step = seen * words * _per_row(text["width"], words) * 2 * layers
     operations = len(data.test) * per_image * (vision["layers"] + layers)
     if run.method in VARIANTS:
-        images = min(run.shots * seen, max(len(data.train), 1))
+        images = min(shots_number(run.shots) * seen, max(len(data.train), 1))
         steps = max(images // run.train.batch_size, 1) * run.train.epochs
         batch = min(run.train.batch_size, images)
         training = steps * (batch * image_step + text_step)
         operations += training * (1 + _selecting(run))
     elif run.method == "linear_probe":
-        operations += min(run.shots * seen, len(data.train)) * per_image * vision["layers"]
+        operations += (
+            min(shots_number(run.shots) * seen, len(data.train)) * per_image * vision["layers"]
+        )
     return operations / (rate * _EFFICIENCY)
 
 
 def _selecting(run: FewShotRun) -> float:
     """Return what hyperparameter selection takes, in trainings of the run itself; see `tune`."""
-    if run.settings_source != "validation" or run.shots < 2:
+    if run.settings_source != "validation" or run.shots == 1:
         return 0
     # beta is tried once more for all but the usual one.
     tried = len(LAMBDAS) + (len(BETAS) - 1 if run.method == "mmrl++" else 0)

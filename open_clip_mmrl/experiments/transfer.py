@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ..data import Example, ImageData, load_data
+from ..data import Example, FolderOptions, ImageData, Trained, load_data
 from ..data.coop.check import sizes
 from ..hub.load import LoadedModel
 from ..utils.files import json_bytes, read_json, write_atomically
@@ -40,9 +40,7 @@ def score_targets(
             found[name] = _read(path)
             continue
         try:
-            data = load_data(
-                spec, data_root=run.data_root, template=run.template, quiet=job.runtime.quiet
-            )
+            data = _target(spec, run, quiet=job.runtime.quiet)
         except ValueError as error:
             logger.warning("%s is left out: %s", name, error)
             found[name] = TargetResult(missing=str(error))
@@ -60,6 +58,14 @@ def score_targets(
     return found
 
 
+def _target(spec: str, run: FewShotRun, *, quiet: bool = False) -> ImageData:
+    """Return a target's data; of a folder without splits, all images are for testing."""
+    whole = FolderOptions(trained=Trained())
+    return load_data(
+        spec, data_root=run.data_root, template=run.template, quiet=quiet, folder=whole
+    )
+
+
 def _read(path: Path) -> TargetResult:
     try:
         return TargetResult.from_json(required({"target": read_json(path)}, "target", dict))
@@ -73,7 +79,7 @@ def target_images(job: ResolvedRun) -> list[Example]:
     for spec in run.targets:
         if not (job.folder / TARGETS / f"{dataset_name(spec)}.json").is_file():
             with suppress(ValueError):  # logged when its turn comes
-                data = load_data(spec, data_root=run.data_root, quiet=job.runtime.quiet)
+                data = _target(spec, run, quiet=job.runtime.quiet)
                 found += data.split(run.test_split)
     return found
 
@@ -97,7 +103,7 @@ def has_new_targets(result: RunResult, run: FewShotRun) -> bool:
     for spec in run.targets:
         if result.targets[dataset_name(spec)].missing is not None:
             try:
-                load_data(spec, data_root=run.data_root)
+                _target(spec, run)
                 return True
             except ValueError:
                 continue

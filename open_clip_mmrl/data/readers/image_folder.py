@@ -1,101 +1,197 @@
-"""`folder:PATH`: one folder per split and class, named after the class.
+"""`folder:PATH`: one folder per class, named after it.
 
-PATH/train/<class>/*    PATH/test/<class>/*    PATH/val/<class>/* (optional)
+PATH/<class>/*, or PATH/train/<class>/*, or with it PATH/test/<class>/* and PATH/val/<class>/*
+(`valid` and `validation` are val too). Without test and val a test split is drawn.
 """
 
 from __future__ import annotations
 
 import logging
 import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import UsageError
 from ...utils.files import expand_home
 from ...utils.text import listing
+from ..class_names import known_names, renamed
 from ..dataset import ImageData
 from ..example import Example
-from ..folders import class_folders, read_class_folder
-from ..prompts import DEFAULT_TEMPLATE
+from ..folder_layout import Layout, LeftOut, class_images, find_layout
+from ..prompts import DEFAULT_TEMPLATE, readable
+from ..test_split import (
+    TEST_FRACTION,
+    DrawnSplit,
+    Images,
+    checked_fraction,
+    draw_split,
+    test_part,
+)
 
 logger = logging.getLogger(__name__)
 
 
-def read_folder(path: str | Path) -> ImageData:
-    """Read classes from the sorted names of the folders in PATH/train, images by file name.
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What an adapter that is to be scored was trained on.
 
-    Whatever is not an image, and all that lies deeper than the class folders, is left out; one
-    warning counts and names it. A camera's orientation is applied.
+    Attributes:
+        split: the split that was drawn for its training; None where none was.
+        class_names: its class names by folder name, where they differ.
+    """
+
+    split: DrawnSplit | None = None
+    class_names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions:
+    """How a folder is read.
+
+    Attributes:
+        nested: each folder that holds images is a class, however deep; by its last name, or by
+            its path where several have this name.
+        test_fraction: share of each class's images to draw for testing; None: `TEST_FRACTION`
+            where the folder has no test split.
+        class_names: by folder name; every folder needs one.
+        trained: given where an adapter is scored and nothing is trained: then a folder without a
+            split is tested whole, but for the images that the adapter was trained on.
+    """
+
+    nested: bool = False
+    test_fraction: float | None = None
+    class_names: Mapping[str, str] | None = None
+    trained: Trained | None = None
+
+    def __post_init__(self) -> None:
+        if self.test_fraction is not None:
+            checked_fraction(self.test_fraction)
+
+
+def read_folder(path: str | Path, options: FolderOptions | None = None) -> ImageData:
+    """Read classes from the sorted names of the class folders, images by file name.
+
+    Whatever is not an image is left out; one message counts it. A camera's orientation is applied.
 
     Raises:
-        ValueError: PATH, its train or its test folder is missing, there are no class folders, one
-            holds no image, or the classes of the splits do not match.
+        UsageError: PATH is no folder, or the options do not fit it.
+        ValueError: there are no class folders, one holds no image but other files, the classes of
+            the splits do not match, or a class has too few images to draw a test split.
     """
+    options = options or FolderOptions()
     root = expand_home(path)
-    if not root.is_dir():
-        raise UsageError(f"folder {root} does not exist; give a folder that holds train and test")
-    train, test = _class_folders(root / "train"), _class_folders(root / "test")
-    val = _class_folders(root / "val") if (root / "val").is_dir() else []
-
-    _require_known(root, "train", train, "test", test)
-    _require_known(root, "test", test, "train", train)
+    layout, left_out = find_layout(root), LeftOut(root)
+    places = {"train": layout.train, "test": layout.test, "val": layout.val}
+    images = {
+        split: class_images(place, left_out, nested=options.nested)
+        for split, place in places.items()
+        if place is not None
+    }
+    left_out.files += [f"{name}/" for name in layout.beside]
     # A validation split may leave classes out: it is small, and no protocol trains on it.
-    _require_known(root, "val", val, "train", train)
+    for one, other in (("train", "test"), ("test", "train"), ("val", "train")):
+        if one in images and other in images:
+            _require_known(root, places[one], images[one], places[other], images[other])
+    classes = list(images["train" if "train" in images else "test"])
+    names = _class_names(classes, options)
+    drawn = None
+    if layout.test is not None:
+        if options.test_fraction is not None:
+            raise UsageError(
+                f"{root} has a test split of its own, {layout.test.name}: leave out the test "
+                "fraction, with which one is drawn"
+            )
+    elif len(classes) > 1:  # else ImageData says what is wrong
+        drawn, images = _divided(layout, images["train"], options)
+        places["test"] = layout.train
+    label_of = {name: label for label, name in enumerate(classes)}
 
-    label_of = {name: label for label, name in enumerate(train)}
-    ignored: list[str] = []
-
-    def examples(split: str, classes: list[str]) -> tuple[Example, ...]:
-        found = []
-        for name in classes:
-            folder = read_class_folder(root / split / name)
-            ignored.extend(f"{split}/{name}/{other}" for other in folder.ignored)
-            found += [
-                Example(image=root / split / name / image, label=label_of[name], upright=True)
-                for image in folder.images
-            ]
-        return tuple(found)
+    def examples(split: str) -> tuple[Example, ...]:
+        place = places[split] or root
+        return tuple(
+            Example(image=place / path, label=label_of[name], upright=True)
+            for name, paths in images.get(split, {}).items()
+            for path in paths
+        )
 
     data = ImageData(
         spec=f"folder:{path}",
-        class_names=tuple(train),
+        class_names=tuple(names),
         template=DEFAULT_TEMPLATE,
         own_template=False,
-        train=examples("train", train),
-        val=examples("val", val),
-        test=examples("test", test),
+        train=examples("train"),
+        val=examples("val"),
+        test=examples("test"),
+        drawn=drawn,
     )
-    if ignored:
-        files = "1 file" if len(ignored) == 1 else f"{len(ignored)} files"
-        logger.warning("%s: ignored %s: %s", root, files, listing(ignored))
+    left_out.log()
     return data
 
 
-def _class_folders(split: Path) -> list[str]:
-    if not split.is_dir():
-        raise ValueError(
-            f"no folder {split}; the layout is train/<class>/* and test/<class>/* "
-            f"(and val/<class>/* if you like) in {split.parent}"
-        )
-    return class_folders(split, "put each class's images in one of its own")
+def class_folder_names(path: str | Path, *, nested: bool = False) -> list[str]:
+    """Return what the classes of a folder are called without a file of class names."""
+    root = expand_home(path)
+    layout = find_layout(root)
+    found = class_images(layout.train or layout.test or root, LeftOut(root), nested=nested)
+    return _last_names(list(found))
+
+
+def _divided(
+    layout: Layout, images: Images, options: FolderOptions
+) -> tuple[DrawnSplit | None, dict[str, Images]]:
+    """Return the split that was drawn for a training, and the images of train and test."""
+    place, drawn, train = layout.train or Path(), None, set()
+    if options.trained is None:
+        drawn = draw_split(place, images, options.test_fraction or TEST_FRACTION)
+        train, test = set(drawn.train), set(drawn.test)
+        logger.info(
+            "%s: %d images to train on, %d to test: %g of each class, by a hash of their paths.",
+            place, len(train), len(test), drawn.test_fraction,
+        )  # fmt: skip
+    else:
+        test = test_part(place, images, options.trained.split)
+
+    def kept(side: set[str]) -> Images:
+        return {name: [one for one in paths if one in side] for name, paths in images.items()}
+
+    return drawn, {"train": kept(train), "test": kept(test)}
+
+
+def _class_names(folders: Sequence[str], options: FolderOptions) -> list[str]:
+    names = _last_names(folders)
+    if options.class_names is not None:
+        return renamed(names, options.class_names)
+    return known_names(names, options.trained.class_names) if options.trained else names
+
+
+def _last_names(folders: Sequence[str]) -> list[str]:
+    """Return the last part of every path, or the path where several end in the same name."""
+    last = [folder.rpartition("/")[2] for folder in folders]
+    counts = Counter(map(readable, last))
+    return [n if counts[readable(n)] == 1 else f for n, f in zip(last, folders, strict=True)]
 
 
 def _require_known(
-    root: Path, split: str, names: list[str], other: str, other_names: list[str]
+    root: Path, split: Path | None, names: Images, other: Path | None, others: Images
 ) -> None:
-    extra = sorted(set(names) - set(other_names))
-    by_text = {_as_text(name): name for name in other_names if name not in names}
+    """Require that the classes of one split are among those of another."""
+    extra = sorted(set(names) - set(others))
+    if not extra or split is None or other is None:
+        return
+    by_text = {_as_text(name): name for name in others if name not in names}
     for name in extra:
         if _as_text(name) in by_text:
             raise ValueError(
-                f"{root}: the class folder {name!r} in {split} is {by_text[_as_text(name)]!r} in "
-                f"{other}: they differ in upper and lower case, or in how an accented letter is "
-                "encoded (Unicode form). Rename one of them"
+                f"{root}: the class folder {name!r} in {split.name} is "
+                f"{by_text[_as_text(name)]!r} in {other.name}: they differ in upper and lower "
+                "case, or in how an accented letter is encoded (Unicode form). Rename one of them"
             )
-    if extra:
-        raise ValueError(
-            f"{root}: classes in {split} but not in {other}: {listing(extra)}; "
-            f"add their folders to {other} or remove them from {split}"
-        )
+    raise ValueError(
+        f"{root}: classes in {split.name} but not in {other.name}: {listing(extra)}; "
+        f"add their folders to {other.name} or remove them from {split.name}"
+    )
 
 
 def _as_text(name: str) -> str:

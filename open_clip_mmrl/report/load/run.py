@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from ...config import VARIANTS
+from ...config import VARIANTS, Shots
 from ...experiments.result_parts import known
 from ...experiments.results import ADAPTER, TRAINED_ON_BASE, TRANSFER, RunResult
 from ...hub.names import ModelName
@@ -46,7 +46,7 @@ class Setup(NamedTuple):
     test_split: str
     source: str
     """What transfer runs were trained on."""
-    shots: int | None
+    shots: Shots | None
     """None for few-shot, which varies it."""
     sweep: str
     """What an ablation varies."""

@@ -1,0 +1,88 @@
+"""The data that a finished adapter is scored on: images that it was not trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..data import FolderOptions, ImageData, Trained, load_data
+from ..data.test_split import SPLIT_FILE, DrawnSplit
+from ..hub.adapter_info import AdapterInfo
+from ..utils.files import read_json
+from ..utils.json_fields import objects, optional
+
+logger = logging.getLogger(__name__)
+
+
+def data_to_score(
+    spec: str,
+    adapter: AdapterInfo,
+    *,
+    data_root: str | Path | None = None,
+    template: str | None = None,
+    class_names: Mapping[str, str] | None = None,
+    nested: bool | None = None,
+    quiet: bool = False,
+) -> ImageData:
+    """Return the data set that `spec` names, without the images that the adapter was trained on.
+
+    That concerns class folders without a test split. Of the folder of the adapter's training its
+    test images are kept, by the run's `split.json` next to the adapter or else drawn again; of
+    another folder all images. Folders are named and read as for the training, unless told.
+
+    Args:
+        spec: the data spec.
+        adapter: header of the adapter.
+        data_root: as `load_data` takes it, and so `template` and `quiet`.
+        template: the prompt; by default the data set's own, or else the adapter's.
+        class_names: by folder name; by default those of the training, where there are such.
+        nested: whether folders below folders are classes; by default as in the training.
+        quiet: no progress bars.
+
+    Raises:
+        ValueError: the data cannot be read, or the folder of the training has changed so that
+            nobody knows which images were trained on.
+    """
+    trained = Trained()
+    if spec.startswith("folder:"):
+        trained, was_nested = _of_training(adapter)
+        nested = was_nested if nested is None else nested
+    options = FolderOptions(nested=bool(nested), class_names=class_names, trained=trained)
+    data = load_data(spec, data_root=data_root, template=template, quiet=quiet, folder=options)
+    own = data.own_template or not adapter.template
+    return data if own else data.with_template(adapter.template)
+
+
+def _of_training(adapter: AdapterInfo) -> tuple[Trained, bool]:
+    """Return what the adapter's header, and the run's file next to it, say of the training."""
+    settings = adapter.settings
+    try:
+        split = optional(settings, "split", dict)
+        names = objects(settings, "class_names")
+        if not all(isinstance(name, str) for name in names.values()):
+            raise ValueError("'class_names' holds a name that is no text")
+        nested = optional(settings, "nested", bool) or False
+        found = None if split is None else _with_lists(adapter, DrawnSplit.from_json(split))
+    except ValueError as error:
+        raise ValueError(f"{adapter.path}: the settings in its header: {error}") from error
+    return Trained(split=found, class_names=names), nested
+
+
+def _with_lists(adapter: AdapterInfo, split: DrawnSplit) -> DrawnSplit:
+    """Return the split as `split.json` next to the adapter lists it, where that is there."""
+    path = Path(adapter.path).with_name(SPLIT_FILE)
+    if not path.is_file():
+        return split
+    try:
+        content: Any = read_json(path)
+        if not isinstance(content, dict):
+            raise ValueError(f"{path}: no JSON object")
+        listed = DrawnSplit.from_json(content)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it to draw again") from error
+    if listed.digest == split.digest:
+        return listed
+    logger.warning("%s belongs to another adapter and is not used.", path)
+    return split
