@@ -11,7 +11,7 @@ import typer
 from ..config import CACHE_GB, METHODS, PROTOCOLS, SWEEP_NAMES, Protocol, SettingsSource
 from ..errors import UsageError
 from ..utils.stop import RESUMES
-from ..utils.text import counted, listing
+from ..utils.text import counted, in_words, listing
 from .common import (
     DATA,
     MACHINE,
@@ -186,7 +186,7 @@ def _show(planned: Sequence[PlannedRun], output: Path, runtime: Runtime) -> None
     from ..experiments.resolve import data_of, require_tested
     from ..experiments.results import RESULTS
     from ..experiments.runner import unfinished
-    from ..experiments.time_estimate import in_words, matrix_product_rate, seconds_of
+    from ..experiments.time_estimate import matrix_product_rate, seconds_of
     from ..utils.devices import pick_device
 
     rate = matrix_product_rate(pick_device(runtime.device))

@@ -183,6 +183,7 @@ def train(
         quiet=quiet,
         cache_gb=cache_gb,
         cuda_graph=cuda_graph,
+        describe="fully",
     )
     watch = Stopwatch()
     result = execute(run, output, runtime, watch=watch)

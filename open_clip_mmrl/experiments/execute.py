@@ -16,6 +16,7 @@ from ..utils.environment import environment
 from ..utils.files import json_bytes, write_atomically
 from ..utils.folder_lock import lock_folder
 from ..utils.stopwatch import Stopwatch
+from .describe import data_line
 from .measured import RunScores, TrainingRecord
 from .probe_baseline import fit_probe, score_probe, target_scorer
 from .resolve import ResolvedRun, resolve
@@ -110,6 +111,8 @@ def _carry_out(
             images += job.subset.train
         if job.held_back is not None:
             images += job.held_back.examples
+        if job.runtime.describe == "briefly":
+            logger.info("%s", data_line(job.data))
         require_readable(images, quiet=job.runtime.quiet)
         loaded = build_for_training(
             run.model,

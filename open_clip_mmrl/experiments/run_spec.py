@@ -204,6 +204,8 @@ class Runtime:
     """Bound on the decoded training images kept in memory, in 10^9 bytes; 0 keeps none."""
     cuda_graph: bool = False
     """Record the training step once and replay it; CUDA only."""
+    describe: Literal["no", "briefly", "fully"] = "no"
+    """What to log of data and training before a run: nothing, a line of data, or all."""
 
     def __post_init__(self) -> None:
         check_cache_gb(self.cache_gb)

@@ -23,12 +23,12 @@ import torch
 from ..utils import stop
 from ..utils.folder_lock import lock_folder
 from ..utils.log import show_messages
+from ..utils.text import in_words
 from .execute import execute
 from .protocols import PlannedRun
 from .result_parts import Scores, known
 from .results import RESULTS
 from .run_spec import Runtime
-from .time_estimate import in_words
 
 logger = logging.getLogger(__name__)
 
@@ -78,13 +78,13 @@ def _run_all(
 ) -> list[Outcome]:
     start = time.perf_counter()
     outcomes: list[Outcome] = []
-    working = len(todo)
+    working, told = len(todo), set()
     stages = [[p for p in planned if not p.reuse_from], [p for p in planned if p.reuse_from]]
     for stage in stages:
         running = (
             _in_processes(stage, output, runtime, jobs)
             if jobs > 1
-            else (_carry_out(item, output, runtime) for item in stage)
+            else (_carry_out(item, output, _telling(item, told, runtime)) for item in stage)
         )
         for outcome in running:
             outcomes.append(outcome)
@@ -93,6 +93,13 @@ def _run_all(
             level = logging.WARNING if outcome.error else logging.INFO
             logger.log(level, _line(outcome, len(outcomes), len(planned), left))
     return outcomes
+
+
+def _telling(item: PlannedRun, told: set[str], runtime: Runtime) -> Runtime:
+    """Let the first run of every data set describe it in a line; `told` has those so far."""
+    first = item.run.data not in told
+    told.add(item.run.data)
+    return replace(runtime, describe="briefly") if first else runtime
 
 
 def unfinished(planned: Sequence[PlannedRun], output: str | Path) -> list[PlannedRun]:

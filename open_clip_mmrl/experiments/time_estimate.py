@@ -81,14 +81,6 @@ def _per_row(width: int, rows: float) -> float:
     return 24 * width**2 + 4 * rows * width
 
 
-def in_words(seconds: float) -> str:
-    """Return `40 s`, `12 min`, `3.5 h` or `2.1 days`."""
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.1f} {unit}".replace(".0 ", " ")
-    return f"{max(seconds, 1):.0f} s"
-
-
 _ROWS = 2048
 
 

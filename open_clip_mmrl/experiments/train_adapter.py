@@ -15,6 +15,7 @@ from ..hub.adapter_file import load_learner
 from ..hub.class_tokens import warn_of_look_alikes
 from ..hub.load import LoadedModel
 from ..training.trainer import Trainer, TrainSummary
+from .describe import whole_block
 from .measured import TrainingRecord
 from .resolve import ResolvedRun
 from .results import ADAPTER, RESULTS, RunResult
@@ -96,5 +97,7 @@ def _train(loaded: LoadedModel, job: ResolvedRun) -> TrainSummary:
         cuda_graph=runtime.cuda_graph,
         run_digest=training_digest(job.run, job.digests[0]),
     )
+    if runtime.describe == "fully":
+        logger.info("%s", whole_block(job))
     warn_of_look_alikes(subset.class_names, trainer.task.frozen_text_features)
     return trainer.fit()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.prompts import DEFAULT_TEMPLATE, parse_template, prompts, readable
+from ..utils.text import listing
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +52,13 @@ def readings(
 
 
 def warn_of_look_alikes(class_names: Sequence[str], text_features: Tensor) -> None:
-    """Log up to three pairs of `look_alikes`."""
-    for pair in look_alikes(class_names, text_features)[:3]:
+    """Log the pairs of `look_alikes`, in one line."""
+    pairs = look_alikes(class_names, text_features)
+    if pairs:
         logger.warning(
-            "%r and %r read the same to this text tower, which cannot tell them apart; other "
-            "class names or another model may help.",
-            *pair,
+            "%s read the same to this text tower, which cannot tell them apart; other class names "
+            "or another model may help.",
+            listing((f"{one!r} and {other!r}" for one, other in pairs), 3),
         )
 
 

@@ -123,7 +123,7 @@ class Trainer:
         with (
             oom_hint(*self._memory_help()),
             self._in_half(),
-            Progress("training", total, quiet=self.quiet) as progress,
+            Progress("training", total, quiet=self.quiet, estimate=True) as progress,
         ):
             progress.advance(self.state.steps)
             for epoch in range(self.state.epoch, self.config.epochs):

@@ -16,12 +16,17 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 
 from .console import PlainConsole
-from .text import printable
+from .text import in_words, printable
 
 logger = logging.getLogger(__name__)
 
 EVERY = 30.0
 """Seconds between two lines where there is no bar; after an epoch a second is enough."""
+
+
+MEASURED_STEPS, MEASURED_SECONDS, WORTH_TELLING = 3, 2.0, 10.0
+"""Steps and seconds that an estimate is measured on at least, and seconds left from which it is
+logged."""
 
 
 class Progress:
@@ -32,10 +37,17 @@ class Progress:
         total: number of steps; None where it is not known.
         quiet: show nothing.
         unit: what `advance` counts for the speed.
+        estimate: log how long all will take, once the first steps tell.
     """
 
     def __init__(
-        self, what: str, total: float | None, *, quiet: bool = False, unit: str = "images"
+        self,
+        what: str,
+        total: float | None,
+        *,
+        quiet: bool = False,
+        unit: str = "images",
+        estimate: bool = False,
     ) -> None:
         console = PlainConsole(stderr=True)
         # In a file rich would leave only empty lines: lines are logged there.
@@ -55,6 +67,8 @@ class Progress:
         self._task = self._bar.add_task(printable(what, keep=""), total=total, note="")
         self._logs, self._what, self._note = not quiet and not shown, what, ""
         self._done, self._unit = 0.0, unit
+        self._first: tuple[float, float] | None = None
+        self._estimates = estimate and not quiet
         self._start = self._logged = time.perf_counter()
 
     def __enter__(self) -> Progress:
@@ -86,6 +100,8 @@ class Progress:
             parts.append(f"{speed:.1f} {self._unit}/s")
         self._note = "  ".join(parts)
         self._bar.update(self._task, advance=steps, note=self._note)
+        if self._estimates and images:
+            self._estimate()
         self._log(EVERY)
 
     def mark(self, what: str, *, last: bool = False) -> None:
@@ -96,6 +112,21 @@ class Progress:
             last: log in any case.
         """
         self._log(0.0 if last else 1.0, what)
+
+    def _estimate(self) -> None:
+        """Log once how long the rest takes, by the steps after the first, which warms up."""
+        task, now = self._bar.tasks[self._task], time.perf_counter()
+        if self._first is None:
+            self._first = (task.completed, now)
+            return
+        steps, seconds = task.completed - self._first[0], now - self._first[1]
+        if steps < MEASURED_STEPS or seconds < MEASURED_SECONDS or task.total is None:
+            return
+        self._estimates = False
+        left = seconds / steps * (task.total - task.completed)
+        if left >= WORTH_TELLING:
+            message = "%s: about %s left, as measured on %d steps"
+            logger.info(message, self._what, in_words(left), steps)
 
     def _log(self, every: float, what: str = "") -> None:
         now = time.perf_counter()

@@ -45,6 +45,14 @@ def decimal(value: float, digits: int = 2, std: float | None = None, signed: boo
     return text if std is None else f"{text} ±{std:.{digits}f}"
 
 
+def in_words(seconds: float) -> str:
+    """Return `40 s`, `12 min`, `3.5 h` or `2.1 days`."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}".replace(".0 ", " ")
+    return f"{max(seconds, 1):.0f} s"
+
+
 def printable(text: str, keep: str = "\n\t") -> str:
     r"""Return a text with what could command a terminal as escapes: ESC as \x1b.
 

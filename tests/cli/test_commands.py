@@ -48,6 +48,20 @@ def test_train_takes_names_methods_and_settings(tmp_path, options, model, varian
     assert results["metrics"].keys() == {"accuracy"}
 
 
+def test_train_tells_of_the_data_before_it_trains(tmp_path):
+    spec = write_folder(tmp_path / "data", {"one": 2, "two": 3})
+    train = ["train", "--data", spec, "--shots", 2, "--epochs", 1, "--rep-dim", 8]
+    code, _, result = run(*train, "--device", "cpu", "--output", tmp_path / "run")
+    assert code == 0
+    for told in (
+        "2 classes; images: 5 train, 0 val, 6 test",
+        "one 2, two 3",
+        "trained on: 4 images of 2 classes (2 each)",
+        "1 epoch, 1 step of 32 images, on cpu in fp32",
+    ):
+        assert told in result.stderr and told not in result.stdout
+
+
 def test_train_sets_any_field(tmp_path):
     fields = ["--set", "warmup_lr=0.5", "--set", "regularizer=l1", "--set", "flip=false"]
     code, text, _ = run("train", *TRAIN, *fields, "--output", tmp_path)

@@ -307,7 +307,7 @@ def test_classes_that_read_alike_get_one_score_so_the_first_is_best(model, kind,
 
 def test_classes_that_read_alike_are_named(model, caplog):
     build_classifier(model, ALIKE, class_names=["a", "b", "A", "c", "d", "B", "aa"])
-    assert "'a' and 'A' read the same" in caplog.text and len(caplog.messages) == 3
+    assert "'a' and 'A'" in caplog.text and len(caplog.messages) == 1
     caplog.clear()
     classifier = build_classifier(model, TOKENS, class_names=["a", "b", "c", "d"])
     assert not caplog.messages and classifier.first is None

@@ -3,15 +3,7 @@ from helpers.runs import make_run
 
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.data import load_data
-from open_clip_mmrl.experiments.time_estimate import in_words, seconds_of
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.2, "1 s"), (40, "40 s"), (600, "10 min"), (5400, "1.5 h"), (200000, "2.3 days")],
-)
-def test_times_in_words(seconds, words):
-    assert in_words(seconds) == words
+from open_clip_mmrl.experiments.time_estimate import seconds_of
 
 
 def test_a_run_costs_in_proportion_to_its_steps_and_zero_shot_to_its_test_images():

@@ -44,3 +44,13 @@ def test_quiet_is_quiet(clock, caplog):
         progress.advance(1)
         progress.mark("epoch 1/4", last=True)
     assert not caplog.messages
+
+
+def test_the_time_left_is_logged_once_the_first_steps_tell(clock, caplog):
+    caplog.set_level(logging.INFO)
+    with Progress("training", 100, estimate=True) as progress:
+        for _ in range(20):
+            clock.append(clock[-1] + 1.0)
+            progress.advance(1, images=4)
+    found = [message for message in caplog.messages if "as measured" in message]
+    assert found == ["training: about 1.6 min left, as measured on 3 steps"]

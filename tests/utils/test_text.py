@@ -1,6 +1,6 @@
 import pytest
 
-from open_clip_mmrl.utils.text import counted, csv_cell, did_you_mean, listing, printable
+from open_clip_mmrl.utils.text import counted, csv_cell, did_you_mean, in_words, listing, printable
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,11 @@ def test_numbers_and_words_in_csv_stay(value):
 )
 def test_one_is_singular(number, text):
     assert counted(number, "shot") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (40, "40 s"), (600, "10 min"), (5400, "1.5 h"), (200000, "2.3 days")],
+)
+def test_times_in_words(seconds, words):
+    assert in_words(seconds) == words

@@ -95,7 +95,7 @@ def test_classes_with_the_same_prompts_get_the_same_logits(clip_model, clip_toke
     """They are named, and the first of them is the best."""
     names = ["one", "two", "One", "three", "TWO", "Two", "ONE"]
     classifier = zero_shot_classifier(clip_model, clip_tokenizer, names, LIST, "cpu", amp=False)
-    assert "'one' and 'One' read the same" in caplog.text
+    assert "'one' and 'One'" in caplog.text
     first = [0, 1, 0, 3, 1, 1, 0]
     assert torch.equal(classifier, classifier[:, first])
     images = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
