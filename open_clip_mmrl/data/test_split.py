@@ -192,7 +192,7 @@ def _listed(root: Path, every: Sequence[str], split: DrawnSplit) -> set[str]:
     test = {path for path in every if _normal(path) in listed}
     if new:
         logger.warning(
-            "%s: %s came after the training and not scored, since they may be copies of what was "
+            "%s: not scored: %s that came after the training and may be copies of what was "
             "trained on: %s. To score them, put them into a folder of their own.",
             root, "1 image" if len(new) == 1 else f"{len(new):,} images", listing(new, _FEW),
         )  # fmt: skip

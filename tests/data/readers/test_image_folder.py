@@ -3,7 +3,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from open_clip_mmrl.data import load_data, read_image
+from open_clip_mmrl.data import FolderOptions, Trained, load_data, read_image
 
 
 @pytest.fixture
@@ -136,3 +136,58 @@ def test_classes_that_do_not_match_are_named(root, write_image, split, words):
     write_image(root / split / "eel" / "a.png")
     with pytest.raises(ValueError, match=words):
         load_data(f"folder:{root}")
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_the_other_split_is_the_test_split_where_there_is_no_test(root, caplog, name):
+    caplog.set_level("INFO")
+    (root / "test").rename(root / name)
+    data = load_data(f"folder:{root}")
+    assert len(data.test) == 4 and data.val == () and data.drawn is None
+    assert f"there is no test, so that {name} is the test split" in caplog.text
+
+
+def test_a_class_may_be_called_train(tmp_path, write_image):
+    for name in ("bus", "train"):
+        for color in range(2):
+            path = write_image(tmp_path / name / f"{color}.png")
+            Image.new("RGB", (color + 1, len(name))).save(path)
+    assert load_data(f"folder:{tmp_path}").class_names == ("bus", "train")
+
+
+def test_nested_classes_have_their_last_name_or_where_it_repeats_their_path(root, write_image):
+    for split in ("train", "test"):
+        write_image(root / split / "wild" / "cat" / "a.png")
+        write_image(root / split / "wild" / "big" / "lion" / "a.png")
+    with pytest.raises(ValueError, match=r"wild hold images only in folders below; with --nested"):
+        load_data(f"folder:{root}")
+    data = load_data(f"folder:{root}", folder=FolderOptions(nested=True))
+    assert data.class_names == ("Dog", "cat", "lion", "wild/cat")
+
+
+def test_names_of_a_file_take_the_folders_places(root):
+    names = {"Dog": "a hound", "cat": "a tabby"}
+    data = load_data(f"folder:{root}", folder=FolderOptions(class_names=names))
+    assert data.class_names == ("a hound", "a tabby")
+    scored = FolderOptions(trained=Trained(class_names={"cat": "a tabby"}))
+    assert load_data(f"folder:{root}", folder=scored).class_names == ("Dog", "a tabby")
+    with pytest.raises(ValueError, match="class_names belong to folder:PATH"):
+        load_data("digits", folder=FolderOptions(class_names=names))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (["a.png"], "holds 1 image but no class folders; put the images of each class"),
+        ([], "is empty"),
+        (["train/cat/a.png", "train/dog/a.png", "eel/a.png"], "images in other folders: eel"),
+        (["set/cat/a.png", "set/dog/a.png"], "or did you mean folder:.*set?"),
+        (["train/c/a.png", "val/c/a.png", "valid/c/a.png"], "val and valid.*keep one"),
+        (["cat/a.png"], "needs at least two"),
+    ],
+)
+def test_other_layouts_are_refused_with_the_remedy(tmp_path, write_image, make, words):
+    for path in make:
+        write_image(tmp_path / path)
+    with pytest.raises(ValueError, match=words):
+        load_data(f"folder:{tmp_path}")
