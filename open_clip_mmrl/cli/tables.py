@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 
 from ..report.tables.methods import MethodRow
 from ..utils.text import decimal
+
+if TYPE_CHECKING:
+    from ..evaluation.class_metrics import Confusions
 
 
 def comparison_table(rows: Sequence[MethodRow]) -> Table:
@@ -44,8 +48,20 @@ def scores_table(title: str, scores: dict[str, dict[str, float]]) -> Table:
     for name in columns:
         table.add_column("HM" if name == "hm" else name, justify="right")
     for model, metrics in scores.items():
-        table.add_row(model, *(decimal(metrics[name]) for name in columns))
+        found = (metrics.get(name) for name in columns)
+        table.add_row(model, *("-" if value is None else decimal(value) for value in found))
     return table
+
+
+def confusions_line(found: Confusions) -> str:
+    """Return the balanced accuracy and the three pairs of classes that are confused most."""
+    images = {one.name: one.images for one in found.classes}
+    pairs = (
+        f"{pair.true} taken for {pair.predicted} ({pair.count} of {images[pair.true]})"
+        for pair in found.pairs[:3]
+    )
+    most = f"; most confused: {', '.join(pairs)}" if found.pairs else ""
+    return f"of the classes trained on: balanced accuracy {found.balanced_accuracy:.2f}{most}"
 
 
 def _milliseconds(value: float | None) -> str:

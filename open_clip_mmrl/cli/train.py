@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ from ..utils.text import counted
 from .common import (
     DATA,
     METHOD,
+    OUTPUT,
     TRAINING,
     AugmentOption,
     CacheOption,
@@ -44,6 +45,11 @@ from .common import (
     say,
     set_fields,
 )
+
+if TYPE_CHECKING:
+    from ..experiments.measured import RunScores
+    from ..experiments.resolve import ResolvedRun
+    from ..hub.load import LoadedModel
 
 
 @command(RESUMES)
@@ -126,6 +132,14 @@ def train(
     augment: AugmentOption = "classic",
     cache_gb: CacheOption = CACHE_GB,
     cuda_graph: GraphOption = False,
+    probe: Annotated[
+        bool | None,
+        option(
+            OUTPUT,
+            "Compare with a linear probe of the same images. Default: where it takes seconds.",
+            show_default=False,
+        ),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Train an adapter from a few images per class, test it, save it."""
@@ -134,12 +148,13 @@ def train(
     from ..experiments import recipes
     from ..experiments.execute import execute
     from ..experiments.experiment import split_overrides
+    from ..experiments.probe_baseline import fit_probe, score_probe, takes_seconds
     from ..experiments.result_parts import known
     from ..experiments.results import ADAPTER
     from ..experiments.run_spec import FewShotRun, Runtime
     from ..hub.load import resolve_name
     from ..utils.stopwatch import Stopwatch
-    from .tables import scores_table
+    from .tables import confusions_line, scores_table
 
     name = resolve_name(model or assets.MODEL_NAME, method)
     of_method, of_training = split_overrides(set_fields(ctx, set_))
@@ -186,14 +201,33 @@ def train(
         describe="fully",
     )
     watch = Stopwatch()
-    result = execute(run, output, runtime, watch=watch)
+    compared: dict[str, dict[str, float]] = {}
+    notes: list[str] = []
+
+    def tell(job: ResolvedRun, loaded: LoadedModel, scores: RunScores) -> None:
+        if scores.confusions is not None:
+            notes.append(confusions_line(scores.confusions))
+        if probe or (probe is None and takes_seconds(loaded, job)):
+            with watch.stage("linear probe"):
+                found = score_probe(fit_probe(loaded, job)[0], loaded, job)
+            compared["linear probe"] = known(found.metrics)
+        elif probe is None:
+            notes.append("The linear probe is left out, since it takes long; --probe adds it.")
+
+    result = execute(run, output, runtime, watch=watch, tell=tell)
     title = f"{data}, {counted(shots, 'shot')}, seed {seed}, {test_split} images, accuracy in %"
-    lines = {"frozen CLIP": known(result.zero_shot), result.method: known(result.metrics)}
+    lines = {
+        "frozen CLIP": known(result.zero_shot),
+        **compared,
+        result.method: known(result.metrics),
+    }
     out.print(scores_table(title, lines))
     say(
         f"{result.trainable_parameters:,} trained parameters; "
         f"{', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in watch.seconds.items())} "
         f"({result.train_ms_per_image:.2f} ms per image trained on)\nadapter: {output / ADAPTER}"
     )
+    for note in notes:
+        say(note)
     if result.is_no_better_than_frozen:
         say(f"This adapter is no better than frozen CLIP: {result.compared}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,6 +37,7 @@ def execute(
     runtime: Runtime | None = None,
     reuse_from: Sequence[Path] = (),
     watch: Stopwatch | None = None,
+    tell: Callable[[ResolvedRun, LoadedModel, RunScores], None] | None = None,
 ) -> RunResult:
     """Train, test, write `results.json` and the adapter.
 
@@ -50,6 +51,7 @@ def execute(
         reuse_from: folders of runs that may have been trained in the same way; the adapter
             of the first that was is loaded instead of training again.
         watch: measures the stages "loading", "training" and "scoring".
+        tell: called once all is written, unless the run was finished before.
 
     Raises:
         UsageError: the folder belongs to a run with other settings, another process works in it,
@@ -68,7 +70,7 @@ def execute(
             return finished
         if prepare_run_dir(job.folder, run, job.digests):
             reuse_from = (job.folder, *reuse_from)
-        loaded, result, calibrations = _carry_out(job, reuse_from, watch)
+        loaded, scores, result, calibrations = _carry_out(job, reuse_from, watch)
         _write(job, loaded, result, calibrations)
     if run.trains_adapter and result.is_no_better_than_frozen:
         logger.warning(
@@ -77,6 +79,8 @@ def execute(
             result.method, run.test_split, run.data, result.compared, run.train.lr,
             run.train.epochs,
         )  # fmt: skip
+    if tell is not None:
+        tell(job, loaded, scores)
     return result
 
 
@@ -103,7 +107,7 @@ def _remove_checkpoint(folder: Path) -> None:
 
 def _carry_out(
     job: ResolvedRun, reuse_from: Sequence[Path], watch: Stopwatch
-) -> tuple[LoadedModel, RunResult, Calibrations | None]:
+) -> tuple[LoadedModel, RunScores, RunResult, Calibrations | None]:
     run, probe, calibrations = job.run, None, None
     with watch.stage("loading"):
         images = [*job.data.split(run.test_split), *target_images(job)]
@@ -138,7 +142,7 @@ def _carry_out(
             score = target_scorer(probe, job.data.class_names)
         targets = score_targets(loaded, job, score)
     result = _result(job, loaded, training, scores, targets)
-    return loaded, result, calibrations
+    return loaded, scores, result, calibrations
 
 
 def _result(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..evaluation.class_metrics import Confusions
 from .result_parts import AlphaPoint, ProbeStrength, Scores, Selection
 
 
@@ -40,4 +41,6 @@ class RunScores:
     calibrated_zero_shot: Scores = field(default_factory=dict)
     per_class: Mapping[str, Scores] = field(default_factory=dict)
     alpha_curve: tuple[AlphaPoint, ...] = ()
+    confusions: Confusions | None = None
+    """Of the classes trained on; not written to results.json."""
     eval_images_per_second: float | None = None

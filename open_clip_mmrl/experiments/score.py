@@ -18,6 +18,7 @@ from ..data import ImageData
 from ..data.loading.images import ImageSet, eval_transform, in_order, loader
 from ..data.sampling import base_novel_split
 from ..evaluation.calibration import calibrate, confidence, unknown_classes
+from ..evaluation.class_metrics import confusions
 from ..evaluation.logits import Logits, ScoredFeatures, Scoring
 from ..evaluation.metrics import (
     accuracy,
@@ -161,6 +162,7 @@ def all_scores(logits: Logits, scoring: Scoring) -> RunScores:
         alpha_curve=tuple(
             AlphaPoint(a, {"accuracy": v}) for a, v in _curve(logits, scoring.fusion)
         ),
+        confusions=confusions(scores, labels, logits.names),
     )
 
 
@@ -188,6 +190,7 @@ def base_novel_scores(logits: Logits, seen: Scoring, new: Scoring) -> RunScores:
             "novel": accuracy_by_name(of_novel, novel),
         },
         alpha_curve=tuple(AlphaPoint(a, {"base": b, "novel": n}) for (a, b), (_, n) in curves),
+        confusions=confusions(of_base, base.labels, base.names),
     )
 
 

@@ -12,7 +12,7 @@ from open_clip_mmrl import __version__
 from open_clip_mmrl.assets import MODEL_NAME
 
 TRAIN = ["--data", "digits", "--shots", 2, "--epochs", 1, "--batch-size", 8, "--quiet"]
-TRAIN += ["--device", "cpu", "--test-split", "val", "--rep-dim", 8]
+TRAIN += ["--device", "cpu", "--test-split", "val", "--rep-dim", 8, "--no-probe"]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,22 @@ def test_train_tells_of_the_data_before_it_trains(tmp_path):
         "1 epoch, 1 step of 32 images, on cpu in fp32",
     ):
         assert told in result.stderr and told not in result.stdout
+
+
+@pytest.mark.parametrize("classes", ["all", "base"])
+def test_train_compares_with_a_linear_probe_and_tells_what_is_confused(tmp_path, classes):
+    command = ["train", *TRAIN, "--classes", classes]
+    for choice in ("--probe", "--no-probe"):
+        code, text, result = run(*command, choice, "--output", tmp_path / choice)
+        assert code == 0 and "balanced accuracy" in text and text.count(" taken for ") == 3
+        rows = [line.split() for line in result.stdout.splitlines() if "  linear probe" in line]
+        assert len(rows) == (choice == "--probe")
+        for row in rows:
+            assert 0 < float(row[2]) <= 100 and row[3:] == ["-", "-"] * (classes == "base")
+    files = [tmp_path / choice / "adapter.safetensors" for choice in ("--probe", "--no-probe")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    found = [json.loads(file.with_name("results.json").read_text()) for file in files]
+    assert found[0]["metrics"] == found[1]["metrics"]
 
 
 def test_train_sets_any_field(tmp_path):
