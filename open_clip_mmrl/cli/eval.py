@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from pathlib import Path
 from typing import Annotated, Literal
 
 from .common import (
@@ -25,9 +27,11 @@ from .common import (
     command,
     drop_none,
     option,
-    out,
+    path_option,
     say,
 )
+
+logger = logging.getLogger(__name__)
 
 
 @command()
@@ -57,23 +61,31 @@ def evaluate(
     ] = None,
     device: DeviceOption = None,
     workers: WorkersOption = 0,
+    output: Annotated[
+        Path | None,
+        path_option("Folder for a page with confusion matrix and mistakes, and all predictions."),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Score an adapter, and frozen CLIP for comparison."""
+    """Score an adapter, compare it with frozen CLIP, show what is right and what is wrong."""
     from ..data.check_images import require_readable
     from ..data.load import read_names
+    from ..evaluation.assessment import assess, assessment_json
     from ..evaluation.choose_features import choose_features
     from ..evaluation.logits import Scoring
-    from ..evaluation.metrics import accuracy
     from ..experiments.run_spec import Runtime
-    from ..experiments.score import percent, score_split
+    from ..experiments.score import score_split
     from ..experiments.scored_data import data_to_score
     from ..hub.adapter_reading import read_adapter
     from ..hub.load import build_from_adapter
     from ..utils.devices import pick_device
-    from .tables import scores_table
+    from .eval_tables import print_evaluation
 
+    if output is not None:
+        from ..report.evaluation import require_free
+
+        require_free(output)
     data_set = data_to_score(
         data,
         read_adapter(adapter),
@@ -90,15 +102,15 @@ def evaluate(
         device=pick_device(device),
     )
     require_readable(data_set.split(split), quiet=quiet)
+    names = data_set.class_names
     chosen = choose_features(
-        features,
-        data_set.class_names,
-        info.class_names,
-        lambda names: loaded.readings(names, info.template),
+        features, names, info.class_names, lambda names: loaded.readings(names, info.template)
     )
     runtime = Runtime(workers=workers, quiet=quiet)
     logits, speed = score_split(loaded, data_set, split, precision, runtime)
-    scores = logits.scores(Scoring(chosen.features, loaded.model.config.alpha, fusion, chosen.seen))
+    scoring = Scoring(chosen.features, loaded.model.config.alpha, fusion, chosen.seen)
+    adapted = assess(logits.scores(scoring), logits.labels, names)
+    frozen = assess(logits.frozen, logits.labels, names)
     result = {
         "adapter": str(adapter),
         "data": data,
@@ -108,17 +120,34 @@ def evaluate(
         "features": "mixed" if chosen.seen else chosen.features,
         "fusion": fusion,
         "images": len(logits.labels),
-        "accuracy": percent(accuracy(scores, logits.labels)),
-        "zero_shot": percent(accuracy(logits.frozen, logits.labels)),
+        **assessment_json(adapted, frozen),
         "eval_images_per_second": round(speed, 1),
     }
+    title = f"{data}, {classes} classes, {len(logits.labels):,} {split} images"
     if as_json:
         say(json.dumps(result))
-        return
-    say(f"features: {chosen.reason}\nprompt: {data_set.template}")
-    title = f"{data}, {classes} classes, {result['images']} {split} images"
-    lines = {
-        "frozen CLIP": {"accuracy": result["zero_shot"]},
-        info.config.variant: {"accuracy": result["accuracy"]},
-    }
-    out.print(scores_table(title, lines))
+    else:
+        say(f"features: {chosen.reason}\nprompt: {data_set.template}")
+        rest = "with --output DIR or --json" if output is None else f"in {output}/eval.json"
+        print_evaluation(title, info.config.variant, adapted.confusions, frozen.confusions, rest)
+    if output is not None:
+        from ..report.evaluation import Evaluation, write_evaluation
+
+        facts = {
+            "adapter": f"{adapter} ({loaded.name})",
+            "features": chosen.reason,
+            "confidence": f"largest softmax probability of {scoring.what_decides}",
+            "prompt": data_set.template,
+        }
+        evaluation = Evaluation(
+            title=title,
+            facts=facts,
+            method=info.config.variant,
+            class_names=names,
+            split=split,
+            examples=data_set.split(split),
+            adapted=adapted,
+            frozen=frozen,
+            numbers=result,
+        )
+        logger.info("page: %s", write_evaluation(output, evaluation))

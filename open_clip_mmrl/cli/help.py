@@ -13,7 +13,7 @@ PANELS = (DATA, METHOD, TRAINING, MACHINE, OUTPUT)
 EXAMPLES = {
     "demo": "demo",
     "train": "train --data digits --shots 4 --no-flip --output runs/digits",
-    "eval": "eval --adapter runs/digits --data digits",
+    "eval": "eval --adapter runs/digits --data digits --output runs/eval",
     "predict": "predict --adapter runs/digits photos --new-class six --csv",
     "run": "run few-shot --datasets digits --shots 1 2 4 --output runs",
     "report": "report runs",

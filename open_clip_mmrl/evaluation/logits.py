@@ -32,6 +32,14 @@ class Scoring:
     seen: tuple[bool, ...] | None = None
     """Which of the C classes "fused" mixes, where others were not seen in training; None: all."""
 
+    @property
+    def what_decides(self) -> str:
+        """Return the scores in words, for a reader of their softmax."""
+        if self.features != "fused":
+            return f"the logits of the {self.features} feature"
+        what = f"the {self.fusion} of both features, mixed with alpha {self.alpha:g}"
+        return what if self.seen is None else f"{what} (of new classes: of the class feature)"
+
 
 @dataclass(frozen=True)
 class Logits:

@@ -128,6 +128,27 @@ def test_eval_of_seen_and_new_classes_scores_each_by_its_features(adapter):
     assert min(seen, unseen) <= found["accuracy"] <= max(seen, unseen)
 
 
+def test_eval_shows_classes_and_confusions_and_writes_them(adapter, tmp_path):
+    command = ["eval", "--adapter", adapter, "--data", "digits", "--split", "val", "--quiet"]
+    output = tmp_path / "page"
+    code, text, _ = run(*command, "--classes", "novel", "--output", output)
+    assert code == 0, text
+    assert "balanced accuracy" in text and "recall precision" in text and " -> " in text
+    numbers = json.loads((output / "eval.json").read_text())
+    worst = min(numbers["per_class"].values(), key=lambda one: one["recall"])
+    assert f"{worst['recall']:.1f}" in text and worst["images"] > 0
+    pair = numbers["confused"][0]
+    assert f"{pair['true']} -> {pair['predicted']} {pair['count']} " in text
+    lines = (output / "predictions.csv").read_text().splitlines()
+    right = sum(",true," in line for line in lines[1:])
+    assert len(lines) - 1 == numbers["images"]
+    assert 100 * right / numbers["images"] == pytest.approx(numbers["accuracy"], abs=1e-3)
+    assert "class feature" in (output / "index.html").read_text()
+    (output / "index.html").write_text("mine")
+    code, text, _ = run(*command, "--output", output)
+    assert code == 2 and "index.html was not written by" in text
+
+
 def test_eval_uses_the_adapters_template_where_the_data_has_none(tmp_path):
     spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
     template = ["--template", "a printed digit {}."]
