@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import command, path_option, say
+from .common import command, out, path_option, say
 
 
 @command()
@@ -22,6 +22,7 @@ def report(
 ) -> None:
     """Write tables and figures of finished runs, next to published results: Markdown, CSV, HTML."""
     from ..report import write_report
+    from .tables import opening_table
 
     try:
         written = write_report(folders, output)
@@ -29,6 +30,7 @@ def report(
         if output is not None or not str(error).startswith("cannot write"):
             raise
         raise OSError(f"{error} Give another folder with --output.") from error
+    out.print(opening_table(written.opening))
     for line in (*written.summary, *(f"Note: {note}" for note in written.notes)):
         say(line)
     say(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 
+from ..report.tables import table as report
 from ..report.tables.methods import MethodRow
 from ..utils.text import decimal
 
 if TYPE_CHECKING:
     from ..evaluation.class_metrics import Confusions
+
+_SCORES = ("percent", "difference")
 
 
 def comparison_table(rows: Sequence[MethodRow]) -> Table:
@@ -62,6 +66,43 @@ def confusions_line(found: Confusions) -> str:
     )
     most = f"; most confused: {', '.join(pairs)}" if found.pairs else ""
     return f"of the classes trained on: balanced accuracy {found.balanced_accuracy:.2f}{most}"
+
+
+def opening_table(found: report.Table) -> Table:
+    """Return a report's first table without costs, and of its settings the uncommon ones only."""
+    columns = [
+        (column, [row.cells[i] for row in found.rows]) for i, column in enumerate(found.columns)
+    ]
+    settings = {c.label: cells for c, cells in columns if c.label.startswith("--")}
+    usual = {label: Counter(cells).most_common(1)[0][0] for label, cells in settings.items()}
+    others = " ".join(f"{label} {value}" for label, value in usual.items() if value)
+    table = Table(
+        title=found.title,
+        title_justify="left",
+        caption=f"Where not given: {others}" if others else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    shown: list[list[str]] = []
+    for column, cells in columns:
+        is_score = any(isinstance(c, report.Number) and c.kind in _SCORES for c in cells)
+        if is_score or (column.text and column.label not in settings):
+            head = f"{column.group} {column.label}".strip()
+            table.add_column(head, justify="left" if column.text else "right")
+            shown.append([report.cell_text(cell) for cell in cells])
+    if settings:
+        table.add_column("settings")
+        rows = zip(*settings.values(), strict=True)
+        shown.append([" ".join(_uncommon(row, usual)) for row in rows])
+    for row in zip(*shown, strict=True):
+        table.add_row(*row)
+    return table
+
+
+def _uncommon(cells: Sequence[report.Cell], usual: dict[str, report.Cell]) -> list[str]:
+    pairs = zip(cells, usual.items(), strict=True)
+    return [f"{label} {report.cell_text(cell)}" for cell, (label, value) in pairs if cell != value]
 
 
 def _milliseconds(value: float | None) -> str:

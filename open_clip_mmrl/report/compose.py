@@ -1,9 +1,8 @@
-"""The document of a report: every section's pictures and tables, cost, environment, summary."""
+"""The document of a report: its opening, every section's pictures and tables, cost, environment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 
 from ..utils.text import counted
 from .document import Document, Part, Picture
@@ -17,7 +16,8 @@ from .load.arrange import arrange
 from .load.collect import Collected
 from .load.run import Setup
 from .load.sections import Section
-from .summary import shots_text, summary
+from .load.trials import Comparison
+from .opening import opening, trial_picture
 from .tables.ablation import NAMES, ablation_tables, series_slug
 from .tables.base_to_novel import base_to_novel_tables
 from .tables.beyond_paper import beyond_paper_tables
@@ -26,8 +26,11 @@ from .tables.costs import cost_table, environment_table
 from .tables.few_shot import few_shot_tables
 from .tables.table import Table
 from .tables.transfer import transfer_tables
+from .tables.trials import sorted_by, trial_table
 
 Block = Table | Picture
+PICTURED = 30
+"""Trials in one picture, at most."""
 TITLES = {
     "base-to-novel": "Base-to-novel generalization",
     "few-shot": "Few-shot learning",
@@ -59,7 +62,9 @@ _PICTURES: dict[str, list[Callable[[Section, str], Picture | None]]] = {
 def compose(collected: Collected) -> Document:
     """Return the whole report of these runs."""
     sections = arrange(collected.runs)
-    parts = [
+    first = opening(collected, sections)
+    parts = [*_compared(collected.compared, first.table)]
+    parts += [
         Part(slug, _title(section.setup), _intro(section.setup), tuple(_blocks(section, slug)))
         for section, slug in zip(sections, _slugs(sections), strict=True)
     ]
@@ -72,10 +77,26 @@ def compose(collected: Collected) -> Document:
     parts.append(Part("environment", "Environment", intro, (environment,)))
     return Document(
         title="MMRL and MMRL++: results",
-        summary=tuple(summary(collected.runs, sections)),
+        summary=first.sentences,
+        opening=tuple(block for block in (first.table, first.picture) if block),
         notes=collected.notes,
-        parts=tuple(_remarks_once(parts)),
+        parts=tuple(parts),
     )
+
+
+def _compared(comparisons: Sequence[Comparison], first: Table) -> Iterator[Part]:
+    """Yield a part on the runs side by side, unless the report opens with all of it."""
+    blocks: list[Block] = []
+    for i, comparison in enumerate(comparisons):
+        name = f"runs{i + 1}" if len(comparisons) > 1 else "runs"
+        table = trial_table(comparison, name)
+        if (table.columns, table.rows) != (first.columns, first.rows):
+            with style_context():
+                picture = trial_picture(comparison, name, PICTURED)
+            blocks += [block for block in (table, picture) if block]
+    if blocks:
+        said = " ".join(dict.fromkeys(map(sorted_by, comparisons)))
+        yield Part("runs", "Runs side by side", said, tuple(blocks))
 
 
 def _blocks(section: Section, slug: str) -> Iterator[Block]:
@@ -104,23 +125,16 @@ def _pictures(section: Section, slug: str) -> Iterator[Picture]:
     yield from (picture for picture in drawn if picture)
 
 
-def _remarks_once(parts: Iterable[Part]) -> Iterator[Part]:
-    """Turn every remark into a note of the first table that has it."""
-    seen: set[str] = set()
-    for part in parts:
-        blocks: list[Block] = []
-        for block in part.blocks:
-            if isinstance(block, Table):
-                first = tuple(remark for remark in block.remarks if remark not in seen)
-                seen.update(first)
-                block = replace(block, notes=(*block.notes, *first), remarks=())
-            blocks.append(block)
-        yield replace(part, blocks=tuple(blocks))
-
-
 def _title(setup: Setup) -> str:
     what = TITLES[setup.protocol] + (f", {NAMES[setup.sweep]}" if setup.sweep else "")
-    return f"{what}: {setup.backbone}, {setup.pretrained} weights{shots_text(setup)}"
+    return f"{what}: {setup.backbone}, {setup.pretrained} weights{_shots_text(setup)}"
+
+
+def _shots_text(setup: Setup) -> str:
+    """Return the shots where they are not the usual 16."""
+    if setup.shots is None or setup.shots == 16:
+        return ""
+    return f", {counted(setup.shots, 'shot')}"
 
 
 def _intro(setup: Setup) -> str:

@@ -23,6 +23,15 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Footnote:
+    """A note below a table: its mark, its text, and whether the text is given here first."""
+
+    mark: str
+    text: str
+    first: bool
+
+
+@dataclass(frozen=True)
 class Part:
     """One chapter."""
 
@@ -39,14 +48,41 @@ class Document:
     title: str
     summary: tuple[str, ...]
     """The sentences at the top."""
+    opening: tuple[Table | Picture, ...]
+    """What comes next, before the contents."""
     notes: tuple[str, ...]
     """What was left out, and why."""
     parts: tuple[Part, ...]
 
+    def blocks(self) -> Iterator[Table | Picture]:
+        """Yield all tables and pictures, in order."""
+        yield from self.opening
+        for part in self.parts:
+            yield from part.blocks
+
     def tables(self) -> Iterator[Table]:
         """Yield all tables, in order."""
-        yield from (b for part in self.parts for b in part.blocks if isinstance(b, Table))
+        yield from (block for block in self.blocks() if isinstance(block, Table))
 
     def pictures(self) -> Iterator[Picture]:
         """Yield all pictures, in order."""
-        yield from (b for part in self.parts for b in part.blocks if isinstance(b, Picture))
+        yield from (block for block in self.blocks() if isinstance(block, Picture))
+
+    def footnotes(self) -> dict[str, list[Footnote]]:
+        """Return the footnotes of every table by its name; each text once, its mark everywhere."""
+        marks: dict[str, str] = {}
+        found: dict[str, list[Footnote]] = {}
+        for table in self.tables():
+            notes = []
+            for note in table.notes:
+                first, (mark, text) = note not in marks, _marked(note)
+                marks.setdefault(note, mark or str(sum(m.isdigit() for m in marks.values()) + 1))
+                notes.append(Footnote(marks[note], text, first))
+            found[table.name] = notes
+        return found
+
+
+def _marked(note: str) -> tuple[str, str]:
+    """Return the sign that a note begins with, "" where there is none, and the text."""
+    mark, _, text = note.partition(" ")
+    return (mark, text) if len(mark) == 1 and not mark.isalnum() else ("", note)

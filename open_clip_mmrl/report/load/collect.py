@@ -10,7 +10,10 @@ from typing import Any
 
 from ...errors import UsageError
 from ...experiments.results import RESULTS
+from ...utils.text import listing
 from .run import FROZEN, Run, read_run
+from .settings import TEST_IMAGES
+from .trials import Comparison, compare
 
 
 @dataclass(frozen=True)
@@ -18,15 +21,19 @@ class Collected:
     """The runs that count, and sentences about those that do not."""
 
     runs: tuple[Run, ...]
+    """Of each place in the protocols' tables, those with one choice of settings."""
     notes: tuple[str, ...]
+    compared: tuple[Comparison, ...]
+    """Runs of one data set with different settings, side by side."""
 
 
 def collect(folders: Sequence[str | Path]) -> Collected:
     """Read all runs at or below the folders, each once, in the order of folders and paths.
 
     Of several runs with one place in the report and one seed, one counts: those settings that
-    most seeds share, then the first path. The notes name the others unless they have the very
-    same scores, and files that cannot be read.
+    most runs share, then the first path. Others are compared with them, and where they are not,
+    the notes name them unless they have the very same scores; so they do files that cannot be
+    read.
 
     Raises:
         UsageError: no folders, or one that does not exist.
@@ -42,8 +49,18 @@ def collect(folders: Sequence[str | Path]) -> Collected:
         where = ", ".join(str(folder) for folder in folders)
         nothing = f"There is no {RESULTS} that can be read at or below {where}."
         raise ValueError(" ".join([nothing, *notes]))
-    kept, rivals = _one_for_each_seed(runs)
-    return Collected(tuple(kept), (*notes, *rivals, *_mixed(kept)))
+    kept, left_out = _one_for_each_seed(runs)
+    compared = compare(runs, [run for run, _ in left_out])
+    shown = {run.path for comparison in compared for run in comparison.runs()}
+    elsewhere = [run for run, _ in left_out if run.path in shown]
+    if elsewhere:
+        notes.append(
+            "The protocols' tables and figures are of one choice of settings each, that of most "
+            f"seeds; without {listing(run.path.parent for run in elsewhere)}, which are compared "
+            "side by side."
+        )
+    rivals = (_left_out(*pair) for pair in left_out if pair[0] not in elsewhere)
+    return Collected(tuple(kept), (*notes, *rivals, *_mixed(kept)), tuple(compared))
 
 
 def _find(folders: Sequence[str | Path]) -> list[Path]:
@@ -58,32 +75,35 @@ def _find(folders: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def _one_for_each_seed(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+def _one_for_each_seed(runs: Iterable[Run]) -> tuple[list[Run], list[tuple[Run, Run]]]:
+    """Return the runs that count; then every other one, with the run that counts instead."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(_place(run), []).append(run)
-    kept, notes = [], []
+    kept, left_out = [], []
     for rivals in groups.values():
-        by_settings: dict[str, dict[int, Run]] = {}
+        by_settings: dict[str, dict[tuple[str, int], Run]] = {}
         for run in rivals:
-            by_settings.setdefault(_settings(run), {}).setdefault(run.result.seed, run)
+            by_settings.setdefault(_settings(run), {}).setdefault((run.point, run.result.seed), run)
         chosen = list(max(by_settings.values(), key=len).values())
         kept += chosen
         for run in rivals:
             if run not in chosen and not any(_same(run, other) for other in chosen):
-                notes.append(_left_out(run, chosen[0]))
-    return kept, notes
+                left_out.append((run, chosen[0]))
+    return kept, left_out
 
 
 def _place(run: Run) -> tuple[Any, ...]:
-    """Return what runs share that differ in the seed only."""
+    """Return what runs share that may differ in the seed only, or in the shots of few-shot."""
     if run.series == FROZEN:
         return run.series, run.setup[:4], run.result.dataset
-    return run.series, run.setup, run.result.dataset, run.point
+    return run.series, run.setup, run.result.dataset, run.result.ablation and run.point
 
 
 def _settings(run: Run) -> str:
-    return json.dumps(run.settings, sort_keys=True)
+    """Return the settings as one text, without those that runs of one place may differ in."""
+    free = ("data_root", TEST_IMAGES, "shots")  # shots are a part of the place, or a point
+    return json.dumps({k: v for k, v in run.settings.items() if k not in free}, sort_keys=True)
 
 
 def _same(run: Run, other: Run) -> bool:

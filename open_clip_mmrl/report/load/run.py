@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from ...config import VARIANTS, Shots
 from ...experiments.result_parts import known
 from ...experiments.results import ADAPTER, TRAINED_ON_BASE, TRANSFER, RunResult
 from ...hub.names import ModelName
+from .settings import Settings, asked_settings, settings_of
 
 MIN_CLASSES = 4
 """Of a data set that is divided: two base and two novel classes, as `ImageData.select` requires."""
@@ -66,19 +68,13 @@ class Run:
     """Percent by metric: base, novel, hm or accuracy; generalized_*; ece_*."""
     frozen_scores: dict[str, float]
     """The same of frozen CLIP, as far as it was measured."""
+    settings: Mapping[str, Any]
+    """What decides the numbers, without the seed and what was chosen for it."""
 
     @property
     def paper_split(self) -> bool | None:
         """Whether the data set is split as the paper's; None where it is none of the paper's."""
         return self.result.sizes.paper_split if self.result.sizes else None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Settings of method and training, without the seed and what was chosen for it."""
-        # A run's own choice on held-out shots differs between seeds that belong together.
-        chosen = self.result.selection.chosen if self.result.selection else ()
-        found = {**self.result.config, **self.result.train}
-        return {name: v for name, v in found.items() if name != "seed" and name not in chosen}
 
     @property
     def train_seconds(self) -> float | None:
@@ -111,7 +107,7 @@ def read_run(path: Path) -> Run:
             f"{path}: its novel classes are a single one, of which every image is right; base and "
             f"novel classes need a data set of {MIN_CLASSES}"
         )
-    return run_of(result, path)
+    return run_of(result, path, asked_settings(path.parent))
 
 
 def _check_adapter(path: Path) -> None:
@@ -125,7 +121,7 @@ def _check_adapter(path: Path) -> None:
         raise ValueError(f"{path} cannot be read as a safetensors file ({error})") from error
 
 
-def run_of(result: RunResult, path: Path) -> Run:
+def run_of(result: RunResult, path: Path, asked: Settings) -> Run:
     """Return where a result belongs, and its scores in one flat mapping."""
     few_shot = result.protocol == "few-shot"
     adapted = result.method in VARIANTS
@@ -158,6 +154,7 @@ def run_of(result: RunResult, path: Path) -> Run:
             **_prefixed("generalized_", known(result.generalized_zero_shot)),
             **_prefixed("ece_", known(result.calibration_zero_shot)),
         },
+        settings=settings_of(result, asked),
     )
 
 

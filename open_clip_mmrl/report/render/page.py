@@ -25,7 +25,8 @@ def html_page(document: Document, svg: Mapping[str, bytes]) -> str:
         name: f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"
         for name, content in svg.items()
     }
-    return render_page("page.html.jinja", document=document, images=images)
+    footnotes = document.footnotes()
+    return render_page("page.html.jinja", document=document, footnotes=footnotes, images=images)
 
 
 def render_page(template: str, *folders: Path, **values: Any) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ...utils.text import csv_cell, printable
-from ..document import Document, Picture
+from ..document import Document, Footnote, Picture
 from ..tables.table import Cell, Number, Row, Table, cell_text
 
 FIGURES, TABLES = "figures", "tables"
@@ -16,7 +16,13 @@ FIGURES, TABLES = "figures", "tables"
 
 def markdown(document: Document) -> str:
     """Return one page; pictures and long tables are linked."""
-    lines = [f"# {document.title}", "", *(f"- {_plain(line)}" for line in document.summary), ""]
+    footnotes = document.footnotes()
+
+    def block(one: Table | Picture) -> list[str]:
+        return _picture(one) if isinstance(one, Picture) else _table(one, footnotes[one.name])
+
+    lines = [f"# {document.title}", "", " ".join(map(_plain, document.summary)), ""]
+    lines += [line for one in document.opening for line in block(one)]
     if document.notes:
         lines += [
             "## What to know first",
@@ -26,8 +32,7 @@ def markdown(document: Document) -> str:
         ]
     for part in document.parts:
         lines += [f"## {_plain(part.title)}", "", _plain(part.intro), ""]
-        for block in part.blocks:
-            lines += _picture(block) if isinstance(block, Picture) else _table(block)
+        lines += [line for one in part.blocks for line in block(one)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -69,16 +74,17 @@ def _picture(picture: Picture) -> list[str]:
     return [f"### {title}", "", link, "", _plain(picture.caption), ""]
 
 
-def _table(table: Table) -> list[str]:
+def _table(table: Table, footnotes: Sequence[Footnote]) -> list[str]:
     lines = [f"### {_plain(table.title)}", ""]
     if table.folded:
         return [*lines, f"{len(table.rows)} rows: [CSV]({TABLES}/{table.name}.csv).", ""]
     heads = [f"{c.group} {c.label}".strip() if c.group else c.label for c in table.columns]
     rules = ["---" if column.text else "---:" for column in table.columns]
     lines += [_line(map(_plain, heads)), _line(rules), *(_row(row) for row in table.rows), ""]
-    for note in table.notes:
-        lines.append(f"- {_plain(note)}")
-    return [*lines, ""] if table.notes else lines
+    lines += [f"- {note.mark} {_plain(note.text)}" for note in footnotes if note.first]
+    above = ", ".join(note.mark for note in footnotes if not note.first)
+    lines += [f"- As above: {above}"] if above else []
+    return [*lines, ""] if footnotes else lines
 
 
 def _row(row: Row) -> str:

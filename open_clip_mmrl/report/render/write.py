@@ -10,6 +10,7 @@ from ...utils.files import write_atomically
 from ..compose import compose
 from ..figures.drawing import image_bytes
 from ..load.collect import collect
+from ..tables.table import Table
 from .page import html_page
 from .text_files import FIGURES, TABLES, csv_text, markdown
 
@@ -23,6 +24,8 @@ class Written:
     tables: tuple[Path, ...]
     figures: tuple[Path, ...]
     summary: tuple[str, ...]
+    opening: Table
+    """The first table."""
     notes: tuple[str, ...]
 
 
@@ -56,5 +59,6 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
         tables=tuple(path for path in files if path.suffix == ".csv"),
         figures=tuple(path for path in files if path.parent.name == FIGURES),
         summary=document.summary,
+        opening=next(document.tables()),
         notes=document.notes,
     )

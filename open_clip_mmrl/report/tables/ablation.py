@@ -64,7 +64,7 @@ def complete_datasets(section: Section, series: Series) -> list[str]:
     points = [p for p in section.points if section.present(series, "base", p)]
     return [
         name
-        for name in datasets_to_average(section, section.datasets)
+        for name in datasets_to_average(section, section.datasets) or section.datasets
         if all(section.score(series, name, "base", point) for point in points)
     ]
 

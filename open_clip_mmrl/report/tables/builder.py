@@ -16,11 +16,12 @@ from .comparison import (
     references_for,
 )
 from .footnotes import (
+    EUROSAT_SCATTERS,
     OTHER_SPLIT,
     SCATTER,
+    SCATTERS,
     precision_note,
     renamed_classes_note,
-    scatter_note,
     settings_note,
     source_notes,
 )
@@ -51,7 +52,6 @@ class TableBuilder:
         self.section = section
         self.table = table
         self._notes: dict[str, None] = {}  # each once, in order of first use
-        self._remarks: dict[str, None] = {}
 
     def note(self, text: str, mark: str = "") -> str:
         """Add a footnote; return its mark, to put after a number."""
@@ -67,7 +67,9 @@ class TableBuilder:
             return None
         marks = ""
         if metric == "novel" and score.std is not None and score.std >= SCATTER:
-            marks += self.note(scatter_note(datasets), "†")
+            marks += self.note(SCATTERS, "†")
+            if list(datasets) == ["eurosat"]:
+                self.note(EUROSAT_SCATTERS)
         if any(self.section.splits.get(name) is False for name in datasets):
             marks += self.note(OTHER_SPLIT, "‡")
         return Number(score.mean, "percent", score.std, score.seeds, marks)
@@ -106,7 +108,7 @@ class TableBuilder:
         """Return ours - theirs in points; None where they do not compare."""
         points = difference(self.section, series, datasets, metric, theirs, point)
         if points and (note := renamed_classes_note(datasets)):
-            self._remarks[note] = None
+            self.note(note)
         return points
 
     def compared_rows(
@@ -179,7 +181,5 @@ class TableBuilder:
             if note:
                 self.note(note)
         if refs and comparable(self.section):
-            self._remarks[precision_note(self.section)] = None
-        return Table(
-            name, title, tuple(columns), tuple(rows), tuple(self._notes), tuple(self._remarks)
-        )
+            self.note(precision_note(self.section))
+        return Table(name, title, tuple(columns), tuple(rows), tuple(self._notes))

@@ -69,9 +69,12 @@ def has_published(section: Section, datasets: Iterable[str]) -> bool:
 
 
 def datasets_to_average(section: Section, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the paper's data sets among these, or all where there are none."""
-    names = tuple(names)
-    return tuple(name for name in names if has_published(section, [name])) or names
+    """Return the paper's data sets among these: means over unrelated ones say nothing.
+
+    They are those with published results here, or where there are none, those of its names.
+    """
+    known = [name for name in names if name in published().datasets]
+    return tuple(name for name in known if has_published(section, [name])) or tuple(known)
 
 
 def dataset_groups(section: Section, names: Sequence[str]) -> list[DatasetGroup]:

@@ -13,6 +13,11 @@ from .comparison import comparable
 
 SCATTER = 2.0
 """Standard deviation over seeds, in points, from which a novel accuracy is marked."""
+SCATTERS = f"Seeds scatter: the novel accuracy's standard deviation is {SCATTER:g} points or more."
+EUROSAT_SCATTERS = (
+    "Known for EuroSAT: between the paper and an independent rerun of its code lie 8 points of "
+    "novel accuracy."
+)
 SETTINGS = {
     "paper": "paper (per data set, chosen by its authors on test accuracy)",
     "fixed": "fixed (one for all data sets)",
@@ -80,14 +85,3 @@ def precision_note(section: Section) -> str:
         "Published runs were trained in mixed precision and scored in fp32. Precision of ours, in "
         f"training and scoring: {', '.join(sorted(ours))}."
     )
-
-
-def scatter_note(datasets: Sequence[str]) -> str:
-    """Return why a novel accuracy is marked."""
-    text = f"Seeds scatter: the novel accuracy's standard deviation is {SCATTER:g} points or more."
-    if list(datasets) == ["eurosat"]:
-        text += (
-            " Known for EuroSAT: between the paper and an independent rerun of its code lie "
-            "8 points of novel accuracy."
-        )
-    return text

@@ -33,7 +33,7 @@ def method_rows(results: Sequence[RunResult]) -> list[MethodRow]:
     Raises:
         ValueError: runs of other protocols, or that differ in more than method and seed.
     """
-    sections = arrange([run_of(result, Path()) for result in results])
+    sections = arrange([run_of(result, Path(), {}) for result in results])
     if len(sections) != 1 or sections[0].setup.protocol != "base-to-novel":
         raise ValueError("these are not base-to-novel runs that differ in method and seed only.")
     (section,) = sections

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...utils.text import decimal
+from ..load.sections import Score
 
 DIGITS = {"percent": 2, "difference": 2, "one": 1, "count": 0, "three": 3}
 Kind = Literal["percent", "difference", "one", "count", "three"]
@@ -52,8 +53,8 @@ class Table:
 
     Attributes:
         name: the name of its CSV file, unique in a report.
-        notes: footnotes, in whole sentences.
-        remarks: footnotes that a report gives once, at the first table that has them.
+        notes: footnotes, in whole sentences; each is given once in a report. One that explains
+            a mark of numbers begins with it and a space.
         folded: long; HTML shows it on demand, Markdown leaves it to the CSV file.
     """
 
@@ -62,7 +63,6 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
     folded: bool = False
 
 
@@ -70,6 +70,11 @@ def file_name(text: str) -> str:
     """Return any text as a file name: letters, digits and single dashes, "p" for "+"."""
     kept = (c if c.isalnum() else "-" for c in text.lower().replace("+", "p"))
     return "-".join(part for part in "".join(kept).split("-") if part)
+
+
+def score_cell(score: Score | None) -> Number | None:
+    """Return the cell of a score over seeds."""
+    return None if score is None else Number(score.mean, "percent", score.std, score.seeds)
 
 
 def percent(value: float | None) -> Number | None:

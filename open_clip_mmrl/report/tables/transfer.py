@@ -14,7 +14,7 @@ from .comparison import (
     dataset_name,
     has_published,
 )
-from .table import Cell, Number, Row, Table, grouped, text_columns
+from .table import Cell, Number, Row, Table, grouped, score_cell, text_columns
 
 METRIC = "accuracy"
 
@@ -66,11 +66,10 @@ def _compared(section: Section, series: Series, slug: str) -> Table | None:
     build = TableBuilder(section, section.setup.protocol)
     rows: list[tuple[DatasetGroup, list[Cell]]] = []
     for group in _groups(section, section.present(series, METRIC)):
-        frozen = section.average(FROZEN, group.datasets, METRIC)
         cells: list[Cell] = [
             build.score(series, group.datasets, METRIC),
             build.seeds(series, group.datasets, METRIC),
-            Number(frozen.mean, "percent", frozen.std, frozen.seeds) if frozen else None,
+            score_cell(section.average(FROZEN, group.datasets, METRIC)),
             _beta(section, series, group),
         ]
         rows.append((group, cells))

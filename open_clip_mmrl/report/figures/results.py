@@ -1,0 +1,53 @@
+"""The first picture of a report: one score per row, next to frozen CLIP's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..document import Picture
+from ..load.sections import Score
+from .drawing import COLORS, INK, legend_below, new_figure, plain
+
+_LETTERS = 44
+"""Of a row's name that are written."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row: its name, our score and frozen CLIP's."""
+
+    name: str
+    score: Score
+    frozen: Score | None
+    method: str = "mmrl"
+
+
+def result_dots(bars: Sequence[Bar], name: str, title: str, metric: str) -> Picture | None:
+    """Draw a dot per row with its standard deviation, best first; frozen CLIP as a line."""
+    if len(bars) < 2:
+        return None
+    figure = new_figure(7.4, 0.3 * len(bars) + 1.3)
+    axes = figure.add_subplot()
+    plain(axes)
+    axes.grid(axis="y", visible=False)
+    for row, bar in enumerate(bars):
+        color = COLORS.get(bar.method, INK)
+        if bar.frozen:
+            gray = {"color": COLORS["zeroshot"], "label": "frozen CLIP", "markeredgewidth": 2}
+            axes.plot([bar.frozen.mean], [row], "|", markersize=13, **gray)
+            axes.plot([bar.frozen.mean, bar.score.mean], [row, row], color=color, alpha=0.35)
+        axes.errorbar(
+            [bar.score.mean], [row], xerr=[bar.score.std or 0], fmt="o", color=color, capsize=2.5
+        )
+    axes.set_yticks(range(len(bars)), [_short(bar.name) for bar in bars])
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(metric)
+    legend_below(figure, [axes])
+    caption = "Means over seeds; bars are standard deviations. The axis does not begin at 0."
+    return Picture(name, title, caption, figure)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS // 2]}…{text[-_LETTERS // 2 :]}"

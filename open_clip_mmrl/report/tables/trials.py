@@ -1,0 +1,80 @@
+"""Tables of one's own runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...experiments.results import ADAPTER
+from ..load.settings import TEST_IMAGES, option, value_text
+from ..load.trials import Comparison, Split, Trial
+from .comparison import dataset_name
+from .table import Cell, Number, Row, Table, grouped, score_cell, text_columns
+
+LABELS = {"base": "base", "novel": "novel", "hm": "HM", "accuracy": "accuracy"}
+SPLIT_NAMES: dict[Split, str] = {"val": "validation", "test": "test"}
+MEGABYTE = 1e6
+OTHER_IMAGES = "Accuracies on other test images do not compare."
+
+
+def trial_table(comparison: Comparison, name: str, limit: int | None = None) -> Table:
+    """Return a row per choice of settings, best first, at most `limit`.
+
+    Only settings that differ have a column.
+    """
+    differing, trials = comparison.differing, comparison.trials[:limit]
+    columns = [*text_columns("run")]
+    for split in comparison.splits:
+        heads = (*(LABELS[metric] for metric in comparison.metrics), "frozen CLIP")
+        columns += grouped(SPLIT_NAMES[split], heads)
+    columns += text_columns(*map(option, differing))
+    columns += grouped("", ("seeds", "training, s", "parameters", "adapter, MB"))
+    rows = [
+        Row((t.name, *_scores(comparison, t), *_settings(t, differing), *_cost(t))) for t in trials
+    ]
+    notes = (OTHER_IMAGES,) if TEST_IMAGES in differing else ()
+    return Table(name, trial_title(comparison, len(trials)), tuple(columns), tuple(rows), notes)
+
+
+def trial_title(comparison: Comparison, shown: int) -> str:
+    """Return what is compared, and by what it is sorted."""
+    total = len(comparison.trials)
+    count = f"the best {shown} of {total} settings" if shown < total else f"{total} settings"
+    return f"{dataset_name(comparison.dataset)}, {comparison.protocol}: {count}"
+
+
+def sorted_by(comparison: Comparison) -> str:
+    """Return a sentence on what the best is chosen by."""
+    metric = {"hm": "HM", "accuracy": "accuracy"}[comparison.metrics[-1]]
+    if comparison.splits[0] == "test":
+        return (
+            f"Sorted by test {metric}: do not choose settings by it, or the best one's test result "
+            "flatters. Train with --test-split val to choose."
+        )
+    partly = any("val" not in trial.sections for trial in comparison.trials)
+    rest = f"; then runs without, by test {metric}" if partly else ""
+    return f"Sorted by validation {metric}, which may choose settings{rest}."
+
+
+def _settings(trial: Trial, names: Sequence[str]) -> list[Cell]:
+    return [value_text(trial.settings.get(name)) for name in names]
+
+
+def _scores(comparison: Comparison, trial: Trial) -> list[Cell]:
+    cells: list[Cell] = []
+    for split in comparison.splits:
+        for metric in comparison.metrics:
+            cells.append(score_cell(trial.score(split, metric)))
+        cells.append(score_cell(trial.score(split, comparison.metrics[-1], frozen=True)))
+    return cells
+
+
+def _cost(trial: Trial) -> list[Cell]:
+    runs, seconds = trial.runs(), trial.train_seconds()
+    parameters = runs[0].result.trainable_parameters
+    path = runs[0].path.with_name(ADAPTER)
+    return [
+        Number(len({run.result.seed for run in runs}), "count"),
+        None if seconds is None else Number(seconds, "one"),
+        None if parameters is None else Number(parameters, "count"),
+        Number(path.stat().st_size / MEGABYTE, "one") if path.is_file() else None,
+    ]

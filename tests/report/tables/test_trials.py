@@ -1,0 +1,55 @@
+"""Tables of runs side by side."""
+
+from helpers.made_results import base_to_novel, few_shot, write_runs
+from helpers.tables import read
+
+from open_clip_mmrl.report.load.collect import collect
+from open_clip_mmrl.report.tables.trials import OTHER_IMAGES, sorted_by, trial_table
+
+
+def comparison(folder, contents):
+    (found,) = collect([write_runs(folder, contents)]).compared
+    return found
+
+
+def by_hand(seed, lr, **changes):
+    train = {"epochs": 10, "lr": lr, "seed": seed}
+    return base_to_novel("mmrl", "mine", seed, settings_source="custom", train=train, **changes)
+
+
+def test_a_row_has_scores_settings_and_cost(tmp_path):
+    found = comparison(tmp_path, [by_hand(1, 0.1), by_hand(2, 0.1), by_hand(1, 0.2)])
+    (tmp_path / "run0000" / "adapter.safetensors")  # none: no size
+    table = trial_table(found, "runs")
+    heads = [f"{c.group} {c.label}".strip() for c in table.columns]
+    assert heads == [
+        "run", "test base", "test novel", "test HM", "test frozen CLIP", "--lr", "seeds",
+        "training, s", "parameters", "adapter, MB",
+    ]  # fmt: skip
+    row = next(r for r in table.rows if r.cells[0] == "run0000 and 1 more")
+    assert row.cells[1].seeds == 2 and row.cells[1].std > 0
+    assert row.cells[5] == "0.1" and row.cells[6].value == 2 and row.cells[9] is None
+    assert len(trial_table(found, "runs", 1).rows) == 1
+    assert "best 1 of 2" in trial_table(found, "runs", 1).title
+
+
+def test_the_table_says_by_what_it_is_sorted(tmp_path):
+    found = comparison(tmp_path / "a", [by_hand(1, 0.1), by_hand(1, 0.2)])
+    assert "do not choose settings by it" in sorted_by(found)
+    contents = [by_hand(1, lr, test_split="val") for lr in (0.1, 0.2)]
+    found = comparison(tmp_path / "b", contents)
+    assert "Sorted by validation HM" in sorted_by(found) and "test" not in sorted_by(found)
+    found = comparison(tmp_path / "c", [*contents, by_hand(1, 0.3)])
+    assert "then runs without, by test HM" in sorted_by(found)
+
+
+def test_other_test_images_are_noted(tmp_path):
+    contents = [by_hand(1, 0.1), by_hand(1, 0.2, sizes={"classes": 9, "test": 5})]
+    table = trial_table(comparison(tmp_path, contents), "runs")
+    assert OTHER_IMAGES in table.notes and read(table)["run0001"]["test images"] == "5"
+
+
+def test_a_few_shot_row_has_one_accuracy(tmp_path):
+    contents = [few_shot("mmrl", "mine", k, 1, settings_source="custom") for k in (1, 2)]
+    table = trial_table(comparison(tmp_path, contents), "runs")
+    assert [c.label for c in table.columns][1:4] == ["accuracy", "frozen CLIP", "--shots"]
