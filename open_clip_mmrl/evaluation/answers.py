@@ -75,15 +75,20 @@ class Ranking:
         """Return whether any class is new."""
         return not all(self.seen)
 
-    def probabilities(self, images: Tensor) -> Tensor:
-        """Return the probabilities of preprocessed images [B, 3, H, W], float64 [B, C]."""
+    def probabilities(self, images: Tensor, fusion: str = "probabilities") -> Tensor:
+        """Return the probabilities of preprocessed images [B, 3, H, W], float64 [B, C].
+
+        Args:
+            images: on any device.
+            fusion: how both features are mixed where all classes were seen; see `class_scores`.
+        """
         mixed = any(self.seen) and self.has_new
         scores = predict(
             self.model,
             self.classifier,
             [(images, torch.zeros(len(images), dtype=torch.long))],
             features="fused" if any(self.seen) else "class",
-            fusion="logits" if mixed else "probabilities",
+            fusion="logits" if mixed and fusion == "probabilities" else fusion,
             seen=self.seen if mixed else None,
             precision=self.precision,
         ).scores

@@ -97,7 +97,7 @@ def test_fusions_differ_and_mix_by_their_formulas(fitted, digits):
     images = digits[1][0][:4]
     shown = torch.stack([eval_transform(fitted.model_)(
         Image.fromarray(i).convert("RGB")) for i in images])  # fmt: skip
-    model, text = fitted.model_, fitted._classifier.text
+    model, text = fitted.model_, fitted._fitted.ranking.classifier.text
     with torch.no_grad():
         parts = [
             model.logit_scale.exp() * model.encode_image(shown, True, features=kind) @ text.T
@@ -155,10 +155,14 @@ def test_scikit_learn_can_clone_it_and_read_its_parameters():
 
 def test_save_and_load_give_the_same_answers(fitted, digits, tmp_path):
     path = fitted.save(tmp_path / "a.safetensors")
-    loaded = FewShotClassifier.from_adapter(path, device="cpu")
-    assert list(loaded.classes_) == NAMES
     images = digits[1][0]
+    loaded = FewShotClassifier.load(path, device="cpu")
+    np.testing.assert_array_equal(loaded.classes_, fitted.classes_)
     np.testing.assert_array_equal(loaded.predict_proba(images), fitted.predict_proba(images))
+    by_name = FewShotClassifier.from_adapter(path, device="cpu")
+    assert list(by_name.classes_) == sorted(NAMES)  # scikit-learn's tools expect them sorted
+    names = [NAMES[i] for i in fitted.predict(images)]
+    np.testing.assert_array_equal(by_name.predict(images), names)
 
 
 def test_wrong_input_is_named(digits, fitted):
@@ -201,7 +205,7 @@ def test_a_fit_that_fails_leaves_the_one_before(monkeypatch, digits, fails, tmp_
     if fails == "training":
         monkeypatch.setattr("open_clip_mmrl.training.trainer.Trainer.fit", fail)
     elif fails == "scoring":
-        monkeypatch.setattr("open_clip_mmrl.classifier.build_classifier", fail)
+        monkeypatch.setattr("open_clip_mmrl.classifier.fitted.build_classifier", fail)
     elif fails == "image":
         images = [*images[:-1], tmp_path / "missing.png"]
     with pytest.raises((ValueError, Refit)):
@@ -216,6 +220,6 @@ def test_a_single_image_is_refused_everywhere(fitted, tmp_path):
     Image.new("RGB", (8, 8)).save(path)
     for image in (str(path), path, Image.open(path), np.asarray(Image.open(path))):
         for call in (fitted.predict, fitted.predict_proba, lambda x: classifier().fit(x, [0])):
-            with pytest.raises(ValueError, match=r"images is a single .*give a list"):
+            with pytest.raises(ValueError, match=r"X is a single .*give a list"):
                 call(image)
         assert len(fitted.predict([image])) == 1
