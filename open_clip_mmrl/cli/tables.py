@@ -79,6 +79,7 @@ def opening_table(found: report.Table) -> Table:
     table = Table(
         title=found.title,
         title_justify="left",
+        min_width=len(found.title),
         caption=f"Where not given: {others}" if others else None,
         caption_justify="left",
         box=box.SIMPLE_HEAD,

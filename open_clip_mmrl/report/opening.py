@@ -43,19 +43,17 @@ class Opening:
 
 @dataclass(frozen=True)
 class _Result:
-    """One row: what it is of, and its scores; the last one is drawn."""
+    """One row: what it is of, and its scores."""
 
-    words: tuple[str, str, str, str]
-    """Protocol, model, data, method."""
+    words: tuple[str, str, str, str, str]
+    """Protocol, model, data, method, where its settings come from."""
     method: str
+    metric: str
+    """What is drawn."""
     scores: dict[str, Score]
     frozen: Score | None
     published: Number | None = None
     difference: Number | None = None
-
-    @property
-    def metric(self) -> str:
-        return list(self.scores)[-1]
 
 
 def opening(collected: Collected, sections: Sequence[Section]) -> Opening:
@@ -112,15 +110,23 @@ def _best(comparison: Comparison) -> _Result:
             f"{run.setup.backbone} ({run.setup.pretrained})",
             dataset_name(comparison.dataset),
             f"{best.name}, best of {len(comparison.trials)} settings by {SPLIT_NAMES[split]}",
+            "",
         ),
         best.series.method,
+        comparison.metrics[-1],
         {metric: score for metric, score in found.items() if score},
         best.score(split, comparison.metrics[-1], frozen=True),
     )
 
 
-def _results(section: Section, compared: set[tuple[str, str]]) -> Iterator[_Result]:
-    """Yield every method's average over the paper's data sets, then its other data sets."""
+def _results(section: Section, compared: set[tuple[str, str]]) -> list[_Result]:
+    """Return all methods' averages over the paper's data sets, then those on other data sets."""
+    found = list(_by_method(section, compared))
+    order = list(dict.fromkeys(result.words[2] for result in found))
+    return sorted(found, key=lambda result: order.index(result.words[2]))
+
+
+def _by_method(section: Section, compared: set[tuple[str, str]]) -> Iterator[_Result]:
     protocol = section.setup.protocol
     metrics = (
         ("base", "novel", "hm") if protocol in ("base-to-novel", "ablation") else ("accuracy",)
@@ -143,12 +149,9 @@ def _result(
     setup, names = section.setup, group.datasets
     found = {metric: section.average(series, names, metric, point) for metric in metrics}
     scores = {metric: score for metric, score in found.items() if score}
-    shots = point if setup.protocol == "few-shot" else setup.shots
     label = section.label(series)
     if setup.sweep:
         label += f", {setup.sweep} {point}"
-    if series.settings_source and series.settings_source not in label:
-        label += f", {series.settings_source} settings"
     theirs = minus = None
     for ref in references_for(section, series, setup.sweep or setup.protocol)[:1]:
         average = ref.average(setup.protocol, series.method, names, metrics[-1], point)
@@ -156,12 +159,14 @@ def _result(
         minus = difference(section, series, names, metrics[-1], theirs, point)
     return _Result(
         (
-            setup.protocol + (f", {counted(shots, 'shot')}" if shots else ""),
+            _protocol(section, point),
             f"{setup.backbone} ({setup.pretrained})",
             group.label,
             label,
+            f"{series.settings_source} settings" if series.settings_source else "",
         ),
         series.method,
+        metrics[-1],
         scores,
         section.average(FROZEN, names, metrics[-1]),
         theirs if minus else None,
@@ -169,30 +174,37 @@ def _result(
     )
 
 
+def _protocol(section: Section, point: str) -> str:
+    setup = section.setup
+    shots = point if setup.protocol == "few-shot" else setup.shots
+    source = f" from {dataset_name(setup.source)}" if setup.source else ""
+    return setup.protocol + source + (f", {counted(shots, 'shot')}" if shots else "")
+
+
 def _table_and_picture(results: Sequence[_Result]) -> tuple[Table, Picture | None]:
     """Return the rows; what is the same in all of them is in the title."""
     shown = results[:ROWS]
-    same = [len({r.words[i] for r in results}) == 1 and len(results) > 1 for i in range(4)]
-    heads = ("protocol", "model", "data", "method")
-    title = (
-        ", ".join(w for w, s in zip(results[0].words, same, strict=True) if s) if results else ""
-    )
+    heads = ("protocol", "model", "data", "method", "settings")
+    values = [list(dict.fromkeys(r.words[i] for r in results if r.words[i])) for i in range(5)]
+    same = [len(found) < 2 and head != "method" for found, head in zip(values, heads, strict=True)]
+    title = ", ".join(found[0] for found, s in zip(values, same, strict=True) if s and found)
     metrics = [m for m in _METRICS if any(m in r.scores for r in shown)]
-    compare = any(r.published for r in shown)
+    compare, frozen = any(r.published for r in shown), any(r.frozen for r in shown)
     rows, bars = [], []
     for result in shown:
         words = [w for w, s in zip(result.words, same, strict=True) if not s]
         found = [result.scores.get(metric) for metric in metrics]
         cells: list[Cell] = [score_cell(score) for score in found]
-        cells.append(score_cell(result.frozen))
+        cells += [score_cell(result.frozen)] if frozen else []
         if compare:
             cells += [result.published, result.difference]
         rows.append(Row((*words, *cells)))
-        bars.append(
-            Bar(", ".join(words), result.scores[result.metric], result.frozen, result.method)
-        )
+        if result.metric in result.scores:
+            score = result.scores[result.metric]
+            name = ", ".join(filter(None, words))
+            bars.append(Bar(name, score, result.frozen, result.method))
     columns = text_columns(*(h for h, s in zip(heads, same, strict=True) if not s))
-    numbers = [*(LABELS[m] for m in metrics), "frozen CLIP"]
+    numbers = [*(LABELS[m] for m in metrics), *(["frozen CLIP"] if frozen else [])]
     numbers += ["published", "difference"] if compare else []
     notes = (
         () if len(shown) == len(results) else (f"{len(results)} rows in all, see the sections.",)

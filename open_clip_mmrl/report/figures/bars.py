@@ -13,7 +13,7 @@ from ..tables.ablation import METHOD, complete_datasets
 from ..tables.base_to_novel import METRICS
 from ..tables.builder import LABELS
 from ..tables.comparison import average_text, has_published
-from .drawing import GRID, INK, METRIC_COLORS, legend_below, new_figure, plain
+from .drawing import GRID, INK, METRIC_COLORS, at_least_a_point, legend_below, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,12 +38,14 @@ def change_bars(section: Section, series: Series, slug: str) -> Picture | None:
     for i, metric in enumerate(METRICS):
         places = [g + (i - 1) * 0.27 for g in range(len(values))]
         heights = [_change(section, series, over, metric, (value, full)) for value in values]
-        axes.bar(places, heights, 0.25, color=METRIC_COLORS[metric], label=LABELS[metric])
+        style = {"color": METRIC_COLORS[metric], "edgecolor": METRIC_COLORS[metric]}  # 0: a line
+        axes.bar(places, heights, 0.25, label=LABELS[metric], **style)
         if compared:
             theirs = [_published_change(sweep, metric, (value, full)) for value in values]
             _diamonds(axes, places, theirs, "published" if i == 2 else None)
     axes.axhline(0, color=INK, linewidth=0.9)
     axes.margins(y=0.12)
+    at_least_a_point(axes.yaxis)
     axes.set_xticks(range(len(values)), values)
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel(f"points against {'the full method' if full == 'full' else full}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..document import Picture
@@ -23,7 +24,15 @@ from ..tables.comparison import (
     references_for,
 )
 from ..tables.few_shot import METRIC, TABLE, shots_of
-from .drawing import legend_below, outer_labels, panels, published_style, style_of
+from .drawing import (
+    at_least_a_point,
+    legend_below,
+    outer_labels,
+    panel_title,
+    panels,
+    published_style,
+    style_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +52,7 @@ def few_shot_curves(section: Section, slug: str) -> Picture | None:
     for one, group in zip(axes, groups, strict=True):
         for series in section.series:
             _few_shot_curve(one, section, series, group.datasets, shots)
-        one.set_title(group.label, fontweight="bold" if group.role == "average" else "normal")
+        panel_title(one, group.label, group.role == "average")
         _ticks(one, shots)
     outer_labels(axes, y="accuracy, %")
     legend_below(figure, axes)
@@ -113,7 +122,7 @@ def sweep_each(section: Section, series: Series, slug: str) -> Picture | None:
         theirs = [paper.value(sweep, METHOD, name, "hm", point) for point in points]
         scores = [section.score(series, name, "hm", point) for point in points]
         _curve(one, section, series, scores, [(paper, theirs)] if compared else [])
-        one.set_title(dataset_name(name))
+        panel_title(one, dataset_name(name))
         _ticks(one, points)
     outer_labels(axes, y="HM, %")
     legend_below(figure, axes)
@@ -151,7 +160,13 @@ def _curve(
 
 
 def _ticks(axes: Axes, points: Sequence[str]) -> None:
+    at_least_a_point(axes.yaxis)
     axes.set_xticks(range(len(points)), points)
     axes.set_xlim(-0.3, len(points) - 0.7)
-    if len(points) > 8:
-        axes.tick_params(axis="x", labelsize=7.5, rotation=60)
+    grid = axes.get_gridspec()
+    width = (
+        72 * axes.get_figure().get_figwidth() / (grid.ncols if grid else 1) - 50
+    )  # in points of 1/72 inch
+    widest = max((len(a + b) / 2 for a, b in pairwise(points)), default=0)
+    if 5.8 * widest + 4 > width / (len(points) - 0.4):
+        axes.tick_params(axis="x", labelsize=8, rotation=90)

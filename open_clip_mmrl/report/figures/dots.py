@@ -13,7 +13,7 @@ from ..tables.comparison import (
     paper_split,
     references_for,
 )
-from .drawing import INK, legend_below, new_figure, plain, style_of
+from .drawing import INK, legend_below, new_figure, plain, shortened, style_of
 
 
 def difference_dots(section: Section, slug: str) -> Picture | None:
@@ -61,7 +61,7 @@ def difference_dots(section: Section, slug: str) -> Picture | None:
                 **style_of(section, series),
             )
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(range(len(groups)), [group.label for group in groups])
+    axes.set_yticks(range(len(groups)), [shortened(group.label, 44) for group in groups])
     for text, group in zip(axes.get_yticklabels(), groups, strict=True):
         text.set_fontweight("bold" if group.role == "average" else "normal")
     axes.set_ylim(len(groups) - 0.5, -0.5)

@@ -11,6 +11,7 @@ from ..load.sections import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which the color-blind can read too. A method keeps its color everywhere;
@@ -93,12 +94,30 @@ def outer_labels(axes: list[Axes], x: str = "", y: str = "", columns: int = 4) -
         one.set_xlabel(x)
 
 
+def shortened(text: str, letters: int = 30) -> str:
+    """Return a name that has room: of a long one the beginning and the end."""
+    half = letters // 2
+    return text if len(text) <= letters else f"{text[:half].rstrip()}…{text[-half:].lstrip()}"
+
+
+def panel_title(axes: Axes, label: str, bold: bool = False) -> None:
+    """Write a panel's title; an average's is bold."""
+    axes.set_title(shortened(label), fontweight="bold" if bold else "normal")
+
+
 def plain(axes: Axes) -> None:
     """Leave out what is not read: no box, a light grid below the data."""
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def at_least_a_point(axis: Axis) -> None:
+    """Show at least one point of accuracy, so that differences of nothing do not look like some."""
+    low, high = axis.get_view_interval()
+    missing = max(0.0, 1.0 - (high - low)) / 2
+    axis.set_view_interval(low - missing, high + missing, ignore=True)
 
 
 def write_at(axes: Axes, text: str, place: tuple[float, float], **kwargs: Any) -> None:

@@ -17,12 +17,23 @@ from ..tables.comparison import (
     reference_label,
     references_for,
 )
-from .drawing import GRID, INK, legend_below, new_figure, published_style, style_of, write_at
+from .drawing import (
+    GRID,
+    INK,
+    legend_below,
+    new_figure,
+    published_style,
+    shortened,
+    style_of,
+    write_at,
+)
 
 if TYPE_CHECKING:
     from matplotlib.projections.polar import PolarAxes
 
 TABLE = "base-to-novel"
+MOST = 16
+"""Data sets whose names have room around the circle."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +45,13 @@ class _Line:
 
 
 def radar(section: Section, slug: str) -> Picture | None:
-    """Draw HM of every method, and what is published of them; at least three data sets."""
+    """Draw HM of every method, and what is published of them; three to `MOST` data sets."""
     names = [
         name
         for name in section.datasets
         if any(section.score(series, name, "hm") for series in section.series)
     ]
-    if len(names) < 3:
+    if not 3 <= len(names) <= MOST:
         return None
     ours: list[_Line] = []
     others: list[_Line] = []
@@ -110,7 +121,7 @@ def _dataset_labels(
     for i, name in enumerate(names):
         values = [line.values[i] for line in ours if not math.isnan(line.values[i])]
         best = f"\n{max(values):.1f}" if values else ""
-        labels.append(f"{dataset_name(name)}{best}")
+        labels.append(f"{shortened(dataset_name(name), 24)}{best}")
     axes.set_xticks(angles, labels, fontsize=9.5, color=INK)
     axes.tick_params(axis="x", pad=4)
     for text, angle in zip(axes.get_xticklabels(), angles, strict=True):

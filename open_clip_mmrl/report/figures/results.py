@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ..document import Picture
 from ..load.sections import Score
-from .drawing import COLORS, INK, legend_below, new_figure, plain
+from .drawing import COLORS, INK, at_least_a_point, legend_below, new_figure, plain, shortened
 
-_LETTERS = 44
+_LETTERS = 36
 """Of a row's name that are written."""
 
 
@@ -27,7 +27,7 @@ def result_dots(bars: Sequence[Bar], name: str, title: str, metric: str) -> Pict
     """Draw a dot per row with its standard deviation, best first; frozen CLIP as a line."""
     if len(bars) < 2:
         return None
-    figure = new_figure(7.4, 0.3 * len(bars) + 1.3)
+    figure = new_figure(5.8, 0.3 * len(bars) + 1.3)
     axes = figure.add_subplot()
     plain(axes)
     axes.grid(axis="y", visible=False)
@@ -40,14 +40,11 @@ def result_dots(bars: Sequence[Bar], name: str, title: str, metric: str) -> Pict
         axes.errorbar(
             [bar.score.mean], [row], xerr=[bar.score.std or 0], fmt="o", color=color, capsize=2.5
         )
-    axes.set_yticks(range(len(bars)), [_short(bar.name) for bar in bars])
+    axes.set_yticks(range(len(bars)), [shortened(bar.name, _LETTERS) for bar in bars])
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(metric)
+    at_least_a_point(axes.xaxis)
     legend_below(figure, [axes])
     caption = "Means over seeds; bars are standard deviations. The axis does not begin at 0."
     return Picture(name, title, caption, figure)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LETTERS else f"{text[: _LETTERS // 2]}…{text[-_LETTERS // 2 :]}"
