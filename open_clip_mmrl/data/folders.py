@@ -119,30 +119,24 @@ class FolderImages:
 
 def images_below(folder: Path) -> FolderImages:
     """Return the images in a folder and in all folders below it; each folder is listed once."""
-    images, ignored, hidden = [], [], 0
+    images, ignored, hidden = list[Path](), list[str](), 0
     pending, listed = [folder], set[tuple[int, int]]()
     while pending:
         current = pending.pop()
+        inside = printable(str(current.relative_to(folder)))
         try:
             place = current.stat()
             if (place.st_dev, place.st_ino) in listed:  # links in a circle
                 continue
             listed.add((place.st_dev, place.st_ino))
-            with os.scandir(current) as found:
-                entries = list(found)
+            found = look_into(current, below=False)
         except OSError as error:
-            name = printable(str(current.relative_to(folder)))
-            ignored.append(f"{name} ({error.strerror or error})")
+            ignored.append(f"{inside} ({error.strerror or error})")
             continue
-        for entry in entries:
-            if is_litter(entry.name):
-                hidden += 1
-            elif _holds(entry.is_dir):
-                pending.append(Path(entry.path))
-            elif _is_image(entry):
-                images.append(Path(entry.path))
-            else:
-                ignored.append(printable(str(Path(entry.path).relative_to(folder))))
+        images += [current / name for name in found.images]
+        ignored += [str(Path(inside, name)) for name in found.ignored]
+        pending += [current / name for name in found.folders]
+        hidden += found.litter
     return FolderImages(sorted(images), sorted(ignored), hidden)
 
 
