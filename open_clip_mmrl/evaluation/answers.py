@@ -88,7 +88,7 @@ class Ranking:
             self.classifier,
             [(images, torch.zeros(len(images), dtype=torch.long))],
             features="fused" if any(self.seen) else "class",
-            fusion="logits" if mixed and fusion == "probabilities" else fusion,
+            fusion="logits" if mixed else fusion,
             seen=self.seen if mixed else None,
             precision=self.precision,
         ).scores
