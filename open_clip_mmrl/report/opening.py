@@ -189,13 +189,14 @@ def _table_and_picture(results: Sequence[_Result]) -> tuple[Table, Picture | Non
     same = [len(found) < 2 and head != "method" for found, head in zip(values, heads, strict=True)]
     title = ", ".join(found[0] for found, s in zip(values, same, strict=True) if s and found)
     metrics = [m for m in _METRICS if any(m in r.scores for r in shown)]
+    axis = " or ".join(dict.fromkeys(LABELS[result.metric] for result in shown))
     compare, frozen = any(r.published for r in shown), any(r.frozen for r in shown)
     rows, bars = [], []
     for result in shown:
         words = [w for w, s in zip(result.words, same, strict=True) if not s]
         found = [result.scores.get(metric) for metric in metrics]
         cells: list[Cell] = [score_cell(score) for score in found]
-        cells += [score_cell(result.frozen)] if frozen else []
+        cells += [score_cell(result.frozen if result.metric in result.scores else None)] * frozen
         if compare:
             cells += [result.published, result.difference]
         rows.append(Row((*words, *cells)))
@@ -204,14 +205,13 @@ def _table_and_picture(results: Sequence[_Result]) -> tuple[Table, Picture | Non
             name = ", ".join(filter(None, words))
             bars.append(Bar(name, score, result.frozen, result.method))
     columns = text_columns(*(h for h, s in zip(heads, same, strict=True) if not s))
-    numbers = [*(LABELS[m] for m in metrics), *(["frozen CLIP"] if frozen else [])]
+    numbers = [*(LABELS[m] for m in metrics), *[f"frozen CLIP {axis}"] * frozen]
     numbers += ["published", "difference"] if compare else []
     notes = (
         () if len(shown) == len(results) else (f"{len(results)} rows in all, see the sections.",)
     )
     title = title or "Results"
-    axis = " or ".join(dict.fromkeys(LABELS[result.metric] for result in shown))
     with style_context():
-        picture = result_dots(bars, NAME, title, f"{axis}, %")
+        picture = result_dots(bars, NAME, f"{axis} next to frozen CLIP", f"{axis}, %")
     table = Table(NAME, title, (*columns, *grouped("", numbers)), tuple(rows), notes)
     return table, picture

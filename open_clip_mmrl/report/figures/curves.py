@@ -163,10 +163,7 @@ def _ticks(axes: Axes, points: Sequence[str]) -> None:
     at_least_a_point(axes.yaxis)
     axes.set_xticks(range(len(points)), points)
     axes.set_xlim(-0.3, len(points) - 0.7)
-    grid = axes.get_gridspec()
-    width = (
-        72 * axes.get_figure().get_figwidth() / (grid.ncols if grid else 1) - 50
-    )  # in points of 1/72 inch
+    width = 72 * axes.bbox.width / 100  # about, in points of 1/72 inch, at 100 pixels per inch
     widest = max((len(a + b) / 2 for a, b in pairwise(points)), default=0)
     if 5.8 * widest + 4 > width / (len(points) - 0.4):
         axes.tick_params(axis="x", labelsize=8, rotation=90)

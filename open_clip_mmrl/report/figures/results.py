@@ -9,7 +9,7 @@ from ..document import Picture
 from ..load.sections import Score
 from .drawing import COLORS, INK, at_least_a_point, legend_below, new_figure, plain, shortened
 
-_LETTERS = 36
+_LETTERS = 30
 """Of a row's name that are written."""
 
 
@@ -27,7 +27,7 @@ def result_dots(bars: Sequence[Bar], name: str, title: str, metric: str) -> Pict
     """Draw a dot per row with its standard deviation, best first; frozen CLIP as a line."""
     if len(bars) < 2:
         return None
-    figure = new_figure(5.8, 0.3 * len(bars) + 1.3)
+    figure = new_figure(5.0, 0.3 * len(bars) + 1.3)
     axes = figure.add_subplot()
     plain(axes)
     axes.grid(axis="y", visible=False)

@@ -56,7 +56,7 @@ def collect(folders: Sequence[str | Path]) -> Collected:
     if elsewhere:
         notes.append(
             "The protocols' tables and figures are of one choice of settings each, that of most "
-            f"seeds; without {listing(run.path.parent for run in elsewhere)}, which are compared "
+            f"runs; without {listing(run.path.parent for run in elsewhere)}, which are compared "
             "side by side."
         )
     rivals = (_left_out(*pair) for pair in left_out if pair[0] not in elsewhere)

@@ -24,7 +24,10 @@ def trial_table(comparison: Comparison, name: str, limit: int | None = None) -> 
     differing, trials = comparison.differing, comparison.trials[:limit]
     columns = [*text_columns("run")]
     for split in comparison.splits:
-        heads = (*(LABELS[metric] for metric in comparison.metrics), "frozen CLIP")
+        heads = (
+            *(LABELS[metric] for metric in comparison.metrics),
+            f"frozen CLIP {LABELS[comparison.metrics[-1]]}",
+        )
         columns += grouped(SPLIT_NAMES[split], heads)
     columns += text_columns(*map(option, differing))
     columns += grouped("", ("seeds", "training, s", "parameters", "adapter, MB"))

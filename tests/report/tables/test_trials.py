@@ -23,7 +23,7 @@ def test_a_row_has_scores_settings_and_cost(tmp_path):
     table = trial_table(found, "runs")
     heads = [f"{c.group} {c.label}".strip() for c in table.columns]
     assert heads == [
-        "run", "test base", "test novel", "test HM", "test frozen CLIP", "--lr", "seeds",
+        "run", "test base", "test novel", "test HM", "test frozen CLIP HM", "--lr", "seeds",
         "training, s", "parameters", "adapter, MB",
     ]  # fmt: skip
     row = next(r for r in table.rows if r.cells[0] == "run0000 and 1 more")
@@ -52,4 +52,4 @@ def test_other_test_images_are_noted(tmp_path):
 def test_a_few_shot_row_has_one_accuracy(tmp_path):
     contents = [few_shot("mmrl", "mine", k, 1, settings_source="custom") for k in (1, 2)]
     table = trial_table(comparison(tmp_path, contents), "runs")
-    assert [c.label for c in table.columns][1:4] == ["accuracy", "frozen CLIP", "--shots"]
+    assert [c.label for c in table.columns][1:4] == ["accuracy", "frozen CLIP accuracy", "--shots"]
