@@ -53,7 +53,8 @@ def several(values: Any) -> list[Any] | None:
     try:
         return list(values)
     except TypeError:  # also of arrays without a dimension, which have the methods of a list
-        return None
+        is_array_like = hasattr(values, "__array__") and not isinstance(values, Array)
+        return several(np.asarray(values)) if is_array_like else None
 
 
 def _is_one(images: Any) -> bool:

@@ -18,12 +18,21 @@ if TYPE_CHECKING:
 Given = Mapping[str, Any] | MMRLConfig | TrainConfig | None
 
 _KINDS: dict[str, type[MMRLConfig | TrainConfig]] = {"config": MMRLConfig, "train": TrainConfig}
+_GIVEN = (Mapping, MMRLConfig, TrainConfig)
 _FIELDS = {name: [field.name for field in fields(kind)] for name, kind in _KINDS.items()}
 
 
 def given_fields(given: Given) -> dict[str, Any]:
-    """Return the fields that a config, a dict of fields or None sets."""
-    return given.to_dict() if isinstance(given, MMRLConfig | TrainConfig) else dict(given or {})
+    """Return the fields that a config, a dict of fields or None sets.
+
+    Raises:
+        UsageError: something else is given.
+    """
+    if isinstance(given, MMRLConfig | TrainConfig):
+        return given.to_dict()
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError(f"config or train is {given!r}; give a dict of fields, or a whole config.")
+    return dict(given or {})
 
 
 class NestedParams(BaseEstimator):
@@ -41,8 +50,9 @@ class NestedParams(BaseEstimator):
         params = super().get_params(deep=deep)
         if deep:
             for name, known in _FIELDS.items():
-                given = given_fields(params[self._holder(name)])
-                params |= {f"{name}__{field}": given.get(field) for field in known}
+                given = params[self._holder(name)]
+                fields_given = given_fields(given) if isinstance(given, _GIVEN) else {}
+                params |= {f"{name}__{field}": fields_given.get(field) for field in known}
         return params
 
     def set_params(self, **params: Any) -> Self:
