@@ -60,6 +60,29 @@ def predict(
         ),
     ] = None,
     only_new: Annotated[bool, option(METHOD, "Rank the new classes alone.", "--only-new")] = False,
+    coverage: Annotated[
+        float | None,
+        option(
+            METHOD,
+            "Also give a set of classes that holds the true one for this share of images, as 0.9. "
+            "Needs an adapter of train --calibrate.",
+            metavar="SHARE",
+        ),
+    ] = None,
+    reject: Annotated[
+        bool,
+        option(
+            METHOD,
+            'Answer "none of these" where no class fits. Needs an adapter of train --calibrate.',
+            "--reject",
+        ),
+    ] = False,
+    reject_rate: Annotated[
+        float,
+        option(
+            METHOD, "Share of images of the known classes that --reject may cost.", metavar="SHARE"
+        ),
+    ] = 0.05,
     top: Annotated[int, option(OUTPUT, "Classes shown per image.", min=1, metavar="N")] = 3,
     pretrained: BaseOption = None,
     device: DeviceOption = None,
@@ -76,7 +99,12 @@ def predict(
     Probabilities add up to 1 over all classes that are ranked. Without new
     classes they mix those of both features; with --new-class they are the
     softmax of logits: of both features for classes seen in training, of the
-    class feature for new ones.
+    class feature for new ones. An adapter of train --calibrate has a
+    temperature, which makes them honest; --new-class does without it.
+
+    Sets take probabilities before the temperature (LAC, by MAPIE); where no
+    class is likely, a set is empty. --reject goes by the maximum softmax of
+    cosines at temperature 1.
 
     Images that cannot be read are listed at the end, with exit code 1; all
     others are answered.
@@ -91,25 +119,37 @@ def predict(
     new = new_class or []
     if only_new and not new:
         raise UsageError("--only-new needs new classes: add --new-class NAME.")
+    if new and (reject or coverage is not None):
+        raise UsageError(
+            "--coverage and --reject were measured on the classes of the training: leave out "
+            "--new-class, or both of them."
+        )
     info, chosen = read_adapter(adapter), pick_device(device)
+    sure = None
+    if not new and (info.calibration or reject or coverage is not None):
+        from ..evaluation.conformal import certainty
+
+        sure = certainty(info, coverage=coverage, reject_rate=reject_rate if reject else None)
+    columns = [*(["set"] if coverage is not None else []), *(["rejected"] if reject else [])]
     found = image_paths(paths)
     for note in found.notes:
         logger.info("%s", note)
     ranked = None
     if found.images:  # a base may take minutes to load
         loaded, _ = build_from_adapter(info, base_pretrained=pretrained, device=chosen)
-        ranked = ranking(loaded, info, new, only_new=only_new)
+        ranked = ranking(loaded, info, new, only_new=only_new, certainty=sure)
         top = min(top, len(ranked.names))
     # A bar would stand among lines that are printed.
     bar = not (quiet or (kind and not output and sys.stdout.isatty()))
     failed: dict[str, str] = {}
     answered = _noted(_answers(ranked, found, top, bar), failed)
     if kind is None:
-        table = answers_table(answered, out.width)
+        title = None if coverage is None else f"set, {100 * coverage:g} %"
+        table = answers_table(answered, out.width, title)
         if table.row_count:
             out.print(table)
     else:
-        write(texts(kind, answered, bool(new), top), output)
+        write(texts(kind, answered, bool(new), top, columns), output)
     if failed:
         problems = [f"{image} ({reason})" for image, reason in failed.items()]
         raise ValueError(

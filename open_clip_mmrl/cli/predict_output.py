@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,12 +15,13 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from ..utils.files import atomic_file
-from ..utils.text import csv_cell, printable
+from ..utils.text import csv_cell, listing, printable
 
 if TYPE_CHECKING:
     from ..evaluation.answers import Answer, RankedClass
 
 Format = Literal["csv", "json", "jsonl"]
+NONE_OF_THESE = "none of these"
 
 
 def json_lines(answers: Iterable[Answer], new: bool) -> Iterator[str]:
@@ -37,6 +38,10 @@ def json_lines(answers: Iterable[Answer], new: bool) -> Iterator[str]:
         }
         if new:
             found["new"] = [one.name for one in answer.classes if not one.seen]
+        if answer.set is not None:
+            found["set"] = list(answer.set)
+        if answer.rejected is not None:
+            found["rejected"] = answer.rejected
         if answer.error:
             found["error"] = answer.error
         yield json.dumps(found) + "\n"
@@ -51,15 +56,32 @@ def json_document(answers: Iterable[Answer], new: bool) -> Iterator[str]:
     yield "\n]\n" if before == ",\n" else "[]\n"
 
 
-def csv_lines(answers: Iterable[Answer], new: bool, top: int) -> Iterator[str]:
-    """Yield CSV: a header, then a line per image with `top` classes and their probabilities."""
+def csv_lines(
+    answers: Iterable[Answer], new: bool, top: int, judged: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yield CSV: a header, then a line per image with `top` classes and their probabilities.
+
+    Args:
+        answers: with `top` classes each, or an error.
+        new: whether the ranking has new classes.
+        top: classes per answer.
+        judged: further columns, of "set" (names, joined by "; ") and "rejected".
+    """
     ranks = range(1, top + 1)
     names = ["class_{}", "probability_{}", *(["new_{}"] if new else [])]
-    yield _csv(["image", *(name.format(rank) for rank in ranks for name in names), "error"])
+    ranked = (name.format(rank) for rank in ranks for name in names)
+    yield _csv(["image", *ranked, *judged, "error"])
     for answer in answers:
         cells = [cell for one in answer.classes for cell in _cells(one, new)]
         cells += [""] * (top * len(names) - len(cells))
+        cells += [_JUDGED[column](answer) for column in judged]
         yield _csv([answer.image, *cells, answer.error])
+
+
+_JUDGED: dict[str, Callable[[Answer], str]] = {
+    "set": lambda answer: "; ".join(answer.set or ()),
+    "rejected": lambda answer: "" if answer.rejected is None else str(answer.rejected).lower(),
+}
 
 
 def _cells(one: RankedClass, new: bool) -> list[str]:
@@ -73,10 +95,12 @@ def _csv(cells: Sequence[str]) -> str:
     return stream.getvalue()
 
 
-def texts(kind: Format, answers: Iterable[Answer], new: bool, top: int) -> Iterator[str]:
-    """Yield the answers in a format, piece by piece."""
+def texts(
+    kind: Format, answers: Iterable[Answer], new: bool, top: int, judged: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yield the answers in a format, piece by piece; see `csv_lines`."""
     if kind == "csv":
-        return csv_lines(answers, new, top)
+        return csv_lines(answers, new, top, judged)
     return (json_document if kind == "json" else json_lines)(answers, new)
 
 
@@ -92,25 +116,32 @@ def write(pieces: Iterable[str], output: Path | None) -> None:
             file.write(piece.encode("utf-8", "surrogateescape"))
 
 
-def answers_table(answers: Iterable[Answer], width: int) -> Table:
+def answers_table(answers: Iterable[Answer], width: int, set_title: str | None = None) -> Table:
     """Return a line per image: the best class, and those that follow it.
 
     Args:
         answers: those with an error are left out.
         width: of the terminal; long paths lose their beginning.
+        set_title: of a column with the sets; None for no such column.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("image", no_wrap=True)
     table.add_column("class", overflow="fold")
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("then, in %", overflow="fold")
+    if set_title:
+        table.add_column(set_title, overflow="fold")
     for answer in answers:
         if answer.error:
             continue
         best, *others = answer.classes
+        name, share = _name(best), f"{_percent(best)} %"
+        if answer.rejected:
+            name, share, others = NONE_OF_THESE, "", answer.classes
         then = ", ".join(f"{_name(one)} {_percent(one)}" for one in others)
+        sets = [listing(answer.set or ()) or "-"] if set_title else []
         image = shortened(answer.image, 2 * width // 5)
-        table.add_row(image, _name(best), f"{_percent(best)} %", then)
+        table.add_row(image, name, share, then, *sets)
     return table
 
 

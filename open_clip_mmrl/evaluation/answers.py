@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,9 +23,12 @@ from ..hub.adapter_info import AdapterInfo
 from ..hub.class_tokens import usable_names
 from ..hub.load import LoadedModel
 from ..models.mmrl_clip import MMRLCLIP
+from ..models.ops import logit_scale
 from ..utils.progress import Progress
+from .certainty import Certainty, max_softmax
 from .choose_features import require_new
-from .predict import Classifier, build_classifier, predict
+from .logits import Scoring
+from .predict import Classifier, build_classifier, predict, predict_all
 
 _MAX_THREADS = 8
 
@@ -50,6 +53,10 @@ class Answer:
     """The most probable ones, best first; () where the image cannot be read."""
     error: str = ""
     """Why it cannot be read."""
+    set: tuple[str, ...] | None = None
+    """The classes of its set, the most probable first; None where no sets are wanted."""
+    rejected: bool | None = None
+    """Whether it is none of the classes; None where nothing is rejected."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,8 @@ class Ranking:
     seen: tuple[bool, ...]
     """Which of them were seen in training."""
     precision: str = "fp32"
+    certainty: Certainty = field(default_factory=Certainty)
+    """How the answers are judged, where no class is new."""
 
     @property
     def has_new(self) -> bool:
@@ -82,17 +91,43 @@ class Ranking:
             images: on any device.
             fusion: how both features are mixed where all classes were seen; see `class_scores`.
         """
+        return (self._scores(images, fusion) / self.certainty.temperature).softmax(dim=1)
+
+    def judge(self, images: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return probabilities [B, C], sets, bool [B, C], and rejections, bool [B].
+
+        The last two are None where they are not wanted.
+        """
+        judged, rejected = self.certainty, None
+        if judged.reject_up_to is None:
+            scores = self._scores(images)
+        else:
+            logits = predict_all(
+                self.model, self.classifier, _one(images), precision=self.precision
+            )
+            seen = Scoring("fused", self.model.config.alpha)
+            scores = logits.scores(replace(seen, fusion="probabilities")).double()
+            fits = max_softmax(logits.scores(seen), logit_scale(self.model))
+            rejected = fits <= judged.reject_up_to
+        sets = judged.sets(scores.softmax(dim=1)) if judged.sets else None
+        return (scores / judged.temperature).softmax(dim=1), sets, rejected
+
+    def _scores(self, images: Tensor, fusion: str = "probabilities") -> Tensor:
         mixed = any(self.seen) and self.has_new
-        scores = predict(
+        return predict(
             self.model,
             self.classifier,
-            [(images, torch.zeros(len(images), dtype=torch.long))],
+            _one(images),
             features="fused" if any(self.seen) else "class",
             fusion="logits" if mixed else fusion,
             seen=self.seen if mixed else None,
             precision=self.precision,
-        ).scores
-        return scores.double().softmax(dim=1)
+        ).scores.double()
+
+
+def _one(images: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return one batch, whose labels nobody knows."""
+    return [(images, torch.zeros(len(images), dtype=torch.long))]
 
 
 def ranking(
@@ -102,6 +137,7 @@ def ranking(
     *,
     only_new: bool = False,
     precision: str = "fp32",
+    certainty: Certainty | None = None,
 ) -> Ranking:
     """Return the ranking of an adapter's classes, and of new ones by their names.
 
@@ -111,6 +147,7 @@ def ranking(
         new_classes: names of classes without training images.
         only_new: rank these alone.
         precision: of the towers.
+        certainty: how the answers are judged; it does not go together with new classes.
 
     Raises:
         UsageError: a new class reads like another one, or there are none to rank alone.
@@ -128,7 +165,8 @@ def ranking(
     seen = [True] * len(known) + [False] * len(new_classes)
     tokens = loaded.class_tokens(usable_names(names, info.template), info.template)
     classifier = build_classifier(loaded.model, tokens, precision, names)
-    return Ranking(loaded.model, classifier, tuple(names), tuple(seen), precision)
+    judged = certainty or Certainty()
+    return Ranking(loaded.model, classifier, tuple(names), tuple(seen), precision, judged)
 
 
 def answers(
@@ -153,21 +191,34 @@ def answers(
     paths = iter(images)
     for items in _batches(images, eval_transform(ranked.model), threads or _cores()):
         read = [item for item in items if isinstance(item, Tensor)]
-        rows = iter(())
-        if read:
-            best = ranked.probabilities(torch.stack(read)).topk(top, dim=1)
-            rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        rows = _judged(ranked, torch.stack(read), top) if read else iter(())
         for path, item in zip(islice(paths, len(items)), items, strict=True):
             if isinstance(item, str):
                 yield Answer(str(path), error=item)
                 continue
-            classes = (
-                RankedClass(ranked.names[index], value, ranked.seen[index])
-                for value, index in zip(*next(rows), strict=True)
-            )
-            yield Answer(str(path), tuple(classes))
+            yield replace(next(rows), image=str(path))
         if progress is not None:
             progress.advance(len(items), images=len(items))
+
+
+def _judged(ranked: Ranking, images: Tensor, top: int) -> Iterator[Answer]:
+    """Yield an answer for every preprocessed image, without its path."""
+    probabilities, sets, rejected = ranked.judge(images)
+    order = probabilities.argsort(dim=1, descending=True, stable=True) if sets is not None else None
+    best = probabilities.topk(top, dim=1)
+    for row, (values, indices) in enumerate(
+        zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ):
+        classes = tuple(
+            RankedClass(ranked.names[index], value, ranked.seen[index])
+            for value, index in zip(values, indices, strict=True)
+        )
+        members = None
+        if sets is not None and order is not None:
+            members = tuple(ranked.names[i] for i in order[row].tolist() if sets[row, i])
+        yield Answer(
+            "", classes, set=members, rejected=None if rejected is None else bool(rejected[row])
+        )
 
 
 def _batches(

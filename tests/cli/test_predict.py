@@ -11,6 +11,7 @@ from helpers.runs import write_folder
 
 from open_clip_mmrl import FewShotClassifier
 from open_clip_mmrl.cli.predict_output import shortened
+from open_clip_mmrl.hub.adapter_info import Calibration
 
 SEEN = ["one", "two", "three"]
 
@@ -18,6 +19,20 @@ SEEN = ["one", "two", "three"]
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory):
     return write_adapter(tmp_path_factory.mktemp("run") / "adapter.safetensors", SEEN)
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """An adapter whose 20 held-back images were as probable as 0.02 to 0.40."""
+    shares = [step / 50 for step in range(1, 21)]
+    calibration = Calibration(
+        held_back="shots",
+        temperature={"logits": 1.0, "probabilities": 4.0},
+        true_probability={"logits": shares, "probabilities": shares},
+        max_softmax=[0.3, *[0.33] * 9, *[1.0] * 10],
+    )
+    path = tmp_path_factory.mktemp("calibrated") / "adapter.safetensors"
+    return write_adapter(path, SEEN, calibration=calibration)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +86,62 @@ def test_json_names_the_new_classes(adapter, photos):
         assert sum(row["classes"].values()) == pytest.approx(1, abs=1e-3)
     code, _, stdout = predict(adapter, photos, *new, "--only-new", "--json")
     assert {name for row in json_rows(stdout) for name in row["classes"]} == {"six", "a red pin"}
+
+
+def test_sets_hold_what_is_probable_enough_before_the_temperature(calibrated, adapter, photos):
+    pytest.importorskip("mapie")
+    given = [photos, "--json", "--top", 3]
+    before = [row["classes"] for row in json_rows(predict(adapter, *given)[2])]
+    code, _, stdout = predict(calibrated, *given, "--coverage", 0.9)
+    assert code == 0
+    for row, raw in zip(json_rows(stdout), before, strict=True):
+        assert row["set"] == [name for name, share in raw.items() if share > 0.059]
+        assert list(row["classes"]) == list(raw) and "rejected" not in row
+        assert max(row["classes"].values()) < max(raw.values())  # a temperature of 4
+
+
+@pytest.mark.parametrize(("rate", "rejected"), [(0.05, False), (0.6, True)])
+def test_images_below_the_threshold_are_none_of_these(calibrated, photos, rate, rejected):
+    given = [photos, "--reject", "--reject-rate", rate]
+    code, _, stdout = predict(calibrated, *given, "--json")
+    rows = json_rows(stdout)
+    assert code == 0 and [row["rejected"] for row in rows] == [rejected] * 4
+    code, text, _ = predict(calibrated, *given)
+    assert text.count("none of these") == 4 * rejected
+
+
+def test_judgements_have_columns_in_table_and_csv(calibrated, photos, tmp_path):
+    pytest.importorskip("mapie")
+    (tmp_path / "broken.png").write_text("no image")
+    given = [photos, tmp_path, "--coverage", 0.9, "--reject"]
+    _, text, stdout = predict(calibrated, *given)
+    assert "set, 90 %" in text and max(map(len, stdout.splitlines())) <= 80
+    *rows, broken = csv_rows(predict(calibrated, *given, "--csv", "--top", 1)[2])
+    assert list(broken) == ["image", "class_1", "probability_1", "set", "rejected", "error"]
+    assert broken["set"] == broken["rejected"] == "" and broken["error"]
+    assert all(set(row["set"].split("; ")) <= set(SEEN) for row in rows)
+    assert {row["rejected"] for row in rows} == {"false"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--coverage", 0.9, "--new-class", "six"], "leave out --new-class"),
+        (["--reject", "--new-class", "six"], "leave out --new-class"),
+        (["--coverage", 0.99], "20 images were held back"),
+        (["--reject", "--reject-rate", 0.01], "20 images were held back"),
+        (["--coverage", 90], "90 % is 0.9"),
+    ],
+)
+def test_what_the_held_back_images_cannot_tell_is_refused(calibrated, photos, options, words):
+    code, text, stdout = predict(calibrated, photos, *options)
+    assert code == 2 and words in text and stdout == ""
+
+
+@pytest.mark.parametrize("option", [["--coverage", 0.9], ["--reject"]])
+def test_an_adapter_without_calibration_is_refused(adapter, photos, option):
+    code, text, stdout = predict(adapter, photos, *option)
+    assert code == 2 and "trained without --calibrate" in text and stdout == ""
 
 
 def test_csv_has_a_column_per_rank(adapter, photos):

@@ -13,13 +13,11 @@ from open_clip_mmrl.evaluation.calibration import (
     calibrate,
     confidence,
     fit_temperature,
-    images_needed,
-    max_softmax,
-    prediction_sets,
-    reject_threshold,
     require_calibration_packages,
     unknown_classes,
 )
+from open_clip_mmrl.evaluation.certainty import max_softmax
+from open_clip_mmrl.evaluation.conformal import images_needed, reject_threshold, set_predictor
 from open_clip_mmrl.evaluation.logits import Logits, Scoring
 from open_clip_mmrl.evaluation.metrics import calibration_error
 
@@ -78,36 +76,35 @@ def test_an_old_scikit_learn_is_named_before_anything_is_trained(monkeypatch):
 def test_missing_mapie_is_named_with_the_extra_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "mapie.classification", None)
     with pytest.raises(UsageError, match=r"open_clip_mmrl\[conformal\]"):
-        prediction_sets([0.5] * 10, torch.full((1, 2), 0.5), 0.9)
+        set_predictor([0.5] * 10, 2, 0.9)
 
 
 def test_sets_hold_the_classes_that_are_as_probable_as_the_quantile():
     true = [0.05, 0.30, 0.35, 0.40, 0.50, 0.60, 0.70, 0.80, 0.95]
     # LAC with n = 9 and 80 %: the ceil(10 * 0.8) = 8th smallest 1 - p, that of p = 0.30.
-    found = prediction_sets(true, torch.tensor([[0.31, 0.45, 0.24], [0.29, 0.42, 0.29]]), 0.8)
+    found = set_predictor(true, 3, 0.8)(torch.tensor([[0.31, 0.45, 0.24], [0.29, 0.42, 0.29]]))
     assert found.tolist() == [[True, True, False], [False, True, False]]
 
 
 def test_sets_are_those_of_mapie_on_whole_rows():
     from mapie.classification import SplitConformalClassifier
 
-    from open_clip_mmrl.evaluation.calibration import _AsGiven
+    from open_clip_mmrl.evaluation.conformal import AsGiven
 
     scores, labels = images(200)
     probabilities = scores.softmax(1)
-    whole = SplitConformalClassifier(_AsGiven(5).fit(), confidence_level=0.9)
+    whole = SplitConformalClassifier(AsGiven(5).fit(), confidence_level=0.9)
     whole.conformalize(probabilities[:80].numpy(), labels[:80].numpy())
     wanted = whole.predict_set(probabilities[80:].numpy())[1][:, :, 0]
     true = probabilities[torch.arange(80), labels[:80]].tolist()
-    assert prediction_sets(true, probabilities[80:], 0.9).tolist() == wanted.tolist()
+    assert set_predictor(true, 5, 0.9)(probabilities[80:]).tolist() == wanted.tolist()
 
 
 def test_too_few_held_back_images_are_counted():
     assert [images_needed(c) for c in (0.5, 0.8, 0.9, 0.95, 0.99)] == [2, 5, 10, 20, 100]
-    shown = torch.full((1, 2), 0.5)
-    assert prediction_sets([0.9] * 10, shown, 0.9).shape == (1, 2)
+    assert set_predictor([0.9] * 10, 2, 0.9)(torch.full((1, 2), 0.5)).shape == (1, 2)
     with pytest.raises(UsageError, match=r"9 images were held back.* 90 % .*need 10"):
-        prediction_sets([0.9] * 9, shown, 0.9)
+        set_predictor([0.9] * 9, 2, 0.9)
     assert reject_threshold([0.4, *[0.5] * 18], 0.05) == 0.4
     with pytest.raises(UsageError, match=r"18 images were held back.* 5 % needs 19"):
         reject_threshold([0.5] * 18, 0.05)
