@@ -31,7 +31,11 @@ def report(
             raise
         raise OSError(f"{error} Give another folder with --output.") from error
     out.print(opening_table(written.opening))
-    for line in (*written.summary, *(f"Note: {note}" for note in written.notes)):
+    for line in (
+        *written.opening.notes,
+        *written.summary,
+        *(f"Note: {note}" for note in written.notes),
+    ):
         say(line)
     say(
         f"page: {written.html}   text: {written.markdown}   "

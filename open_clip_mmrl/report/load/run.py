@@ -65,7 +65,7 @@ class Run:
     point: str
     """The shots of few-shot or the varied value of an ablation, as text; "" elsewhere."""
     scores: dict[str, float]
-    """Percent by metric: base, novel, hm or accuracy; generalized_*; ece_*."""
+    """By metric: base, novel, hm or accuracy; generalized_*; ece_*; unknown_*; calibrated_*."""
     frozen_scores: dict[str, float]
     """The same of frozen CLIP, as far as it was measured."""
     settings: Mapping[str, Any]
@@ -148,11 +148,15 @@ def run_of(result: RunResult, path: Path, asked: Settings) -> Run:
             **known(result.metrics),
             **_prefixed("generalized_", known(result.generalized)),
             **_prefixed("ece_", known(result.calibration)),
+            **_prefixed("unknown_", known(result.unknown)),
+            **_prefixed("calibrated_", known(result.calibrated)),
         },
         frozen_scores={
             **known(result.zero_shot),
             **_prefixed("generalized_", known(result.generalized_zero_shot)),
             **_prefixed("ece_", known(result.calibration_zero_shot)),
+            **_prefixed("unknown_", known(result.unknown_zero_shot)),
+            **_prefixed("calibrated_", known(result.calibrated_zero_shot)),
         },
         settings=settings_of(result, asked),
     )

@@ -35,3 +35,17 @@ def test_beyond_paper_tables(sections_of):
 def test_runs_without_further_scores_have_no_further_tables(sections_of):
     (section,) = sections_of([few_shot("linear_probe", "dtd", 4, 1)])
     assert beyond_paper_tables(section, "few-shot") == []
+
+
+def test_what_was_calibrated_and_unknown_classes_have_tables(section_of):
+    scores = {
+        "calibrated": {"ece": 2.0, "coverage": 89.0, "set_size": 1.5, "temperature": 0.8},
+        "calibrated_zero_shot": {"ece": 3.0, "coverage": 91.0, "set_size": 2.5},
+        "unknown": {"auroc": 80.0, "fpr95": 60.0},
+    }
+    section = section_of([base_to_novel("mmrl", "dtd", 1, **scores)])
+    tables = {table.name: table for table in beyond_paper_tables(section, "b2n")}
+    assert [cell.value for cell in tables["b2n-calibrated"].rows[0].cells[1:]] == [
+        3.0, 91.0, 2.5, 2.0, 89.0, 1.5,
+    ]  # fmt: skip
+    assert [cell.value for cell in tables["b2n-unknown"].rows[0].cells[1:]] == [80.0, 60.0]
