@@ -71,13 +71,13 @@ class FewShotClassifier(ClassifierMixin, NestedParams):
     A fitted classifier is pickled (joblib, copies) as its adapter and the name of its base, which
     is loaded again.
 
-    How sure it is, by other libraries, on images that were *not* trained on:
-    `CalibratedClassifierCV(FrozenEstimator(classifier), method="temperature").fit(X, y)` of
-    scikit-learn 1.8 for calibrated probabilities, and for sets of classes that hold the right one
-    with a given probability MAPIE's
+    How sure it is, by other libraries, from held-back images. Never from those of the training,
+    on which it is surer than on others. For calibrated probabilities scikit-learn 1.8:
+    `CalibratedClassifierCV(FrozenEstimator(classifier), method="temperature").fit(X, y)`. For sets
+    that hold the true class as often as wanted MAPIE, with X as an array (`np.array(paths)`):
     `SplitConformalClassifier(classifier, confidence_level=0.9, conformity_score="lac",
-    prefit=True).conformalize(X, y)`, "aps" or "raps". APS and RAPS are calibrated themselves: no
-    temperature before them.
+    prefit=True).conformalize(X, y).predict_set(X_new)`, or "aps", "raps". These take the
+    classifier as it is: a temperature before APS and RAPS can make their sets larger.
 
     Example:
         >>> from sklearn.datasets import load_digits
@@ -244,8 +244,7 @@ class FewShotClassifier(ClassifierMixin, NestedParams):
     def save(self, path: str | Path) -> Path:
         """Write the adapter file; see `save_adapter`.
 
-        Its class names are those of the training; other labels, and classes that were added or
-        removed, are kept next to them for `load`.
+        Its class names are those of the training; other labels and classes are kept for `load`.
         """
         check_is_fitted(self, "model_")
         return self._fitted.save(path)

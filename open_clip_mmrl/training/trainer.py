@@ -130,7 +130,7 @@ class Trainer:
                 self._epoch(epoch, progress)
                 done = epoch + 1 == self.config.epochs
                 progress.mark(f"epoch {epoch + 1}/{self.config.epochs}", last=done)
-        self.model.eval()
+        self.model.learner.eval()  # the base's modules belong to its other models as well
         return TrainSummary(
             seconds=self.state.seconds,
             images=self.state.images,

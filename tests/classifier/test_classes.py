@@ -145,7 +145,7 @@ def test_a_pickle_holds_the_adapter_and_loads_the_base_again(fitted, few, tmp_pa
         same(other, model, few)
         assert other.get_params() == model.get_params() and other.model_ is not model.model_
     unfitted = pickle.loads(pickle.dumps(clone(model)))
-    assert not hasattr(unfitted, "classes_")
+    assert vars(unfitted) == model.get_params(deep=False)  # what was added is forgotten
 
 
 def test_a_pickle_finds_a_base_given_by_its_file(make, few, tmp_path):
@@ -158,10 +158,6 @@ def test_a_pickle_finds_a_base_given_by_its_file(make, few, tmp_path):
     path.unlink()
     with pytest.raises(ValueError, match=r"base\.pt, which are neither a tag nor a file"):
         pickle.loads(packed)
-
-
-def test_a_clone_forgets_what_was_added(fitted, few):
-    assert list(clone(changed(fitted)).fit(few.X, few.y).classes_) == [0, 1, 2]
 
 
 def digits_of(*classes):
@@ -220,11 +216,10 @@ def random_states():
     return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
 
 
-@pytest.mark.parametrize("augment", ["classic", "device"])
-def test_no_random_state_of_others_is_moved(augment, make, few, tmp_path):
+def test_no_random_state_of_others_is_moved(make, few, tmp_path):
     before = random_states()
-    model = make(train={"epochs": 1, "augment": augment}, warm_start=True).fit(few.X, few.y)
-    model.fit(few.X, few.y).add_classes(["nine"]).predict(few.X)
+    model = make(train={"epochs": 1}, warm_start=True).fit(few.X, few.y)
+    model.set_params(train__augment="device").fit(few.X, few.y).add_classes(["nine"])
     FewShotClassifier.load(model.save(tmp_path / "a.safetensors"), device="cpu")
     copy.deepcopy(model)
     assert random_states() == before

@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from open_clip_mmrl import FewShotClassifier, MMRLConfig, TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME, TAG
@@ -125,17 +124,6 @@ def test_labels_may_be_names(digits):
     same = classifier().fit(images, names)
     assert list(same.classes_) == sorted(NAMES)
     np.testing.assert_array_equal(same.predict_proba(unseen), by_name.predict_proba(unseen))
-
-
-def test_scikit_learn_can_cross_validate_it(digits):
-    """Both ways to predict agree, though the tool encodes the labels for one of them."""
-    (images, labels), _ = digits
-    arrays, names = np.stack(images), np.array([NAMES[i] for i in labels])
-    model = classifier(class_names=sorted(NAMES))
-    folds = StratifiedKFold(2)
-    words = cross_val_predict(model, arrays, names, cv=folds)
-    rows = cross_val_predict(model, arrays, names, cv=folds, method="predict_proba")
-    np.testing.assert_array_equal(words, np.array(sorted(NAMES))[rows.argmax(axis=1)])
 
 
 def test_images_may_be_files_pictures_and_arrays(fitted, digits, tmp_path):

@@ -317,3 +317,11 @@ def test_others_on_the_base_notice_nothing_of_a_training(monkeypatch, precision)
     with pytest.raises(StoppedError):
         trainer.fit()
     assert trainer.task.model is trainer.model
+
+
+def test_training_leaves_the_modes_of_other_models_on_the_base():
+    trainer = make(epochs=1)
+    modes = [trainer.model.eval(), trainer.model.sibling().train()]
+    before = [[m.training for m in model.modules()] for model in modes]
+    trainer.fit()
+    assert [[m.training for m in model.modules()] for model in modes] == before
