@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from .common import (
     DATA,
@@ -30,6 +31,10 @@ from .common import (
     path_option,
     say,
 )
+
+if TYPE_CHECKING:
+    from ..hub.adapter_info import AdapterInfo, Calibration
+    from ..hub.load import LoadedModel
 
 logger = logging.getLogger(__name__)
 
@@ -75,12 +80,13 @@ def evaluate(
     from ..evaluation.choose_features import choose_features
     from ..evaluation.logits import Scoring
     from ..experiments.run_spec import Runtime
-    from ..experiments.score import score_split
+    from ..experiments.score import calibrated_scores, score_split
     from ..experiments.scored_data import data_to_score
     from ..hub.adapter_reading import read_adapter
     from ..hub.load import build_from_adapter
     from ..utils.devices import pick_device
     from .eval_tables import print_evaluation
+    from .tables import calibration_line
 
     if output is not None:
         from ..report.evaluation import require_free
@@ -111,7 +117,7 @@ def evaluate(
     scoring = Scoring(chosen.features, loaded.model.config.alpha, fusion, chosen.seen)
     adapted = assess(logits.scores(scoring), logits.labels, names)
     frozen = assess(logits.frozen, logits.labels, names)
-    result = {
+    result: dict[str, Any] = {
         "adapter": str(adapter),
         "data": data,
         "classes": classes,
@@ -123,6 +129,11 @@ def evaluate(
         **assessment_json(adapted, frozen),
         "eval_images_per_second": round(speed, 1),
     }
+    sure = None
+    calibration = None if chosen.seen else _calibration(info, loaded, names, chosen.features, split)
+    if calibration is not None:
+        result["calibrated"] = calibrated_scores(calibration, logits, scoring)
+        sure = calibration_line(result["calibrated"], adapted.calibration_error)
     title = f"{data}, {classes} classes, {len(logits.labels):,} {split} images"
     if as_json:
         say(json.dumps(result))
@@ -130,6 +141,8 @@ def evaluate(
         say(f"features: {chosen.reason}\nprompt: {data_set.template}")
         rest = "with --output DIR or --json" if output is None else f"in {output}/eval.json"
         print_evaluation(title, info.config.variant, adapted.confusions, frozen.confusions, rest)
+        if sure:
+            say(sure)
     if output is not None:
         from ..report.evaluation import Evaluation, write_evaluation
 
@@ -138,6 +151,7 @@ def evaluate(
             "features": chosen.reason,
             "confidence": f"largest softmax probability of {scoring.what_decides}",
             "prompt": data_set.template,
+            **({"how sure": sure} if sure else {}),
         }
         evaluation = Evaluation(
             title=title,
@@ -151,3 +165,21 @@ def evaluate(
             numbers=result,
         )
         logger.info("page: %s", write_evaluation(output, evaluation))
+
+
+def _calibration(
+    info: AdapterInfo, loaded: LoadedModel, names: Sequence[str], features: str, split: str
+) -> Calibration | None:
+    """Return the adapter's calibration if it holds for what is scored.
+
+    It is of all classes trained on and of the adapter's own settings, and it tells nothing about
+    the images that it was made of.
+    """
+    if info.calibration is None:
+        return None
+    read = [set(loaded.readings(given, info.template)) for given in (names, info.class_names)]
+    own = features == "fused" and loaded.model.config == info.config and read[0] == read[1]
+    if own and not info.calibration.held_back == split == "val":
+        return info.calibration
+    logger.info("The adapter's calibration is of other classes or settings, or of these images.")
+    return None

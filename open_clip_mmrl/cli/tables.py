@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -66,6 +66,20 @@ def confusions_line(found: Confusions) -> str:
     )
     most = f"; most confused: {', '.join(pairs)}" if found.pairs else ""
     return f"of the classes trained on: balanced accuracy {found.balanced_accuracy:.2f}{most}"
+
+
+def calibration_line(found: Mapping[str, float | None], before: float) -> str:
+    """Return what held-back images gave; see `RunResult.calibrated`."""
+    line = (
+        f"calibrated on {found['held_back']} images: calibration error {before:.1f} %, with "
+        f"temperature {found['temperature']:.2f} {found['ece']:.1f} %"
+    )
+    if found["coverage"] is None:
+        return f"{line}; too few images, or no MAPIE, for sets of classes"
+    return (
+        f"{line}; of sets made for {found['confidence_level']:g} %, {found['coverage']:.1f} % hold "
+        f"the true class, with {found['set_size']:.2f} classes on average"
+    )
 
 
 def opening_table(found: report.Table) -> Table:

@@ -154,7 +154,7 @@ def train(
     from ..experiments.run_spec import FewShotRun, Runtime
     from ..hub.load import resolve_name
     from ..utils.stopwatch import Stopwatch
-    from .tables import confusions_line, scores_table
+    from .tables import calibration_line, confusions_line, scores_table
 
     name = resolve_name(model or assets.MODEL_NAME, method)
     of_method, of_training = split_overrides(set_fields(ctx, set_))
@@ -227,6 +227,9 @@ def train(
         f"{', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in watch.seconds.items())} "
         f"({result.train_ms_per_image:.2f} ms per image trained on)\nadapter: {output / ADAPTER}"
     )
+    if result.calibrated:
+        before = result.calibration["base" if classes == "base" else "accuracy"]
+        notes.append(calibration_line(result.calibrated, before or 0))
     for note in notes:
         say(note)
     if result.is_no_better_than_frozen:

@@ -26,7 +26,7 @@ from ..errors import UsageError
 from ..hub.adapter_header import HeldBack
 from ..hub.adapter_info import Calibration
 from .certainty import max_softmax
-from .conformal import AsGiven, conformal_classifier, images_needed, set_predictor
+from .conformal import AsGiven, conformal_classifier, has_mapie, images_needed, set_predictor
 from .logits import Logits, Scoring
 from .metrics import calibration_error
 
@@ -103,7 +103,7 @@ def confidence(
     Returns:
         "temperature"; "ece", the calibration error with it, in percent; "coverage", the share of
         sets with the true class, in percent; "set_size", the mean number of classes in a set. The
-        last two are None where too few images were held back.
+        last two are None where too few images were held back, or MAPIE is not installed.
     """
     scores, labels = logits.scores(scoring).double(), logits.labels
     temperature = calibration.temperature[scoring.fusion]
@@ -114,7 +114,7 @@ def confidence(
         "set_size": None,
     }
     true = calibration.true_probability[scoring.fusion]
-    if len(true) >= images_needed(coverage):
+    if len(true) >= images_needed(coverage) and has_mapie():
         sets = set_predictor(true, scores.shape[1], coverage)(scores.softmax(dim=1))
         held = sets[torch.arange(len(labels)), labels]
         found["coverage"] = 100 * held.double().mean().item()

@@ -14,6 +14,7 @@ import math
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,11 @@ def _require_share(share: float) -> None:
 
 def _ceil(value: float) -> int:
     return math.ceil(round(value, 6))  # 1 / (1 - 0.9) is 10.000000000000002
+
+
+def has_mapie() -> bool:
+    """Return whether MAPIE is installed."""
+    return find_spec("mapie") is not None
 
 
 def conformal_classifier() -> Any:

@@ -211,7 +211,7 @@ def _write(
             template=job.subset.template,
             settings=settings,
             scores={"metrics": result.metrics, "zero_shot": result.zero_shot},
-            calibration=calibrations.ours if calibrations else None,
+            calibration=calibrations.ours if calibrations and not job.run.ablation else None,
         )
     write_atomically(job.folder / RESULTS, content)
     _remove_checkpoint(job.folder)

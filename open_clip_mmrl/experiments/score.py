@@ -130,10 +130,11 @@ def score_run(
         logits = logits.split(base_novel_split(len(logits.names))[0])
     if calibrations:
         ours = calibrations.frozen if run.method == "zeroshot" else calibrations.ours
+        frozen = calibrated_scores(calibrations.frozen, logits.of_base_model(), seen)
         scores = replace(
             scores,
-            calibrated=_calibrated(ours, logits, seen),
-            calibrated_zero_shot=_calibrated(calibrations.frozen, logits.of_base_model(), seen),
+            calibrated=calibrated_scores(ours, logits, seen),
+            calibrated_zero_shot=frozen,
         )
     curve = () if run.method == "zeroshot" else scores.alpha_curve
     return replace(scores, alpha_curve=curve, eval_images_per_second=round(speed, 1))
@@ -230,7 +231,7 @@ def _unknown(logits: Logits, seen: Scoring, scale: float) -> dict[str, float]:
     return {name: percent(value) for name, value in found.items()}
 
 
-def _calibrated(calibration: Calibration, logits: Logits, seen: Scoring) -> Scores:
+def calibrated_scores(calibration: Calibration, logits: Logits, seen: Scoring) -> Scores:
     """Return what `RunResult.calibrated` holds."""
     found = confidence(calibration, logits, seen, CONFIDENCE_LEVEL)
     return {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers.cli import run
+from helpers.packages import has_temperature
 from helpers.runs import write_folder
 
 from open_clip_mmrl import __version__
@@ -327,3 +328,19 @@ def test_one_shot_is_singular(tmp_path):
     options = [1 if option == 2 else option for option in TRAIN]
     code, text, _ = run("train", *options, "--output", tmp_path)
     assert code == 0 and "1 shot," in text
+
+
+@has_temperature
+def test_a_calibrated_adapter_tells_how_sure_it_is(tmp_path):
+    spec = write_folder(tmp_path / "data", {"one": 24, "two": 24}, test=6)
+    given = ["--data", spec, "--shots", 24, "--epochs", 1, "--rep-dim", 8, "--quiet", "--no-probe"]
+    code, text, _ = run("train", *given, "--calibrate", "--output", tmp_path / "run")
+    assert code == 0 and "calibrated on 12 images" in text and "sets made for 90 %" in text, text
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["train_images"] == 36
+    score = ["eval", "--adapter", tmp_path / "run", "--data", spec, "--quiet"]
+    found = json.loads(run(*score, "--json")[2].stdout)
+    assert found["calibrated"] == results["calibrated"]
+    assert "calibrated on 12 images" in run(*score)[1]
+    for other in (["--alpha", "0.1"], ["--features", "class"]):
+        assert "calibrated" not in json.loads(run(*score, *other, "--json")[2].stdout)
