@@ -22,10 +22,10 @@ from .common import (
     QuietOption,
     command,
     option,
-    out,
     path_option,
 )
-from .predict_output import Format, answers_table, texts, write
+from .predict_output import Format, texts, write
+from .predict_table import columns, print_table
 
 if TYPE_CHECKING:
     from ..data.image_paths import ImagePaths
@@ -130,7 +130,7 @@ def predict(
         from ..evaluation.conformal import certainty
 
         sure = certainty(info, coverage=coverage, reject_rate=reject_rate if reject else None)
-    columns = [*(["set"] if coverage is not None else []), *(["rejected"] if reject else [])]
+    judged = [*(["set"] if coverage is not None else []), *(["rejected"] if reject else [])]
     found = image_paths(paths)
     for note in found.notes:
         logger.info("%s", note)
@@ -139,17 +139,16 @@ def predict(
         loaded, _ = build_from_adapter(info, base_pretrained=pretrained, device=chosen)
         ranked = ranking(loaded, info, new, only_new=only_new, certainty=sure)
         top = min(top, len(ranked.names))
-    # A bar would stand among lines that are printed.
+    # A bar would stand among the lines; a table is printed above it.
     bar = not (quiet or (kind and not output and sys.stdout.isatty()))
     failed: dict[str, str] = {}
     answered = _noted(_answers(ranked, found, top, bar), failed)
     if kind is None:
-        title = None if coverage is None else f"set, {100 * coverage:g} %"
-        table = answers_table(answered, out.width, title)
-        if table.row_count:
-            out.print(table)
+        seen = () if only_new else info.class_names
+        shape = columns(found.images, seen, new, top, coverage=coverage, reject=reject)
+        print_table(answered, shape)
     else:
-        write(texts(kind, answered, bool(new), top, columns), output)
+        write(texts(kind, answered, bool(new), top, judged), output)
     if failed:
         problems = [f"{image} ({reason})" for image, reason in failed.items()]
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Answers as text: a table for the terminal, JSON, CSV."""
+"""Answers as text: JSON and CSV."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rich import box
-from rich.cells import cell_len
-from rich.table import Table
-
 from ..utils.files import atomic_file
-from ..utils.text import csv_cell, listing, printable
+from ..utils.text import csv_cell, printable
 
 if TYPE_CHECKING:
     from ..evaluation.answers import Answer, RankedClass
 
 Format = Literal["csv", "json", "jsonl"]
-NONE_OF_THESE = "none of these"
 
 
 def json_lines(answers: Iterable[Answer], new: bool) -> Iterator[str]:
@@ -114,52 +109,3 @@ def write(pieces: Iterable[str], output: Path | None) -> None:
     with atomic_file(output) as file:
         for piece in pieces:
             file.write(piece.encode("utf-8", "surrogateescape"))
-
-
-def answers_table(answers: Iterable[Answer], width: int, set_title: str | None = None) -> Table:
-    """Return a line per image: the best class, and those that follow it.
-
-    Args:
-        answers: those with an error are left out.
-        width: of the terminal; long paths lose their beginning.
-        set_title: of a column with the sets; None for no such column.
-    """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("image", no_wrap=True)
-    table.add_column("class", overflow="fold")
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("then, in %", overflow="fold")
-    if set_title:
-        table.add_column(set_title, overflow="fold")
-    for answer in answers:
-        if answer.error:
-            continue
-        best, *others = answer.classes
-        name, share = _name(best), f"{_percent(best)} %"
-        if answer.rejected:
-            name, share, others = NONE_OF_THESE, "", answer.classes
-        then = ", ".join(f"{_name(one)} {_percent(one)}" for one in others)
-        sets = [listing(answer.set or ()) or "-"] if set_title else []
-        image = shortened(answer.image, 2 * width // 5)
-        table.add_row(image, name, share, then, *sets)
-    return table
-
-
-def _name(one: RankedClass) -> str:
-    return one.name if one.seen else f"{one.name} (new)"
-
-
-def _percent(one: RankedClass) -> str:
-    return f"{100 * one.probability:.1f}"
-
-
-def shortened(path: str, width: int) -> str:
-    """Return the end of a path that fits into some columns, from a folder on where that is left."""
-    if cell_len(path) <= width:
-        return path
-    end = len(path)
-    while end and cell_len(path[end - 1 :]) < width:
-        end -= 1
-    tail = path[end:]
-    folder = tail.find("/")
-    return "…" + (tail[folder:] if folder >= 0 else tail)

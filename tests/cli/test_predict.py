@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 from helpers.adapters import write_adapter
 from helpers.cli import run
 from helpers.runs import write_folder
+from rich.cells import cell_len
 
 from open_clip_mmrl import FewShotClassifier
-from open_clip_mmrl.cli.predict_output import shortened
+from open_clip_mmrl.cli.predict_table import columns, print_table, shortened
+from open_clip_mmrl.evaluation.answers import Answer, RankedClass
 from open_clip_mmrl.hub.adapter_info import Calibration
 
 SEEN = ["one", "two", "three"]
@@ -60,6 +63,22 @@ def test_table_has_a_line_per_image_within_80_columns(adapter, photos):
     assert code == 0 and text.count("%") == 5 and "(new)" in text
     assert all(f"/{name}/{i}.png " in text for name in ("one", "two") for i in (0, 1))
     assert max(map(len, stdout.splitlines())) <= 80
+
+
+def test_a_long_table_is_printed_piece_by_piece_under_one_header(capsys):
+    names, lines = ["写真 cat", "b" * 40], []
+
+    def stream():
+        for i in range(250):
+            lines.extend(capsys.readouterr().out.splitlines())
+            assert len(lines) >= i // 100 * 100 - 100
+            classes = tuple(RankedClass(name, 0.5, seen=True) for name in names)
+            yield Answer(f"{i}.png", classes) if i % 50 else Answer(f"{i}.png", error="broken")
+
+    print_table(stream(), columns([Path("100.png")], names, (), 2))
+    lines += capsys.readouterr().out.splitlines()
+    assert sum("image" in line for line in lines) == 1 and max(map(cell_len, lines)) <= 80
+    assert sum(".png" in line for line in lines) == 245
 
 
 def test_json_is_what_the_classifier_says(adapter, photos):
