@@ -54,8 +54,8 @@ def beyond_paper_tables(section: Section, slug: str) -> list[Table]:
         f"{slug}-unknown",
         "Known or unknown: novel classes told from base classes",
         _UNKNOWN,
-        "By the maximum softmax of the cosines with the base classes. FPR95: images of novel classes "
-        "that are accepted where 95 % of those of base classes are; lower is better.",
+        "By the maximum softmax of the cosines with the base classes. FPR95: images of novel "
+        "classes that are accepted where 95 % of those of base classes are; lower is better.",
     )
     found = [table for table in (generalized, calibration, calibrated, unknown) if table]
     return [*found, *class_tables(section, slug)]
