@@ -127,7 +127,8 @@ def _pictures(section: Section, slug: str) -> Iterator[Picture]:
 
 def _title(setup: Setup) -> str:
     what = TITLES[setup.protocol] + (f", {NAMES[setup.sweep]}" if setup.sweep else "")
-    return f"{what}: {setup.backbone}, {setup.pretrained} weights{_shots_text(setup)}"
+    split = "" if setup.test_split == "test" else ", validation images"
+    return f"{what}: {setup.backbone}, {setup.pretrained} weights{_shots_text(setup)}{split}"
 
 
 def _shots_text(setup: Setup) -> str:

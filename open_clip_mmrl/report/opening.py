@@ -24,7 +24,7 @@ from .tables.comparison import (
 )
 from .tables.costs import hours_of
 from .tables.table import Cell, Number, Row, Table, grouped, percent, score_cell, text_columns
-from .tables.trials import SPLIT_NAMES, sorted_by, trial_table
+from .tables.trials import SPLIT_NAMES, frozen_head, sorted_by, trial_table
 
 ROWS = 12
 """At most, of the first table and picture."""
@@ -205,7 +205,7 @@ def _table_and_picture(results: Sequence[_Result]) -> tuple[Table, Picture | Non
             name = ", ".join(filter(None, words))
             bars.append(Bar(name, score, result.frozen, result.method))
     columns = text_columns(*(h for h, s in zip(heads, same, strict=True) if not s))
-    numbers = [*(LABELS[m] for m in metrics), *[f"frozen CLIP {axis}"] * frozen]
+    numbers = [*(LABELS[m] for m in metrics), *[frozen_head(metrics)] * frozen]
     numbers += ["published", "difference"] if compare else []
     notes = (
         () if len(shown) == len(results) else (f"{len(results)} rows in all, see the sections.",)

@@ -9,7 +9,7 @@ from ..document import Picture
 from ..load.sections import Score
 from .drawing import COLORS, INK, at_least_a_point, legend_below, new_figure, plain, shortened
 
-_LETTERS = 30
+_LETTERS = 56
 """Of a row's name that are written."""
 
 
@@ -27,7 +27,9 @@ def result_dots(bars: Sequence[Bar], name: str, title: str, metric: str) -> Pict
     """Draw a dot per row with its standard deviation, best first; frozen CLIP as a line."""
     if len(bars) < 2:
         return None
-    figure = new_figure(5.0, 0.3 * len(bars) + 1.3)
+    names = [shortened(bar.name, _LETTERS) for bar in bars]
+    letters = max(map(len, names))
+    figure = new_figure(5.0 + 0.065 * max(0, letters - 20), 0.3 * len(bars) + 1.3)
     axes = figure.add_subplot()
     plain(axes)
     axes.grid(axis="y", visible=False)
@@ -40,7 +42,7 @@ def result_dots(bars: Sequence[Bar], name: str, title: str, metric: str) -> Pict
         axes.errorbar(
             [bar.score.mean], [row], xerr=[bar.score.std or 0], fmt="o", color=color, capsize=2.5
         )
-    axes.set_yticks(range(len(bars)), [shortened(bar.name, _LETTERS) for bar in bars])
+    axes.set_yticks(range(len(bars)), names)
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(metric)

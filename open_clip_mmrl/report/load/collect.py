@@ -54,10 +54,10 @@ def collect(folders: Sequence[str | Path]) -> Collected:
     shown = {run.path for comparison in compared for run in comparison.runs()}
     elsewhere = [run for run, _ in left_out if run.path in shown]
     if elsewhere:
+        folders = listing((run.path.parent for run in elsewhere), 3)
         notes.append(
             "The protocols' tables and figures are of one choice of settings each, that of most "
-            f"runs; without {listing(run.path.parent for run in elsewhere)}, which are compared "
-            "side by side."
+            f"runs; without {folders}, which are compared side by side."
         )
     rivals = (_left_out(*pair) for pair in left_out if pair[0] not in elsewhere)
     return Collected(tuple(kept), (*notes, *rivals, *_mixed(kept)), tuple(compared))

@@ -26,7 +26,7 @@ def trial_table(comparison: Comparison, name: str, limit: int | None = None) -> 
     for split in comparison.splits:
         heads = (
             *(LABELS[metric] for metric in comparison.metrics),
-            f"frozen CLIP {LABELS[comparison.metrics[-1]]}",
+            frozen_head(comparison.metrics),
         )
         columns += grouped(SPLIT_NAMES[split], heads)
     columns += text_columns(*map(option, differing))
@@ -43,6 +43,11 @@ def trial_title(comparison: Comparison, shown: int) -> str:
     total = len(comparison.trials)
     count = f"the best {shown} of {total} settings" if shown < total else f"{total} settings"
     return f"{dataset_name(comparison.dataset)}, {comparison.protocol}: {count}"
+
+
+def frozen_head(metrics: Sequence[str]) -> str:
+    """Return the heading of frozen CLIP's scores; without the metric where it is plain."""
+    return "frozen CLIP" if "accuracy" in metrics else "frozen CLIP HM"
 
 
 def sorted_by(comparison: Comparison) -> str:

@@ -52,4 +52,4 @@ def test_other_test_images_are_noted(tmp_path):
 def test_a_few_shot_row_has_one_accuracy(tmp_path):
     contents = [few_shot("mmrl", "mine", k, 1, settings_source="custom") for k in (1, 2)]
     table = trial_table(comparison(tmp_path, contents), "runs")
-    assert [c.label for c in table.columns][1:4] == ["accuracy", "frozen CLIP accuracy", "--shots"]
+    assert [c.label for c in table.columns][1:4] == ["accuracy", "frozen CLIP", "--shots"]
