@@ -43,13 +43,15 @@ class Trial:
         """Return all runs, first those tested on validation images."""
         return tuple(run for split in SPLITS for run in self._section_runs(split))
 
-    def score(self, split: Split, metric: str, frozen: bool = False) -> Score | None:
-        """Return the score over seeds, or that of frozen CLIP."""
+    def score(
+        self, split: Split, metric: str, frozen: bool = False, target: str = ""
+    ) -> Score | None:
+        """Return the score over seeds, or that of frozen CLIP; of a transfer run's target too."""
         if split not in self.sections:
             return None
         section, run = self.sections[split], self.sections[split].runs[0]
         series, point = (FROZEN, "") if frozen else (run.series, run.point)
-        return section.score(series, run.result.dataset, metric, point)
+        return section.score(series, target or run.result.dataset, metric, point)
 
     def train_seconds(self) -> float | None:
         """Return the mean time of training."""
@@ -77,6 +79,11 @@ class Comparison:
     def splits(self) -> tuple[Split, ...]:
         """What was scored, of validation and test images; trials are sorted by the first."""
         return tuple(s for s in SPLITS if any(s in trial.sections for trial in self.trials))
+
+    @property
+    def targets(self) -> list[str]:
+        """The data sets that transfer runs were tested on without training on them."""
+        return list(dict.fromkeys(name for run in self.runs() for name in run.result.targets))
 
     @property
     def differing(self) -> list[str]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from ...experiments.results import ADAPTER
 from ..load.settings import TEST_IMAGES, option, value_text
 from ..load.trials import Comparison, Split, Trial
+from .builder import LABELS
 from .comparison import dataset_name
 from .table import Cell, Number, Row, Table, grouped, score_cell, text_columns
 
-LABELS = {"base": "base", "novel": "novel", "hm": "HM", "accuracy": "accuracy"}
 SPLIT_NAMES: dict[Split, str] = {"val": "validation", "test": "test"}
 MEGABYTE = 1e6
 OTHER_IMAGES = "Accuracies on other test images do not compare."
@@ -29,6 +29,7 @@ def trial_table(comparison: Comparison, name: str, limit: int | None = None) -> 
             frozen_head(comparison.metrics),
         )
         columns += grouped(SPLIT_NAMES[split], heads)
+    columns += grouped("accuracy on", [dataset_name(name) for name in comparison.targets])
     columns += text_columns(*map(option, differing))
     columns += grouped("", ("seeds", "training, s", "parameters", "adapter, MB"))
     rows = [
@@ -52,7 +53,9 @@ def frozen_head(metrics: Sequence[str]) -> str:
 
 def sorted_by(comparison: Comparison) -> str:
     """Return a sentence on what the best is chosen by."""
-    metric = {"hm": "HM", "accuracy": "accuracy"}[comparison.metrics[-1]]
+    metric = LABELS[comparison.metrics[-1]]
+    if comparison.targets:
+        metric += " on the data set trained on"
     if comparison.splits[0] == "test":
         return (
             f"Sorted by test {metric}: do not choose settings by it, or the best one's test result "
@@ -73,7 +76,8 @@ def _scores(comparison: Comparison, trial: Trial) -> list[Cell]:
         for metric in comparison.metrics:
             cells.append(score_cell(trial.score(split, metric)))
         cells.append(score_cell(trial.score(split, comparison.metrics[-1], frozen=True)))
-    return cells
+    targets = (trial.score("test", "accuracy", target=name) for name in comparison.targets)
+    return [*cells, *map(score_cell, targets)]
 
 
 def _cost(trial: Trial) -> list[Cell]:

@@ -1,6 +1,7 @@
 """Tables of runs side by side."""
 
-from helpers.made_results import base_to_novel, few_shot, write_runs
+import pytest
+from helpers.made_results import base_to_novel, few_shot, transfer, write_runs
 from helpers.tables import read
 
 from open_clip_mmrl.report.load.collect import collect
@@ -19,7 +20,6 @@ def by_hand(seed, lr, **changes):
 
 def test_a_row_has_scores_settings_and_cost(tmp_path):
     found = comparison(tmp_path, [by_hand(1, 0.1), by_hand(2, 0.1), by_hand(1, 0.2)])
-    (tmp_path / "run0000" / "adapter.safetensors")  # none: no size
     table = trial_table(found, "runs")
     heads = [f"{c.group} {c.label}".strip() for c in table.columns]
     assert heads == [
@@ -53,3 +53,15 @@ def test_a_few_shot_row_has_one_accuracy(tmp_path):
     contents = [few_shot("mmrl", "mine", k, 1, settings_source="custom") for k in (1, 2)]
     table = trial_table(comparison(tmp_path, contents), "runs")
     assert [c.label for c in table.columns][1:4] == ["accuracy", "frozen CLIP", "--shots"]
+
+
+def test_transfer_runs_have_their_targets(tmp_path):
+    contents = [transfer("mmrl", "domain-generalization", 1, train={"lr": lr}) for lr in (0.1, 0.2)]
+    found = comparison(tmp_path, contents)
+    table = trial_table(found, "runs")
+    heads = [c.label for c in table.columns if c.group == "accuracy on"]
+    assert heads == ["ImageNetV2", "ImageNet-Sketch", "ImageNet-A", "ImageNet-R"]
+    assert table.rows[0].cells[3].value == pytest.approx(
+        contents[0]["targets"]["imagenetv2"]["accuracy"]
+    )
+    assert "on the data set trained on" in sorted_by(found)
