@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec
 
@@ -46,6 +49,10 @@ def command(on_stop: str = AGAIN) -> Callable[[Callable[P, None]], Callable[P, N
             show_messages(logging.WARNING if kwargs.get("quiet") else logging.INFO)
             try:
                 function(*args, **kwargs)
+            except BrokenPipeError as error:  # who reads has enough, such as `head`
+                with suppress(OSError, ValueError):  # the rest is written to nowhere
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(1) from error
             except (ValueError, RuntimeError, OSError) as error:
                 message = Text.assemble(("error:", "bold red"), f" {printable(str(error))}")
                 err.print(message, soft_wrap=True)

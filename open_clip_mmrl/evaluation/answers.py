@@ -5,10 +5,7 @@ Shapes: B images at a time, C classes, H x W the model's input size.
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -16,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..data.example import Example, read_image
-from ..data.loading.images import EVAL_BATCH, Transform, eval_transform
+from ..data.loading.images import eval_transform
 from ..errors import UsageError
 from ..hub.adapter_info import AdapterInfo
 from ..hub.class_tokens import usable_names
@@ -27,10 +23,9 @@ from ..models.ops import logit_scale
 from ..utils.progress import Progress
 from .certainty import Certainty, max_softmax
 from .choose_features import require_new
+from .image_batches import image_batches
 from .logits import Scoring
 from .predict import Classifier, build_classifier, predict, predict_all
-
-_MAX_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -189,7 +184,7 @@ def answers(
     """
     top = min(top, len(ranked.names))
     paths = iter(images)
-    for items in _batches(images, eval_transform(ranked.model), threads or _cores()):
+    for items in image_batches(images, eval_transform(ranked.model), threads):
         read = [item for item in items if isinstance(item, Tensor)]
         rows = _judged(ranked, torch.stack(read), top) if read else iter(())
         for path, item in zip(islice(paths, len(items)), items, strict=True):
@@ -219,37 +214,3 @@ def _judged(ranked: Ranking, images: Tensor, top: int) -> Iterator[Answer]:
         yield Answer(
             "", classes, set=members, rejected=None if rejected is None else bool(rejected[row])
         )
-
-
-def _batches(
-    images: Sequence[str | Path], transform: Transform, threads: int
-) -> Iterator[list[Tensor | str]]:
-    """Yield batches of preprocessed images [3, H, W], or reasons why they cannot be read.
-
-    The next batch is decoded while its consumer works on this one.
-    """
-    pool = ThreadPoolExecutor(threads)
-    try:
-        paths, waiting = iter(images), deque[Future[Tensor | str]]()
-        while True:
-            for path in islice(paths, 2 * EVAL_BATCH - len(waiting)):
-                waiting.append(pool.submit(_read, Path(path), transform))
-            if not waiting:
-                return
-            yield [waiting.popleft().result() for _ in range(min(EVAL_BATCH, len(waiting)))]
-    finally:  # Ctrl-C must not wait for all that are queued
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _read(path: Path, transform: Transform) -> Tensor | str:
-    try:
-        return transform(read_image(Example(image=path, label=0, upright=True)))
-    except Exception as error:  # of any kind: the others are answered all the same
-        return str(error.__cause__ or error) or type(error).__name__
-
-
-def _cores() -> int:
-    """Return how many cores this process may use, up to a bound."""
-    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return min(cores, _MAX_THREADS)

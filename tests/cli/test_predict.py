@@ -251,6 +251,14 @@ def test_wrong_use_is_exit_code_2(adapter, photos, options, words):
     assert code == 2 and words in text and stdout == ""
 
 
+def test_a_reader_that_has_enough_ends_it_silently(adapter, photos, monkeypatch):
+    def closed(*args):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("open_clip_mmrl.cli.predict.write", closed)
+    assert predict(adapter, photos, "--json") == (1, "", "")
+
+
 @pytest.mark.parametrize(
     ("path", "width", "expected"),
     [

@@ -10,7 +10,7 @@ from PIL import Image
 from benchmark_adapters.auto import SeenClasses, with_new_classes
 from open_clip_mmrl.data.loading.images import EVAL_BATCH, eval_transform
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.evaluation import answers as module
+from open_clip_mmrl.evaluation import image_batches as module
 from open_clip_mmrl.evaluation.answers import answers, ranking
 from open_clip_mmrl.evaluation.logits import Scoring
 from open_clip_mmrl.evaluation.predict import build_classifier, predict_all
