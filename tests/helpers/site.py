@@ -28,9 +28,27 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_error(503)
         elif self.path.startswith("/elsewhere"):
             self.send_response(302)
-            elsewhere = {"ftp": f"ftp://127.0.0.1:{self.server.server_port}/0.tar"}
+            elsewhere = {
+                "ftp": f"ftp://127.0.0.1:{self.server.server_port}/0.tar",
+                "file": "file:///etc/hostname",
+                "endless": "/0.tar",
+                "nowhere": "http://[::1",
+                "bytes": "http://\xff/",
+                "again": self.path,
+            }
             kind = self.path.rpartition("/")[2]
-            self.send_header("Location", elsewhere.get(kind, "file:///etc/hostname"))
+            self.send_header("Location", elsewhere[kind])
+            self.end_headers()
+            with suppress(OSError):  # as below
+                while kind == "endless":
+                    self.wfile.write(bytes(100_000))
+        elif self.path == "/continue":
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    time.sleep(0.01)
+        elif self.path == "/nothing":
+            self.send_response(204)
             self.end_headers()
         elif self.path.startswith("/busy") and self.log.count(self.path) < 3:
             self.send_error(503)

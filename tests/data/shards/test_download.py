@@ -48,6 +48,31 @@ def test_a_redirect_to_another_scheme_is_refused(site):
     assert all(path.startswith("/elsewhere/") for path in site[2])  # nothing else was fetched
 
 
+def test_redirects_are_followed_without_reading_them(site):
+    shard = write_tar(site[0] / "0.tar", a__png=b"image", a__cls=b"1")
+    fetched = fetch_shard(f"{site[1]}/elsewhere/endless", quiet=True)
+    assert fetched.read_bytes() == shard.read_bytes()
+    for kind in ("nowhere", "bytes", "again"):
+        with pytest.raises(ValueError, match=rf"elsewhere/{kind} cannot be fetched: "):
+            fetch_text(f"{site[1]}/elsewhere/{kind}")
+
+
+def test_another_status_than_200_is_no_content(site):
+    with pytest.raises(ValueError, match=r"nothing cannot be fetched: status 204"):
+        fetch_text(f"{site[1]}/nothing")
+
+
+def test_a_server_that_never_answers_or_hardly_sends_is_given_up(site, monkeypatch):
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 0.2)
+    with pytest.raises(ValueError, match=r"continue cannot be fetched: after 0\.2 s"):
+        fetch_text(f"{site[1]}/continue")
+    monkeypatch.setattr(download, "SLOW_SECONDS", 0.2)
+    with pytest.raises(ValueError, match=r"slow\.tar cannot be fetched: .* sent \d+ bytes in 0 s"):
+        fetch_shard(f"{site[1]}/slow.tar", quiet=True)
+    with open_shard(f"{site[1]}/slow.tar") as stream, pytest.raises(TimeoutError, match="sent"):
+        stream.read()
+
+
 def test_a_text_that_is_cut_short_or_too_long_is_refused(site, monkeypatch):
     folder, address, _ = site
     with pytest.raises(
