@@ -20,7 +20,7 @@ def report(
         path_option("Folder of the report. Default: report in the first DIR."),
     ] = None,
 ) -> None:
-    """Write tables and figures of finished runs, next to published results: Markdown, CSV, HTML."""
+    """Compare finished runs with each other and with published results: HTML, Markdown, CSV."""
     from ..report import write_report
     from .tables import opening_table
 

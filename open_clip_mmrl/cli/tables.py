@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -117,7 +118,8 @@ def opening_table(found: report.Table) -> Table:
 
 def _uncommon(cells: Sequence[report.Cell], usual: dict[str, report.Cell]) -> list[str]:
     pairs = zip(cells, usual.items(), strict=True)
-    return [f"{label} {report.cell_text(cell)}" for cell, (label, value) in pairs if cell != value]
+    shown = ((label, report.cell_text(cell)) for cell, (label, value) in pairs if cell != value)
+    return [f"{label} {shlex.quote(text)}" for label, text in shown]
 
 
 def _milliseconds(value: float | None) -> str:
