@@ -35,7 +35,7 @@ def _arrow(x1: float, y1: float, x2: float, y2: float, color: str = _LINE) -> st
 
 
 def _rows(x: float, y: float, kinds: str) -> list[str]:
-    """Return small squares for the rows of a layer: c(lass), t(oken) or o(ther)."""
+    """Return small squares for the rows of a layer: "c" class, "t" token, "o" any."""
     fills = {"c": _CLASS, "t": _TRAINED, "o": "#ffffff"}
     return [_box(x + 12 * i, y, 9, 9, fills[kind]) for i, kind in enumerate(kinds)]
 

@@ -16,7 +16,15 @@ from typing import Any
 
 from ..errors import UsageError
 from ..utils.json_fields import Content, optional, required, required_number
-from ..utils.text import counted, listing, printable
+from ..utils.text import counted, listing
+from .copies import (
+    Images,
+    content_digest,
+    file_size,
+    first_copies,
+    in_several_classes,
+    warn_of_copies,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +37,6 @@ _FEW = 4
 """Files named in a warning."""
 _LONG = 20
 """Classes named in an error."""
-
-Images = Mapping[str, Sequence[str]]
-"""Paths from the folder of the class folders on, "/" between their parts, by class folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +115,8 @@ def draw_split(
     Raises:
         ValueError: classes without a second image that differs; the message lists all of them.
     """
-    first = _first_copies(root, [path for paths in images.values() for path in paths])
-    disputed = _in_several_classes(images, first)
+    first = first_copies(root, [path for paths in images.values() for path in paths])
+    disputed = in_several_classes(images, first)
     test: set[str] = set()
     short = []
     for name, paths in images.items():
@@ -126,7 +131,7 @@ def draw_split(
             f"these have not: {listing(short, _LONG)}. Add images, remove these folders, or divide "
             "the images into train/ and test/ yourself."
         )
-    _warn_of_copies(root, first, disputed)
+    warn_of_copies(root, first, disputed)
     train = [path for paths in images.values() for path in paths if path not in test]
     return DrawnSplit(
         test_fraction=test_fraction,
@@ -232,57 +237,11 @@ def _place(seed: int) -> Any:
     return lambda paths: _hash(f"{seed} {_normal(paths[0])}".encode(errors="surrogateescape"))
 
 
-def _first_copies(root: Path, paths: Iterable[str]) -> dict[str, str]:
-    """Return, of images whose content is there more than once, the first path with that content."""
-    by_size: dict[int, list[str]] = {}
-    for path in paths:
-        by_size.setdefault(_size(root / path), []).append(path)
-    first: dict[str, str] = {}
-    for size, same_size in by_size.items():
-        if size > 0 and len(same_size) > 1:
-            by_content: dict[str, str] = {}
-            for path in sorted(same_size):
-                content = _content(root / path) or path
-                first[path] = by_content.setdefault(content, path)
-    counts: dict[str, int] = {}
-    for path in first.values():
-        counts[path] = counts.get(path, 0) + 1
-    return {path: one for path, one in first.items() if counts[one] > 1}
-
-
-def _in_several_classes(images: Images, first: Mapping[str, str]) -> set[str]:
-    """Return the first paths of contents that are in more than one class."""
-    classes: dict[str, set[str]] = {}
-    for name, paths in images.items():
-        for path in paths:
-            if path in first:
-                classes.setdefault(first[path], set()).add(name)
-    return {path for path, names in classes.items() if len(names) > 1}
-
-
-def _warn_of_copies(root: Path, first: Mapping[str, str], disputed: set[str]) -> None:
-    pairs = [(path, one) for path, one in first.items() if path != one]
-    plain = [f"{path} = {one}" for path, one in pairs if one not in disputed]
-    if plain:
-        logger.warning(
-            "%s: %s of another one; both are on the same side of the split: %s.",
-            root, "1 image is a copy" if len(plain) == 1 else f"{len(plain):,} images are copies",
-            printable(listing(plain, _FEW)),
-        )  # fmt: skip
-    clash = [f"{path} = {one}" for path, one in pairs if one in disputed]
-    if clash:
-        logger.warning(
-            "%s: the same image is in two classes, so that one label is wrong; it is trained on as "
-            "both, and not tested: %s. Remove the wrong ones.",
-            root, printable(listing(clash, _FEW)),
-        )  # fmt: skip
-
-
 def _samples(root: Path, train: Sequence[str], seed: int) -> list[tuple[int, str]]:
     """Return size and digest of the training images with the lowest hashes that can be read."""
     order = _place(seed)
     chosen = sorted(train, key=lambda path: order([path]))[:_SAMPLES]
-    found = ((_size(root / path), _content(root / path)) for path in chosen)
+    found = ((file_size(root / path), content_digest(root / path)) for path in chosen)
     return [(size, content[:16]) for size, content in found if size > 0 and content]
 
 
@@ -290,11 +249,11 @@ def _found_again(root: Path, paths: Sequence[str], samples: Iterable[tuple[int, 
     """Return the images that are among the samples."""
     wanted = set(samples)
     sizes = {size for size, _ in wanted}
-    sized = ((path, _size(root / path)) for path in paths)
+    sized = ((path, file_size(root / path)) for path in paths)
     return {
         path
         for path, size in sized
-        if size in sizes and (size, (_content(root / path) or "")[:16]) in wanted
+        if size in sizes and (size, (content_digest(root / path) or "")[:16]) in wanted
     }
 
 
@@ -306,26 +265,6 @@ def _digest(paths: Iterable[str]) -> str:
 def _normal(path: str) -> str:
     """Return a path in the one Unicode form that file systems do not agree on."""
     return unicodedata.normalize("NFC", path)
-
-
-def _size(path: Path) -> int:
-    """Return a file's size; -1 where it cannot be had."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
-
-
-def _content(path: Path) -> str | None:
-    """Return the digest of a file's content; None where it cannot be read."""
-    found = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                found.update(block)
-    except OSError:
-        return None
-    return found.hexdigest()
 
 
 def _hash(content: bytes) -> str:
