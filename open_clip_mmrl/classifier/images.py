@@ -47,7 +47,9 @@ def image_list(images: Any) -> list[Any]:
 
 
 def several(values: Any) -> list[Any] | None:
-    """Return the values as a list; None where it is a single one."""
+    """Return the values as a list; None where it is a single one, ValueError for a set."""
+    if isinstance(values, set | frozenset):  # images and labels would be paired at random
+        raise ValueError(f"a {type(values).__name__} has no order: give a list.")
     if isinstance(values, str | bytes):
         return None
     try:
@@ -73,7 +75,7 @@ def examples_of(images: list[Any], labels: list[int] | None = None) -> list[Exam
     """Return examples of what `image_list` returned; without labels, all are of class 0.
 
     Raises:
-        ValueError: an array of another kind, shape or range.
+        ValueError: an array of another kind, shape or range, or an image that is damaged.
     """
     labels = labels or [0] * len(images)
     return [_example(*both, i) for i, both in enumerate(zip(images, labels, strict=True))]
@@ -83,7 +85,11 @@ def _example(image: Any, label: int, index: int) -> Example:
     if isinstance(image, str | Path):
         return Example(image=Path(image), label=label, upright=True)
     if isinstance(image, Image.Image):
-        return Example(image=np.asarray(to_rgb(image, upright=True)), label=label)
+        try:
+            pixels = np.asarray(to_rgb(image, upright=True))
+        except Exception as error:  # Pillow decodes now, and raises what the damage leads to
+            raise ValueError(f"X[{index}] cannot be read ({error}).") from error
+        return Example(image=pixels, label=label)
     return Example(image=_pixels(image, f"X[{index}]"), label=label)
 
 
@@ -95,6 +101,8 @@ def _pixels(image: Array, place: str) -> np.ndarray:
     """
     given = f"{place} is of {str(image.dtype).removeprefix('torch.')} and shape {(*image.shape,)}"
     if isinstance(image, torch.Tensor):
+        if image.is_meta or image.layout != torch.strided:
+            raise ValueError(f"{given}, without its values or sparse; give a dense tensor.")
         image = image.detach().cpu()
         image = (image.float() if image.is_floating_point() else image).numpy()
         if image.ndim == 3 and image.shape[0] in (1, 3):

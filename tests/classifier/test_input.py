@@ -299,3 +299,20 @@ def test_whatever_is_given_is_taken_or_refused(value):
     for call in (image_list, label_list, classes, lambda names: classes([0, 1], names)):
         with suppress(ValueError):
             assert isinstance(call(value), list | tuple)
+
+
+def test_sets_damaged_pil_images_and_tensors_without_values_are_refused(tmp_path):
+    path = tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    empty = torch.zeros(8, 9, dtype=torch.uint8)
+    for image, words in (
+        (Image.open(path), r"X\[0\] cannot be read \(.*truncated"),
+        (empty.to_sparse(), r"X\[0\] is of uint8 .*dense"),
+        (empty.to("meta"), r"X\[0\] is of uint8 .*dense"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            examples_of(image_list([image]))
+    for call in (image_list, label_list):
+        with pytest.raises(ValueError, match="a set has no order: give a list"):
+            call({"a.png", "b.png"})
