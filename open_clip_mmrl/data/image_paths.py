@@ -49,6 +49,9 @@ def image_paths(paths: Iterable[str | Path]) -> ImagePaths:
         notes.extend(_left_out(path, found.ignored, found.hidden))
 
     for given in dict.fromkeys(map(str, paths)):
+        if not given.strip():  # an empty variable of a shell
+            missing[given] = "the path is empty; give . for the current folder"
+            continue
         path = expand_home(given)
         matches = [] if _exists(path) or not glob.has_magic(given) else _matches(path)
         if _exists(path):

@@ -37,6 +37,11 @@ def test_a_folder_stands_for_all_images_below_it(tree):
     assert "read me" in note and "sub/notes.txt" in note
 
 
+def test_an_empty_path_is_not_the_current_folder(tree):
+    found = image_paths(["", "photos/b.png"])
+    assert names(found) == ["photos/b.png"] and "path is empty" in found.missing[""]
+
+
 def test_files_are_taken_whatever_they_are_called(tree):
     found = image_paths(["photos/sub/notes.txt", "photos/.DS_Store"])
     assert names(found) == ["photos/sub/notes.txt", "photos/.DS_Store"] and not found.notes
