@@ -6,7 +6,7 @@ import pytest
 from helpers.shards import write_root, write_tar
 from helpers.site import serve
 
-from open_clip_mmrl.data.shards import download
+from open_clip_mmrl.data.shards import download, request
 from open_clip_mmrl.data.shards.download import cached, fetch_shard, fetch_text, open_shard
 from open_clip_mmrl.data.shards.index import read_layout, shard_urls, splits_of
 
@@ -63,10 +63,10 @@ def test_another_status_than_200_is_no_content(site):
 
 
 def test_a_server_that_never_answers_or_hardly_sends_is_given_up(site, monkeypatch):
-    monkeypatch.setattr(download, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(request, "ANSWER_SECONDS", 0.2)
     with pytest.raises(ValueError, match=r"continue cannot be fetched: after 0\.2 s"):
         fetch_text(f"{site[1]}/continue")
-    monkeypatch.setattr(download, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(request, "SLOW_SECONDS", 0.2)
     with pytest.raises(ValueError, match=r"slow\.tar cannot be fetched: .* sent \d+ bytes in 0 s"):
         fetch_shard(f"{site[1]}/slow.tar", quiet=True)
     with open_shard(f"{site[1]}/slow.tar") as stream, pytest.raises(TimeoutError, match="sent"):
