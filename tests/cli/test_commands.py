@@ -287,7 +287,8 @@ def test_odd_names_are_printed_as_they_are(tmp_path):
     image = folder / "test" / names[1] / "0.png"
     code, _, result = run("predict", *adapter, image)
     assert code == 0 and "\x1b" not in result.stdout
-    assert ":cat: [b] " in result.stdout and "=dog \\x1b[31m " in result.stdout
+    shown = result.stdout.split()  # a name may be wrapped in its column
+    assert {":cat:", "[b]", "=dog", "\\x1b[31m"} <= set(shown)
     code, _, result = run("predict", *adapter, image, "--json")
     found = json.loads(result.stdout)
     assert found["image"] == str(image) and sorted(found["classes"]) == names
