@@ -41,11 +41,14 @@ class LeftOut:
     files: list[str] = field(default_factory=list)
     litter: int = 0
     empty: int = 0
+    deeper: bool = False
+    """Whether files lie in folders below class folders."""
 
     def add(self, folder: Path, found: ClassFolder) -> None:
         """Count what a folder holds besides images."""
         place = folder.relative_to(self.root).as_posix()
         self.files += [name if place == "." else f"{place}/{name}" for name in found.ignored]
+        self.deeper |= any("/" in name for name in found.ignored)
         self.litter += found.litter
 
     def log(self) -> None:
@@ -59,7 +62,8 @@ class LeftOut:
             parts.append(f"{counted(self.empty, 'empty folder')}")
         if parts:
             level = logging.WARNING if self.files else logging.INFO
-            logger.log(level, "%s: ignored %s", self.root, "; ".join(parts))
+            hint = ". With --nested, each folder that holds images is a class" * self.deeper
+            logger.log(level, "%s: ignored %s%s", self.root, "; ".join(parts), hint)
 
 
 def find_layout(root: Path) -> Layout:

@@ -167,8 +167,8 @@ def conformal_classifier() -> Any:
         return import_module("mapie.classification").SplitConformalClassifier
     except ImportError as error:
         raise UsageError(
-            "sets of classes are computed by MAPIE, which is not installed (version 1.3 or newer): "
-            "pip install 'open_clip_mmrl[conformal]'."
+            "sets of classes are computed by MAPIE, which is not installed: "
+            "pip install 'mapie>=1.3'."
         ) from error
 
 
