@@ -55,8 +55,8 @@ def test_what_is_ignored_is_counted_and_named_once(root, write_image, caplog):
     (message,) = caplog.messages
     assert message == (
         f"{root}: ignored 3 files: train/cat/deeper/c.png, test/Dog/gone.jpg (a broken link), "
-        "test/Dog/notes.txt; 2 hidden or system files. With --nested, each folder that holds images "
-        "is a class"
+        "test/Dog/notes.txt; 2 hidden or system files. With --nested, each folder that holds "
+        "images is a class"
     )
 
 
