@@ -75,7 +75,7 @@ def test_an_old_scikit_learn_is_named_before_anything_is_trained(monkeypatch):
 
 def test_missing_mapie_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "mapie.classification", None)
-    with pytest.raises(UsageError, match="pip install 'mapie>=1.3'"):
+    with pytest.raises(UsageError, match=r"pip install 'mapie>=1\.3'"):
         set_predictor([0.5] * 10, 2, 0.9)
 
 
