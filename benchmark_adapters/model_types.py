@@ -78,7 +78,7 @@ def load(
 
 def resolve_model(model_type: str, model_name: str, pretrained: str) -> str:
     """Return the registered name of a run's model: as given, or from the adapter's header."""
-    name, pretrained = ModelName.parse(model_name), str(adapter_in(pretrained))
+    name = ModelName.parse(model_name)
     if name.variant:
         return str(name)
     if not is_adapter(pretrained):

@@ -216,6 +216,10 @@ class TrainConfig(_Config):
     seed: int = 1
     """Seeds the few-shot subset, the new parameters, the order and the augmentation."""
 
+    def steps(self, images: int) -> int:
+        """Return the steps of a training on so many images; an incomplete last batch is none."""
+        return max(images // self.batch_size, 1) * self.epochs
+
     def __post_init__(self) -> None:
         is_pair = isinstance(self.betas, list | tuple) and len(self.betas) == 2
         if is_pair:

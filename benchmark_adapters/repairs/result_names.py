@@ -10,10 +10,10 @@ exist, which fails after the evaluation. To see the first: its `run` with `--ski
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.utils.digest import file_digest
 
 from ..model_types import FEATURES
 
@@ -55,9 +55,5 @@ def result_path(args: argparse.Namespace, task: str) -> Path:
 def file_slug(path: str | Path) -> str:
     """Return `runs/a/adapter.safetensors` as `a_adapter-1b2c3d4e`; links keep their own name."""
     path = Path(path).absolute()
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    stem = f"{path.stem}-{digest.hexdigest()[:8]}"
+    stem = f"{path.stem}-{file_digest(path)[:8]}"
     return "_".join(part for part in (path.parent.name, stem) if part)

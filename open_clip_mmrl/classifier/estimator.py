@@ -153,9 +153,7 @@ class FewShotClassifier(ClassifierMixin, NestedParams):
         loaded, info = build_from_adapter(
             path, base_pretrained=pretrained, device=pick_device(device)
         )
-        names = info.class_names
-        if not names:
-            raise ValueError(f"{path} names no classes: it was saved without class_names.")
+        names = info.trained_classes()
         weights = pretrained or info.base.pretrained
         self = cls(loaded.name, weights, class_names=names, template=info.template, device=device)
         self._base = self._given_base()

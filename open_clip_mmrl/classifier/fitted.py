@@ -22,7 +22,7 @@ from ..evaluation.answers import Ranking
 from ..evaluation.predict import build_classifier
 from ..hub.adapter_file import FREE_FIELDS, save_adapter
 from ..hub.adapter_info import AdapterInfo
-from ..hub.class_tokens import usable_names
+from ..hub.class_tokens import repeated_readings, usable_names
 from ..hub.load import LoadedModel, build_from_adapter
 from ..utils.devices import pick_device
 from .labels import Label
@@ -182,17 +182,14 @@ def stored_names(info: AdapterInfo) -> dict[Label, str]:
 
 
 def require_different_prompts(loaded: LoadedModel, names: Sequence[str], template: str) -> None:
-    """Check that the model reads no two classes alike: they could never be told apart.
+    """Check that the model reads no two classes alike: it could not distinguish them.
 
     Raises:
         ValueError: the tokenizer makes the same of two prompts.
     """
-    seen: dict[tuple[int, ...], str] = {}
-    for name, reading in zip(names, loaded.readings(names, template), strict=True):
-        other = seen.setdefault(reading, name)
-        if other != name:
-            raise ValueError(
-                f"the classes {other!r} and {name!r} have the same prompt for this model's "
-                "tokenizer and could never be told apart: give them other class_names, or one "
-                "label."
-            )
+    for place, first in repeated_readings(loaded.readings(names, template)):
+        raise ValueError(
+            f"the classes {names[first]!r} and {names[place]!r} have the same prompt for this "
+            "model's tokenizer and could never be told apart: give them other class_names, or one "
+            "label."
+        )

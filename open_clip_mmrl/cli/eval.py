@@ -92,17 +92,18 @@ def evaluate(
         from ..report.evaluation import require_free
 
         require_free(output)
+    info = read_adapter(adapter)
     data_set = data_to_score(
         data,
-        read_adapter(adapter),
+        info,
         data_root=data_root,
         template=template,
-        class_names=read_names(data, class_names, nested=bool(nested)) if class_names else None,
+        class_names=read_names(data, class_names, nested=bool(nested)),
         nested=nested,
         quiet=quiet,
     ).select(classes)
-    loaded, info = build_from_adapter(
-        adapter,
+    loaded, _ = build_from_adapter(
+        info,
         base_pretrained=pretrained,
         settings=drop_none(alpha=alpha, beta=beta),
         device=pick_device(device),

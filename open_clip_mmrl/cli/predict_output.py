@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..utils.files import atomic_file
-from ..utils.text import csv_cell, printable
+from ..utils.text import printable, to_csv
 
 if TYPE_CHECKING:
     from ..evaluation.answers import Answer, RankedClass
@@ -65,12 +63,12 @@ def csv_lines(
     ranks = range(1, top + 1)
     names = ["class_{}", "probability_{}", *(["new_{}"] if new else [])]
     ranked = (name.format(rank) for rank in ranks for name in names)
-    yield _csv(["image", *ranked, *judged, "error"])
+    yield to_csv([["image", *ranked, *judged, "error"]])
     for answer in answers:
         cells = [cell for one in answer.classes for cell in _cells(one, new)]
         cells += [""] * (top * len(names) - len(cells))
         cells += [_JUDGED[column](answer) for column in judged]
-        yield _csv([answer.image, *cells, answer.error])
+        yield to_csv([[answer.image, *cells, answer.error]])
 
 
 _JUDGED: dict[str, Callable[[Answer], str]] = {
@@ -82,12 +80,6 @@ _JUDGED: dict[str, Callable[[Answer], str]] = {
 def _cells(one: RankedClass, new: bool) -> list[str]:
     flag = ["false" if one.seen else "true"] if new else []
     return [one.name, f"{one.probability:.4f}", *flag]
-
-
-def _csv(cells: Sequence[str]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(map(csv_cell, cells))
-    return stream.getvalue()
 
 
 def texts(

@@ -173,7 +173,7 @@ def train(
         calibrate=calibrate,
         test_fraction=test_fraction,
         nested=bool(nested),
-        class_names=read_names(data, class_names, nested=bool(nested)) if class_names else None,
+        class_names=read_names(data, class_names, nested=bool(nested)),
         settings=drop_none(
             reg_weight=reg_weight,
             alpha=alpha,

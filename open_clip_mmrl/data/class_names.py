@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import UsageError
 from ..utils.files import expand_home
-from ..utils.text import listing
+from ..utils.text import listing, nfc
 from .prompts import readable
 
 Pairs = list[tuple[str, str]]
@@ -40,7 +39,7 @@ def read_class_names(path: str | Path, folders: Sequence[str]) -> dict[str, str]
         why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise UsageError(f"class names {path} cannot be read: {why}.") from error
     pairs, problems = _json_pairs(text) if text.lstrip().startswith("{") else _line_pairs(text)
-    twice = [key for key, count in Counter(_normal(key) for key, _ in pairs).items() if count > 1]
+    twice = [key for key, count in Counter(nfc(key) for key, _ in pairs).items() if count > 1]
     if twice:
         problems.append(f"folders named twice: {listing(twice, _SHOWN)}")
     names = dict(pairs)
@@ -64,15 +63,15 @@ def renamed(folders: Sequence[str], names: Mapping[str, str]) -> list[str]:
 
 def known_names(folders: Iterable[str], names: Mapping[str, str]) -> list[str]:
     """Return the class name of every folder, the folder's own where there is no other."""
-    by_text = {_normal(folder): name for folder, name in names.items()}
-    return [by_text.get(_normal(folder), folder) for folder in folders]
+    by_text = {nfc(folder): name for folder, name in names.items()}
+    return [by_text.get(nfc(folder), folder) for folder in folders]
 
 
 def _mismatches(names: Mapping[str, str], folders: Sequence[str]) -> list[str]:
     """Say how the names and the class folders do not match."""
-    given, there = {_normal(name) for name in names}, {_normal(folder) for folder in folders}
-    lacking = [folder for folder in folders if _normal(folder) not in given]
-    unknown = [name for name in names if _normal(name) not in there]
+    given, there = {nfc(name) for name in names}, {nfc(folder) for folder in folders}
+    lacking = [folder for folder in folders if nfc(folder) not in given]
+    unknown = [name for name in names if nfc(name) not in there]
     counts = Counter(readable(name) for name in known_names(folders, names))
     twice = [name for name, count in counts.items() if count > 1]
     found = (
@@ -123,7 +122,3 @@ def _unquoted(text: str) -> str:
 
 def _cut(problems: list[str]) -> list[str]:
     return problems if len(problems) <= _SHOWN else [listing(problems, _SHOWN)]
-
-
-def _normal(name: str) -> str:
-    return unicodedata.normalize("NFC", name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ..utils.digest import file_digest
 from ..utils.text import listing, printable
 
 logger = logging.getLogger(__name__)
@@ -75,11 +75,7 @@ def file_size(path: Path) -> int:
 
 def content_digest(path: Path) -> str | None:
     """Return the digest of a file's content; None where it cannot be read."""
-    found = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                found.update(block)
+        return file_digest(path)
     except OSError:
         return None
-    return found.hexdigest()

@@ -28,12 +28,12 @@ class _Reader:
     Attributes:
         argument: the name of what follows the colon; empty: neither is written.
         meaning: for the list of forms in messages.
-        read: takes the argument, `data_root` and `quiet`.
+        read: takes the argument, `data_root`, `quiet`, and how a folder is read.
     """
 
     argument: str
     meaning: str
-    read: Callable[[str, str | Path | None, bool], ImageData]
+    read: Callable[[str, str | Path | None, bool, FolderOptions | None], ImageData]
 
 
 _READERS = {
@@ -46,22 +46,22 @@ _READERS = {
     "folder": _Reader(
         "PATH",
         "PATH/<class>/*, or PATH/train/<class>/* and PATH/test/<class>/*",
-        lambda argument, *_: read_folder(argument),
+        lambda argument, _root, _quiet, folder: read_folder(argument, folder),
     ),
     "coop": _Reader(
         "NAME",
         "NAME under data_root: one of the paper's fifteen, or a folder with its split_*.json",
-        lambda argument, root, _: read_coop(argument, root),
+        lambda argument, root, *_: read_coop(argument, root),
     ),
     "wds": _Reader(
         "PATH_OR_URL",
         "shards in clip_benchmark's webdataset layout, test/nshards.txt, test/0.tar, ...",
-        lambda argument, _, quiet: read_wds(argument, quiet=quiet),
+        lambda argument, _root, quiet, *_: read_wds(argument, quiet=quiet),
     ),
     "clip_benchmark": _Reader(
         "NAME",
         "clip_benchmark's NAME under data_root, its --dataset_root; wds/NAME for shards",
-        lambda argument, root, quiet: read_benchmark(argument, root, quiet=quiet),
+        lambda argument, root, quiet, *_: read_benchmark(argument, root, quiet=quiet),
     ),
 }
 
@@ -104,25 +104,26 @@ def load_data(
         raise UsageError(f"unknown data {spec!r}.{_suggestion(spec, prefix)}{_forms()}")
     if bool(reader.argument) != bool(argument) or (colon and not reader.argument):
         raise UsageError(f"data {spec!r} must be written {_form(prefix, reader)}.{_forms()}")
-    if prefix == "folder":
-        data = read_folder(argument, folder)
-    else:
-        if folder and replace(folder, trained=None) != FolderOptions():
-            raise UsageError(
-                f"{spec} has class names and splits of its own: nested, test_fraction and "
-                "class_names belong to folder:PATH."
-            )
-        data = reader.read(argument, data_root, quiet)
+    if prefix != "folder" and folder and replace(folder, trained=None) != FolderOptions():
+        raise UsageError(
+            f"{spec} has class names and splits of its own: nested, test_fraction and "
+            "class_names belong to folder:PATH."
+        )
+    data = reader.read(argument, data_root, quiet, folder)
     return data if template is None else data.with_template(template)
 
 
-def read_names(spec: str, path: str | Path, *, nested: bool = False) -> dict[str, str]:
-    """Return the class names that a file gives the folders of `folder:PATH`.
+def read_names(
+    spec: str, path: str | Path | None, *, nested: bool = False
+) -> dict[str, str] | None:
+    """Return the class names that a file gives the folders of `folder:PATH`; None without a file.
 
     Raises:
         UsageError: other data, or the file does not fit it; see `read_class_names`.
         ValueError: the folder cannot be read.
     """
+    if path is None:
+        return None
     prefix, _, argument = spec.partition(":")
     if prefix != "folder":
         raise UsageError(f"{spec} has class names of its own; a file of them is for folder:PATH.")

@@ -72,8 +72,13 @@ def hold_back(labels: Sequence[int], seed: int) -> list[int]:
     generator = random.Random(seed)
     held_back: list[int] = []
     for indices in by_class.values():
-        held_back += generator.sample(indices, max(1, len(indices) // 4) if indices[1:] else 0)
+        held_back += generator.sample(indices, a_quarter(len(indices)))
     return sorted(held_back)
+
+
+def a_quarter(images: int) -> int:
+    """Return how many of a class's images are kept from training: one at least, none of one."""
+    return max(1, images // 4) if images > 1 else 0
 
 
 def base_novel_split(num_classes: int) -> tuple[list[int], list[int]]:

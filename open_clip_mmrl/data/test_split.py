@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..utils.json_fields import Content, optional, required, required_number
-from ..utils.text import counted, listing
+from ..utils.text import counted, listing, nfc
 from .copies import (
     Images,
     content_digest,
@@ -192,9 +191,9 @@ def test_part(root: Path, images: Images, split: DrawnSplit | None) -> set[str]:
 
 def _listed(root: Path, every: Sequence[str], split: DrawnSplit) -> set[str]:
     """Return the test images that a run lists and that are still there."""
-    train, listed = set(map(_normal, split.train)), set(map(_normal, split.test))
-    new = [path for path in every if _normal(path) not in train | listed]
-    test = {path for path in every if _normal(path) in listed}
+    train, listed = set(map(nfc, split.train)), set(map(nfc, split.test))
+    new = [path for path in every if nfc(path) not in train | listed]
+    test = {path for path in every if nfc(path) in listed}
     if new:
         logger.warning(
             "%s: not scored: %s that came after the training and may be copies of what was "
@@ -234,7 +233,7 @@ def _draw_class(
 
 def _place(seed: int) -> Any:
     """Return the key that orders groups of copies, by the path of the first."""
-    return lambda paths: _hash(f"{seed} {_normal(paths[0])}".encode(errors="surrogateescape"))
+    return lambda paths: _hash(f"{seed} {nfc(paths[0])}".encode(errors="surrogateescape"))
 
 
 def _samples(root: Path, train: Sequence[str], seed: int) -> list[tuple[int, str]]:
@@ -258,13 +257,8 @@ def _found_again(root: Path, paths: Sequence[str], samples: Iterable[tuple[int, 
 
 
 def _digest(paths: Iterable[str]) -> str:
-    text = "\0".join(sorted(map(_normal, paths)))
+    text = "\0".join(sorted(map(nfc, paths)))
     return _hash(text.encode(errors="surrogateescape"))[:16]
-
-
-def _normal(path: str) -> str:
-    """Return a path in the one Unicode form that file systems do not agree on."""
-    return unicodedata.normalize("NFC", path)
 
 
 def _hash(content: bytes) -> str:

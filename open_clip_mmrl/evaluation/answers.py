@@ -152,10 +152,8 @@ def ranking(
         raise UsageError("there are no new classes to rank alone: name them.")
     if not all(name.strip() for name in new_classes):
         raise UsageError("a new class has an empty name; give every one a name.")
-    if not info.class_names and not only_new:
-        raise ValueError(f"{info.path} names no classes: it was saved without class_names.")
+    known = [] if only_new else info.trained_classes()
     require_new(new_classes, info.class_names, lambda names: loaded.readings(names, info.template))
-    known = [] if only_new else info.class_names
     names = [*known, *new_classes]
     seen = [True] * len(known) + [False] * len(new_classes)
     tokens = loaded.class_tokens(usable_names(names, info.template), info.template)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..data.prompts import readable
 from ..errors import UsageError
+from ..hub.class_tokens import repeated_readings
 from ..utils.text import listing
 from .logits import SCORED, ScoredFeatures
 
@@ -88,11 +89,9 @@ def require_new(
         UsageError: some read the same; the message names them.
     """
     names = [*seen, *new]
-    first: dict[Hashable, int] = {}
     alike = []
-    for index, reading in enumerate(readings(names)):
-        other = first.setdefault(reading, index)
-        if other != index and index >= len(seen):
+    for index, other in repeated_readings(readings(names)):
+        if index >= len(seen):
             known = "seen in training" if other < len(seen) else "new as well"
             alike.append(f"{names[index]!r} reads like {names[other]!r}, {known}")
     if alike:

@@ -22,7 +22,7 @@ def data_line(data: ImageData) -> str:
 def whole_block(job: ResolvedRun) -> str:
     """Return the data set, what is trained on, and how and where, in a few lines."""
     data, subset, train = job.data, job.subset, job.run.train
-    steps = max(len(subset.train) // train.batch_size, 1) * train.epochs
+    steps = train.steps(len(subset.train))
     lines = [
         data_line(data),
         f"train images by class: {_by_class(data)}",

@@ -110,9 +110,8 @@ class FewShotRun:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         values = json.loads(json.dumps(asdict(self)))
-        added = {"calibrate": False, "test_fraction": None, "nested": False, "class_names": None}
-        for name, usual in added.items():
-            if values[name] == usual:
+        for name in ("calibrate", "test_fraction", "nested", "class_names"):
+            if values[name] == getattr(FewShotRun, name):
                 del values[name]  # files of runs without it stay what they were
         return values
 

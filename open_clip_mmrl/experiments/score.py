@@ -121,13 +121,13 @@ def score_run(
     base_to_novel = run.classes == "base"
     scores = base_novel_scores(logits, seen, new) if base_to_novel else all_scores(logits, seen)
     if base_to_novel:
-        scale = logit_scale(loaded.model)
+        scale, known = logit_scale(loaded.model), base_novel_split(len(logits.names))[0]
         scores = replace(
             scores,
-            unknown=_unknown(logits, seen, scale),
-            unknown_zero_shot=_unknown(logits.of_base_model(), seen, scale),
+            unknown=_unknown(logits, len(known), seen, scale),
+            unknown_zero_shot=_unknown(logits.of_base_model(), len(known), seen, scale),
         )
-        logits = logits.split(base_novel_split(len(logits.names))[0])
+        logits = logits.split(known)
     if calibrations:
         ours = calibrations.frozen if run.method == "zeroshot" else calibrations.ours
         frozen = calibrated_scores(calibrations.frozen, logits.of_base_model(), seen)
@@ -225,8 +225,7 @@ def _scorings(run: FewShotRun, alpha: float) -> tuple[Scoring, Scoring]:
     return Scoring(seen, alpha, run.fusion), Scoring(new, alpha, run.fusion)
 
 
-def _unknown(logits: Logits, seen: Scoring, scale: float) -> dict[str, float]:
-    known = len(base_novel_split(len(logits.names))[0])
+def _unknown(logits: Logits, known: int, seen: Scoring, scale: float) -> dict[str, float]:
     found = unknown_classes(logits, known, seen, scale)
     return {name: percent(value) for name, value in found.items()}
 

@@ -56,7 +56,7 @@ def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
     operations = len(data.test) * per_image * (vision["layers"] + layers)
     if run.method in VARIANTS:
         images = min(shots_number(run.shots) * seen, max(len(data.train), 1))
-        steps = max(images // run.train.batch_size, 1) * run.train.epochs
+        steps = run.train.steps(images)
         batch = min(run.train.batch_size, images)
         training = steps * (batch * image_step + text_step)
         operations += training * (1 + _selecting(run))

@@ -18,7 +18,7 @@ from torch import Generator
 from ..config import MMRLConfig
 from ..data import Example, ImageData
 from ..data.loading.device_augment import training_images
-from ..data.sampling import base_novel_split
+from ..data.sampling import a_quarter, base_novel_split
 from ..evaluation.logits import Scoring
 from ..hub.load import LoadedModel
 from ..models.task import FrozenClasses
@@ -176,7 +176,7 @@ def hold_out(subset: ImageData, run: FewShotRun) -> HeldOut:
         if label not in seen:  # stands for a new class: none of its images is trained on
             test += images
             continue
-        count = max(1, len(images) // 4) if len(images) > 1 else 0
+        count = a_quarter(len(images))
         train += images[: len(images) - count]
         test += images[len(images) - count :]
         held_out += count

@@ -96,7 +96,7 @@ _HEADER: dict[str, Kind] = {
 _OPTIONAL: dict[str, Kind] = {
     "settings": _OBJECT,
     "scores": _OBJECT,
-    "calibration": (lambda value: isinstance(value, dict), "JSON object"),
+    "calibration": _OBJECT,
 }
 _SHARES: Kind = (
     lambda value: _list_of(_is_share)(value) and 0 < len(value) <= MAX_HELD_BACK,

@@ -175,6 +175,16 @@ class AdapterInfo:
             calibration=calibration,
         )
 
+    def trained_classes(self) -> list[str]:
+        """Return the names of the classes trained on.
+
+        Raises:
+            ValueError: it names none.
+        """
+        if not self.class_names:
+            raise ValueError(f"{self.path} names no classes: it was saved without class_names.")
+        return self.class_names
+
     def to_dict(self) -> dict[str, Any]:
         """Return the header as it is in the file."""
         header = {

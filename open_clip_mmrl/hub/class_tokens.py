@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,14 @@ def readings(
     """
     texts = prompts(class_names, template or DEFAULT_TEMPLATE)
     return [tuple(row) for row in tokenizer(texts, context_length=4 * context_length).tolist()]
+
+
+def repeated_readings(readings: Iterable[Hashable]) -> Iterator[tuple[int, int]]:
+    """Yield the place of every reading that was there before, and the first place of it."""
+    first: dict[Hashable, int] = {}
+    for place, reading in enumerate(readings):
+        if first.setdefault(reading, place) != place:
+            yield place, first[reading]
 
 
 def warn_of_look_alikes(class_names: Sequence[str], text_features: Tensor) -> None:

@@ -11,7 +11,7 @@ from .document import Picture
 from .figures.drawing import style_context
 from .figures.results import Bar, result_dots
 from .load.collect import Collected
-from .load.run import FROZEN, Series
+from .load.run import FROZEN, METRICS, Series, metrics_of
 from .load.sections import Score, Section
 from .load.trials import Comparison
 from .tables.builder import LABELS
@@ -29,7 +29,6 @@ from .tables.trials import SPLIT_NAMES, frozen_head, sorted_by, trial_table
 ROWS = 12
 """At most, of the first table and picture."""
 NAME = "results"
-_METRICS = ("base", "novel", "hm", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,7 @@ def _results(section: Section, compared: set[tuple[str, str]]) -> list[_Result]:
 
 def _by_method(section: Section, compared: set[tuple[str, str]]) -> Iterator[_Result]:
     protocol = section.setup.protocol
-    metrics = (
-        ("base", "novel", "hm") if protocol in ("base-to-novel", "ablation") else ("accuracy",)
-    )
+    metrics = metrics_of(protocol)
     points = section.points if section.setup.sweep else section.points[-1:] or ("",)
     for series in section.series:
         for point in points if series != FROZEN or len(section.series) == 1 else ():
@@ -188,7 +185,7 @@ def _table_and_picture(results: Sequence[_Result]) -> tuple[Table, Picture | Non
     values = [list(dict.fromkeys(r.words[i] for r in results if r.words[i])) for i in range(5)]
     same = [len(found) < 2 and head != "method" for found, head in zip(values, heads, strict=True)]
     title = ", ".join(found[0] for found, s in zip(values, same, strict=True) if s and found)
-    metrics = [m for m in _METRICS if any(m in r.scores for r in shown)]
+    metrics = [m for m in (*METRICS, "accuracy") if any(m in r.scores for r in shown)]
     axis = " or ".join(dict.fromkeys(LABELS[result.metric] for result in shown))
     compare, frozen = any(r.published for r in shown), any(r.frozen for r in shown)
     rows, bars = [], []

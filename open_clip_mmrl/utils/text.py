@@ -1,6 +1,8 @@
 """Wording that messages and tables share: near matches, lists of names, numbers, escapes."""
 
+import csv
 import difflib
+import io
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -71,9 +73,21 @@ def _is_command(character: str) -> bool:
     return is_control or unicodedata.bidirectional(character) in _BIDI
 
 
+def nfc(text: str) -> str:
+    """Return a text in one Unicode form; file systems do not agree on one for names."""
+    return unicodedata.normalize("NFC", text)
+
+
 def csv_cell(value: object) -> object:
     """Return a cell that spreadsheets do not run: `'=1+1` for `=1+1`; numbers stay as they are."""
     if not isinstance(value, str) or value == "-" or _NUMBER.fullmatch(value):
         return value
     is_formula = value.lstrip().startswith(("=", "+", "-", "@")) or value.startswith(("\t", "\r"))
     return f"'{value}" if is_formula else value
+
+
+def to_csv(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as CSV, every cell as `csv_cell` makes it."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(map(csv_cell, row) for row in rows)
+    return stream.getvalue()

@@ -7,7 +7,6 @@ PATH/<class>/*, or PATH/train/<class>/*, or with it PATH/test/<class>/* and PATH
 from __future__ import annotations
 
 import logging
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ...utils.files import expand_home
-from ...utils.text import listing
+from ...utils.text import listing, nfc
 from ..class_names import known_names, renamed
 from ..dataset import ImageData
 from ..example import Example
@@ -195,4 +194,4 @@ def _require_known(
 
 
 def _as_text(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return nfc(name).casefold()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from ...data import Example
 from ...errors import UsageError
 from ...evaluation.assessment import Assessment
 from ...utils.files import json_bytes, write_atomically
-from ...utils.text import csv_cell, printable
+from ...utils.text import printable, to_csv
 from ..render.page import render_page
 from .images import data_uri, image_names, short_names
 from .matrix import confusion_matrix
@@ -100,18 +98,17 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
 
 def predictions_csv(evaluation: Evaluation) -> str:
     """Return one line per image, in the order of the data set; probabilities are 0 to 1."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_COLUMNS.split(","))
+    lines: list[list[object]] = [[*_COLUMNS.split(",")]]
     found, names = evaluation.adapted, _shown(evaluation.class_names)
     files = _shown(image_names(evaluation.examples, evaluation.split))
     columns = (found.labels, found.answers, found.confidence, found.of_true_class)
     rows = zip(files, *(column.tolist() for column in columns), strict=True)
     for file, true, answer, confidence, of_true in rows:
         correct = "true" if answer == true else "false"
-        line = [file, names[true], names[answer], f"{confidence:.6f}", correct, f"{of_true:.6f}"]
-        writer.writerow(map(csv_cell, line))
-    return stream.getvalue()
+        lines.append(
+            [file, names[true], names[answer], f"{confidence:.6f}", correct, f"{of_true:.6f}"]
+        )
+    return to_csv(lines)
 
 
 def evaluation_page(evaluation: Evaluation) -> str:

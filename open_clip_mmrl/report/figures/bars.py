@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..document import Picture
 from ..load.published import AVERAGE, published
-from ..load.run import Series
+from ..load.run import METRICS, Series
 from ..load.sections import Section
 from ..tables.ablation import METHOD, complete_datasets
-from ..tables.base_to_novel import METRICS
 from ..tables.builder import LABELS
 from ..tables.comparison import average_text, has_published
 from .drawing import GRID, INK, METRIC_COLORS, at_least_a_point, legend_below, new_figure, plain

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..document import Picture
 from ..load.published import AVERAGE, Reference, published
-from ..load.run import FROZEN, Series
+from ..load.run import FROZEN, METRICS, Series
 from ..load.sections import Score, Section
 from ..tables.ablation import METHOD, NAMES, complete_datasets
-from ..tables.base_to_novel import METRICS
 from ..tables.builder import LABELS
 from ..tables.comparison import (
     average_text,

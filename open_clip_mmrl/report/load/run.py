@@ -15,6 +15,8 @@ from ...experiments.results import ADAPTER, TRAINED_ON_BASE, TRANSFER, RunResult
 from ...hub.names import ModelName
 from .settings import Settings, asked_settings, settings_of
 
+METRICS = ("base", "novel", "hm")
+"""Where base classes are trained on and novel ones tested too."""
 MIN_CLASSES = 4
 """Of a data set that is divided: two base and two novel classes, as `ImageData.select` requires."""
 METHODS = {
@@ -52,6 +54,11 @@ class Setup(NamedTuple):
     """None for few-shot, which varies it."""
     sweep: str
     """What an ablation varies."""
+
+
+def metrics_of(protocol: str) -> tuple[str, ...]:
+    """Return the metrics of a protocol, the main one last."""
+    return METRICS if protocol in TRAINED_ON_BASE else ("accuracy",)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from ...utils.text import listing
 from .arrange import arrange
-from .run import FROZEN, Run, Series
+from .run import FROZEN, Run, Series, metrics_of
 from .sections import Score, Section
 from .settings import Settings, differing
 
@@ -73,7 +73,7 @@ class Comparison:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics; the last is the one that trials are sorted by."""
-        return _metrics(self.protocol)
+        return metrics_of(self.protocol)
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -111,12 +111,8 @@ def compare(runs: Sequence[Run], rivals: Sequence[Run]) -> list[Comparison]:
         by_hand = any(run.series.settings_source == "custom" for run in group)
         trials = _trials(group) if by_hand or any(run in rivals for run in group) else []
         if len(trials) > 1:
-            found.append(Comparison(dataset, protocol, _sorted(trials, _metrics(protocol)[-1])))
+            found.append(Comparison(dataset, protocol, _sorted(trials, metrics_of(protocol)[-1])))
     return found
-
-
-def _metrics(protocol: str) -> tuple[str, ...]:
-    return ("base", "novel", "hm") if protocol == "base-to-novel" else ("accuracy",)
 
 
 def _trials(runs: Sequence[Run]) -> list[Trial]:

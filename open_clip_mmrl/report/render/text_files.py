@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 
-from ...utils.text import csv_cell, printable
+from ...utils.text import printable, to_csv
 from ..document import Document, Footnote, Picture
 from ..tables.table import Cell, Number, Row, Table, cell_text
 
@@ -42,22 +40,17 @@ def csv_text(table: Table) -> str:
     `group` and `column` are the headings above the number, `std` and `seeds` what is known of it.
     A table of words only is written as it is.
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
     keys = [column.label or "entry" for column in table.columns if column.text]
     if len(keys) == len(table.columns):
-        writer.writerow(map(csv_cell, keys))
-        writer.writerows([csv_cell(cell_text(c)) for c in row.cells] for row in table.rows)
-        return stream.getvalue()
-    writer.writerow([*map(csv_cell, keys), "group", "column", "value", "std", "seeds", "marks"])
+        return to_csv([keys, *(map(cell_text, row.cells) for row in table.rows)])
+    lines: list[list[object]] = [[*keys, "group", "column", "value", "std", "seeds", "marks"]]
     for row in table.rows:
         head = [cell or "" for cell, c in zip(row.cells, table.columns, strict=True) if c.text]
         for cell, column in zip(row.cells, table.columns, strict=True):
             # Every number has its own number of seeds.
             if cell is not None and not column.text and column.label != "seeds":
-                line = [*head, column.group, column.label, *_number(cell)]
-                writer.writerow(map(csv_cell, line))
-    return stream.getvalue()
+                lines.append([*head, column.group, column.label, *_number(cell)])
+    return to_csv(lines)
 
 
 def _number(cell: Cell) -> list[str]:

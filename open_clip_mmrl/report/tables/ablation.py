@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ..load.arrange import point_rank
 from ..load.published import AVERAGE, published
-from ..load.run import Series
+from ..load.run import METRICS, Series
 from ..load.sections import Section
-from .base_to_novel import HEADS, METRICS
+from .base_to_novel import HEADS
 from .builder import TableBuilder
 from .comparison import (
     average_text,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..load.published import published, rerun
-from ..load.run import METHODS, Series
+from ..load.run import METHODS, METRICS, Series
 from ..load.sections import Section
 from .builder import LABELS, TableBuilder
 from .comparison import (
@@ -15,7 +15,6 @@ from .comparison import (
 from .table import Cell, Column, Number, Row, Table, grouped, percent, text_columns
 
 TABLE = "base-to-novel"
-METRICS = ("base", "novel", "hm")
 HEADS = tuple(LABELS[metric] for metric in METRICS)
 
 
