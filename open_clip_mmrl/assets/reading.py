@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import open_clip
 import torch
 
 from . import characters, glyphs
+
+Model: TypeAlias = open_clip.CLIP | open_clip.CustomTextCLIP
 
 MODEL: dict[str, Any] = {
     "embed_dim": 64,
@@ -58,7 +60,7 @@ def normalize(pictures: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def read(model: open_clip.CLIP, pictures: torch.Tensor, names: list[str]) -> torch.Tensor:
+def read(model: Model, pictures: torch.Tensor, names: list[str]) -> torch.Tensor:
     """Return the zero-shot classes of pictures.
 
     Args:
@@ -74,7 +76,7 @@ def read(model: open_clip.CLIP, pictures: torch.Tensor, names: list[str]) -> tor
     return torch.cat([(model.encode_image(b, True) @ text.T).argmax(1) for b in batches])
 
 
-def printed_accuracy(model: open_clip.CLIP, fonts: tuple[str, ...]) -> dict[str, float]:
+def printed_accuracy(model: Model, fonts: tuple[str, ...]) -> dict[str, float]:
     """Return the zero-shot accuracies on unseen renderings: all classes, and digits alone.
 
     Args:
@@ -97,7 +99,7 @@ def printed_accuracy(model: open_clip.CLIP, fonts: tuple[str, ...]) -> dict[str,
     }
 
 
-def handwritten_accuracy(model: open_clip.CLIP) -> dict[str, float]:
+def handwritten_accuracy(model: Model) -> dict[str, float]:
     """Return the zero-shot accuracies on scikit-learn's 1,797 handwritten digits.
 
     Training never sees handwriting.  The strength of the distortions in :mod:`.glyphs` was lowered

@@ -3,6 +3,8 @@
 Run ``python -m open_clip_mmrl.assets.train_tiny_clip --output DIR``; it writes the weights and the
 config with a record of the training.  The model is open_clip's own ``CLIP`` class; its pictures
 and captions come from :mod:`.glyphs` and :mod:`.characters`, the loop is in :mod:`.training`.
+``--family siglip`` and ``--family eva`` train other towers of its size (:mod:`.families`) and
+write a folder that open_clip loads as ``local-dir:DIR``.
 
 Needs a checkout of the repository: the wheel leaves this script out.
 """
@@ -21,12 +23,14 @@ import open_clip
 import torch
 
 from ..utils.files import json_bytes, write_atomically
-from . import characters, reading, training
+from . import characters, families, reading, training
 
 WEIGHTS_FILE, CONFIG_FILE = "tiny_clip.safetensors", "tiny_clip.json"
+FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_config.json")
+"""The same two for other families, as open_clip's ``local-dir:`` wants them."""
 
 
-def save_weights(model: open_clip.CLIP, path: Path) -> None:
+def save_weights(model: torch.nn.Module, path: Path) -> None:
     """Store the weights as fp16 safetensors, readable by ``open_clip.load_checkpoint``.
 
     Position embeddings stay fp32: open_clip resizes them to other image sizes as they are stored,
@@ -36,7 +40,8 @@ def save_weights(model: open_clip.CLIP, path: Path) -> None:
 
     state = {}
     for name, tensor in model.state_dict().items():
-        dtype = torch.float32 if name.endswith("positional_embedding") else torch.float16
+        position = name.endswith(("positional_embedding", "pos_embed"))
+        dtype = torch.float32 if position else torch.float16
         state[name] = tensor.to(dtype).contiguous()
     write_atomically(path, save(state, {"format": "pt"}))
 
@@ -58,6 +63,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         default=hidden,
         help="folder for the two files; made if missing",
     )
+    kinds = ["clip", *families.FAMILIES]
+    add("--family", choices=kinds, default="clip", help="the towers' kind")
     add("--steps", type=int, default=2500, help="optimizer steps")
     add("--batch-size", type=int, default=128, help="pictures per step")
     add("--lr", type=float, default=1.5e-3, help="peak learning rate of AdamW")
@@ -93,9 +100,12 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     args.output.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    model = training.train(args)
+    config = families.model_config(args.family, args.output)
+    model = training.train(args, config)
     seconds = time.monotonic() - started
-    weights = args.output / WEIGHTS_FILE
+    is_clip = args.family == "clip"
+    weights_file, config_file = (WEIGHTS_FILE, CONFIG_FILE) if is_clip else FOLDER_FILES
+    weights = args.output / weights_file
     save_weights(model, weights)
     open_clip.load_checkpoint(model, str(weights))  # measure what was stored, fp16 rounding too
     cuda = args.device.startswith("cuda")
@@ -113,8 +123,12 @@ def main(argv: list[str] | None = None) -> None:
     }
     if args.handwritten:
         record["accuracy"]["handwritten_zero_shot"] = reading.handwritten_accuracy(model)
-    content = reading.MODEL | {"preprocess": reading.PREPROCESS, "record": record}
-    write_atomically(args.output / CONFIG_FILE, json_bytes(content))
+    if is_clip:
+        content = config | {"preprocess": reading.PREPROCESS, "record": record}
+    else:
+        preprocess = {**reading.PREPROCESS, "size": config["vision_cfg"]["image_size"]}
+        content = {"model_cfg": config, "preprocess_cfg": preprocess, "record": record}
+    write_atomically(args.output / config_file, json_bytes(content))
     print(json.dumps(record, indent=2))
 
 

@@ -1,8 +1,9 @@
 """The loss and the loop that train the small CLIP on printed characters.
 
 In every step each picture is matched with one caption of every class (contrastive cross-entropy in
-both directions).  That loss alone stays on a plateau for thousands of steps when both towers start
-from noise, so a linear classifier on the image features is trained too and discarded afterwards.
+both directions, or SigLIP's sigmoid loss where the model has a bias).  That loss alone stays on a
+plateau for thousands of steps when both towers start from noise, so a linear classifier on the
+image features is trained too and discarded afterwards.
 Only the token rows that the captions use are trained; the others are zeros, which compress well.
 """
 
@@ -11,14 +12,14 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from typing import Any
 
-import open_clip
 import torch
 import torch.nn.functional as F
 from rich import progress
 from torch import nn
 
-from . import characters, glyphs, reading
+from . import characters, families, glyphs, reading
 
 
 def contrastive_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -39,6 +40,20 @@ def contrastive_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     return (to_caption + to_picture) / 2
 
 
+def sigmoid_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """SigLIP's loss: every pair of picture and caption is right or wrong by itself.
+
+    Args:
+        logits: (pictures, classes) scaled cosine similarities plus bias.
+        labels: (pictures,) class of each picture.
+
+    Returns:
+        Scalar: sum over a picture's captions, mean over pictures, nats.
+    """
+    sign = 2 * F.one_hot(labels, logits.shape[1]).to(logits.dtype) - 1
+    return -F.logsigmoid(sign * logits).sum(1).mean()
+
+
 def learning_rate(step: int, warmup: int, steps: int) -> float:
     """Return the share of the peak rate at a step (from 0): linear warm-up, then a cosine to 0."""
     if step < warmup:
@@ -46,11 +61,12 @@ def learning_rate(step: int, warmup: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
-def train(args: argparse.Namespace) -> open_clip.CLIP:
+def train(args: argparse.Namespace, config: dict[str, Any]) -> reading.Model:
     """Train the model.
 
     Args:
         args: options of the command line, see ``train_tiny_clip.py``.
+        config: the open_clip config, see `families.model_config`.
 
     Returns:
         The model with its full token table, in evaluation mode, on the CPU.
@@ -63,10 +79,10 @@ def train(args: argparse.Namespace) -> open_clip.CLIP:
     # Renumber the tokens in use; the order is kept, so the end token stays the largest id, which
     # is how CLIP finds where to read the caption's feature.
     used, tokens = tokens.unique(return_inverse=True)
-    width, count = reading.MODEL["embed_dim"], len(characters.CLASSES)
-    text_cfg = reading.MODEL["text_cfg"] | {"vocab_size": len(used)}
-    model = open_clip.CLIP(width, reading.MODEL["vision_cfg"], text_cfg).to(args.device)
-    head = nn.Linear(width, count).to(args.device)
+    count = len(characters.CLASSES)
+    text_cfg = config["text_cfg"] | {"vocab_size": len(used)}
+    model = families.build({**config, "text_cfg": text_cfg}).to(args.device)
+    head = nn.Linear(config["embed_dim"], count).to(args.device)
     tokens = tokens.view(len(characters.TEMPLATES), count, -1).to(args.device)
 
     parameters = [*model.parameters(), *head.parameters()]
@@ -90,8 +106,12 @@ def train(args: argparse.Namespace) -> open_clip.CLIP:
             text = model.encode_text(tokens[template.to(args.device), classes], normalize=True)
             image = model.encode_image(reading.normalize(pictures))
             logits = model.logit_scale.exp() * F.normalize(image, dim=-1) @ text.T
+            if model.logit_bias is None:
+                loss = contrastive_loss(logits, labels)
+            else:
+                loss = sigmoid_loss(logits + model.logit_bias, labels)
             auxiliary = F.cross_entropy(head(image), labels, label_smoothing=0.1)
-            loss = contrastive_loss(logits, labels) + auxiliary
+            loss = loss + auxiliary
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -109,10 +129,11 @@ def train(args: argparse.Namespace) -> open_clip.CLIP:
                 )
 
     state = model.cpu().state_dict()
-    full = open_clip.CLIP(**reading.MODEL)
-    table = torch.zeros_like(full.get_parameter("token_embedding.weight"))
-    table[used] = state["token_embedding.weight"]
-    full.load_state_dict(state | {"token_embedding.weight": table})
+    full = families.build(config)
+    name = next(name for name in state if name.endswith("token_embedding.weight"))
+    table = torch.zeros_like(full.get_parameter(name))
+    table[used] = state[name]
+    full.load_state_dict(state | {name: table})
     return full.eval()
 
 

@@ -12,7 +12,14 @@ import pytest
 import torch
 
 from open_clip_mmrl import assets
-from open_clip_mmrl.assets import characters, glyphs, reading, train_tiny_clip, training
+from open_clip_mmrl.assets import (
+    characters,
+    families,
+    glyphs,
+    reading,
+    train_tiny_clip,
+    training,
+)
 
 UNSEEN_SEED = reading.HELD_OUT_SEED + 17  # training takes lower seeds only
 
@@ -141,10 +148,14 @@ def test_command_line_refuses_bad_values(tmp_path, capsys, extra, message):
     assert message in capsys.readouterr().err
 
 
-def test_training_writes_what_the_package_reads(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def short_measuring(monkeypatch):
     monkeypatch.setattr(characters, "TRAIN_FONTS", ("DejaVuSans",))
     monkeypatch.setattr(characters, "HELD_OUT_FONTS", ("cmss10",))
     monkeypatch.setattr(reading, "HELD_OUT_COUNT", 47)
+
+
+def test_training_writes_what_the_package_reads(tmp_path, short_measuring):
     command = ["--steps=2", "--warmup=1", "--batch-size=4", "--log-every=0", "--output"]
     weights = []
     for name in ("first", "second"):
@@ -169,3 +180,22 @@ def test_contrastive_loss_prefers_the_fitting_caption():
     # Flat logits: log 4 for a picture's four captions, log 3 for a caption's three pictures.
     expected = (torch.tensor(4.0).log() + torch.tensor(3.0).log()) / 2
     assert torch.isclose(training.contrastive_loss(flat, labels), expected)
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_other_families_train_and_load_as_open_clips_local_dir(family, tmp_path, short_measuring):
+    options = ["--family", family, "--steps=2", "--warmup=1", "--batch-size=4", "--log-every=0"]
+    train_tiny_clip.main(["--output", str(tmp_path), *options])
+    model = open_clip.create_model(f"local-dir:{tmp_path}").eval()
+    assert (model.logit_bias is not None) == (family == "siglip")
+    assert type(model.visual) is open_clip.timm_model.TimmModel
+    pictures = torch.rand(2, 3, glyphs.IMAGE_SIZE, glyphs.IMAGE_SIZE)
+    text = model.encode_text(reading.tokenize(["a", "b"]))
+    assert model.encode_image(reading.normalize(pictures)).shape == text.shape
+
+
+def test_sigmoid_loss_is_the_mean_over_pictures_of_all_pairs():
+    logits = torch.tensor([[2.0, -1.0], [0.5, 3.0]], dtype=torch.float64)
+    signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
+    expected = torch.log1p(torch.exp(-signs * logits)).sum() / 2
+    assert training.sigmoid_loss(logits, torch.tensor([0, 1])) == pytest.approx(expected.item())
