@@ -19,81 +19,27 @@ P = 1 + K rows of a prefix (1 without tokens), D tower width, E embedding width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
-from open_clip.transformer import Transformer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .blocks import Block, KeysValues, blocks_of, causal_mask, compose, keys_values, run_block
+from .blocks import Block, KeysValues, causal_mask, compose, keys_values, run_block
 from .class_prompts import ClassPrompts, PromptGroup, length_groups
+from .text_rows import TextRows, check_tokens
 
 FROZEN_CHUNK = 1024
 """Prompts at a time where nothing is differentiated: bounds memory at no cost in time."""
 
 
-@dataclass(frozen=True)
-class TextTower:
-    """The parts of open_clip's text tower: attributes of CLIP itself, or of its `.text`."""
+class TextTower(TextRows):
+    """open_clip's causal text tower, divided where the tokens enter."""
 
-    token_embedding: nn.Embedding
-    positional_embedding: Tensor
-    transformer: Transformer
-    ln_final: nn.Module
-    text_projection: nn.Linear | Tensor | None
-    attn_mask: Tensor | None
-    pool_type: str
-    eos_id: int
-    token_layers: int = 1
-
-    @classmethod
-    def of(cls, model: nn.Module, token_layers: int = 1) -> TextTower:
-        """Return a view of the text tower of an open_clip CLIP or CustomTextCLIP."""
-        custom = hasattr(model, "text")
-        # Any: two classes of open_clip without a common type.
-        tower: Any = model.text if custom else model
-        return cls(
-            token_embedding=tower.token_embedding,
-            positional_embedding=tower.positional_embedding,
-            transformer=tower.transformer,
-            ln_final=tower.ln_final,
-            text_projection=tower.text_projection,
-            attn_mask=tower.attn_mask,
-            pool_type=tower.pool_type if custom else tower.text_pool_type,
-            eos_id=tower.eos_id if custom else tower.text_eos_id,
-            token_layers=token_layers,
-        )
-
-    @property
-    def _lower(self) -> Sequence[Block]:
-        return blocks_of(self.transformer)[: -self.token_layers]
-
-    @property
-    def _upper(self) -> Sequence[Block]:
-        return blocks_of(self.transformer)[-self.token_layers :]
-
-    def end_positions(self, tokens: Tensor) -> Tensor:
-        """Find the pooled row of token ids [C, N] -> position [C], by the tower's own rule."""
-        if self.pool_type == "argmax":
-            return tokens.argmax(dim=-1)
-        if self.pool_type == "eos":
-            return (tokens == self.eos_id).int().argmax(dim=-1)
-        return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
-
-    def first_alike(self, tokens: Tensor) -> Tensor:
-        """Return for each prompt [C, N] the first that this tower reads as the same, [C].
-
-        Rows after the one that is read count for nothing; words with one embedding are the same.
-        """
-        ids, place = tokens.unique(return_inverse=True)
-        words = self.token_embedding.weight[ids].unique(dim=0, return_inverse=True)[1][place]
-        columns = torch.arange(tokens.shape[1], device=tokens.device)
-        words = words.masked_fill(columns > self.end_positions(tokens)[:, None], -1)
-        group = words.unique(dim=0, return_inverse=True)[1]
-        order = torch.arange(len(tokens), device=tokens.device)
-        return torch.full_like(order, len(order)).scatter_reduce(0, group, order, "amin")[group]
+    def _read_words(self, words: Tensor, end: Tensor) -> Tensor:
+        """Rows after the one that is read count for nothing."""
+        columns = torch.arange(words.shape[1], device=words.device)
+        return words.masked_fill(columns > end[:, None], -1)
 
     def lower(self, tokens: Tensor) -> ClassPrompts:
         """Run layers 1 .. J-1 over tokens [C, N], N up to the context length.
@@ -103,12 +49,7 @@ class TextTower:
         Raises:
             ValueError: the tokens are not integers of such a shape.
         """
-        context = self.positional_embedding.shape[0]
-        if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= context or tokens.is_floating_point():
-            raise ValueError(
-                f"text is {tokens.dtype} of shape {tuple(tokens.shape)}; it has to be token ids "
-                f"[prompts, up to {context}], as the model's tokenizer gives them."
-            )
+        check_tokens(tokens, self.positional_embedding.shape[0])
         end = self.end_positions(tokens)
         ids, begin = tokens[:, 0].unique(return_inverse=True)
         prefixes, bos = self._run_prefix(self._lower, self._embed(ids[:, None], 0))
@@ -140,28 +81,6 @@ class TextTower:
         """Run layers J .. L as frozen CLIP does -> the pooled rows, [C, D]."""
         prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype))
         return self._read(prompts, *prefix, None)
-
-    def project(self, row: Tensor) -> Tensor:
-        """Project the pooled row [C, D] -> text feature [C, E]."""
-        row = self.ln_final(row)
-        if self.text_projection is None:
-            return row
-        if isinstance(self.text_projection, nn.Linear):
-            return self.text_projection(row)
-        return row @ self.text_projection
-
-    @property
-    def _row_dtype(self) -> torch.dtype:
-        """The weights' type; under autocast, which may keep them in half, the embeddings'."""
-        if torch.is_autocast_enabled(self.positional_embedding.device.type):
-            return self.positional_embedding.dtype
-        return self.transformer.get_cast_dtype()
-
-    def _embed(self, ids: Tensor, start: int) -> Tensor:
-        """Embed token ids [c, T] at positions from `start` on -> rows [c, T, D]."""
-        dtype = self._row_dtype
-        positions = self.positional_embedding[start : start + ids.shape[1]]
-        return self.token_embedding(ids).to(dtype) + positions.to(dtype)
 
     @staticmethod
     def _run_prefix(

@@ -1,0 +1,141 @@
+"""The parts of open_clip's own text tower, and what all kinds of it do alike.
+
+Shapes: C prompts, N token ids of a prompt, D tower width, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from open_clip.transformer import Transformer
+from torch import Tensor, nn
+
+from .blocks import Block, blocks_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """The parts of open_clip's text tower: attributes of CLIP itself, or of its `.text`."""
+
+    token_embedding: nn.Embedding
+    positional_embedding: Tensor
+    transformer: Transformer
+    ln_final: nn.Module
+    text_projection: nn.Linear | Tensor | None
+    attn_mask: Tensor | None
+    pool_type: str
+    eos_id: int
+    token_layers: int = 1
+
+    @classmethod
+    def of(cls, model: nn.Module, token_layers: int = 1) -> Self:
+        """Return a view of the text tower of an open_clip CLIP or CustomTextCLIP."""
+        custom = hasattr(model, "text")
+        # Any: two classes of open_clip without a common type.
+        tower: Any = model.text if custom else model
+        return cls(
+            token_embedding=tower.token_embedding,
+            positional_embedding=tower.positional_embedding,
+            transformer=tower.transformer,
+            ln_final=tower.ln_final,
+            text_projection=tower.text_projection,
+            attn_mask=tower.attn_mask,
+            pool_type=tower.pool_type if custom else tower.text_pool_type,
+            eos_id=tower.eos_id if custom else tower.text_eos_id,
+            token_layers=token_layers,
+        )
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether this family takes tokens."""
+        return True
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.token_embedding.embedding_dim
+
+    @property
+    def depth(self) -> int:
+        """The number of layers."""
+        return len(blocks_of(self.transformer))
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of different token ids."""
+        return self.token_embedding.num_embeddings
+
+    @property
+    def _lower(self) -> Sequence[Block]:
+        return blocks_of(self.transformer)[: -self.token_layers]
+
+    @property
+    def _upper(self) -> Sequence[Block]:
+        return blocks_of(self.transformer)[-self.token_layers :]
+
+    def end_positions(self, tokens: Tensor) -> Tensor:
+        """Find the pooled row of token ids [C, N] -> position [C], by the tower's own rule."""
+        if self.pool_type == "argmax":
+            return tokens.argmax(dim=-1)
+        if self.pool_type == "eos":
+            return (tokens == self.eos_id).int().argmax(dim=-1)
+        if self.pool_type == "first":
+            return torch.zeros_like(tokens[:, 0])
+        return torch.full_like(tokens[:, 0], tokens.shape[1] - 1)
+
+    def first_alike(self, tokens: Tensor) -> Tensor:
+        """Return for each prompt [C, N] the first that this tower reads as the same, [C].
+
+        Words with one embedding are the same.
+        """
+        ids, place = tokens.unique(return_inverse=True)
+        words = self.token_embedding.weight[ids].unique(dim=0, return_inverse=True)[1][place]
+        return first_equal(self._read_words(words, self.end_positions(tokens)))
+
+    def _read_words(self, words: Tensor, end: Tensor) -> Tensor:
+        """Return of words [C, N], and the pooled row's position [C], what decides on features."""
+        return torch.cat([words, end[:, None]], dim=1)
+
+    def project(self, row: Tensor) -> Tensor:
+        """Project the pooled row [C, D] -> text feature [C, E]."""
+        row = self.ln_final(row)
+        if self.text_projection is None:
+            return row
+        if isinstance(self.text_projection, nn.Linear):
+            return self.text_projection(row)
+        return row @ self.text_projection
+
+    @property
+    def _row_dtype(self) -> torch.dtype:
+        """The weights' type; under autocast, which may keep them in half, the embeddings'."""
+        if torch.is_autocast_enabled(self.positional_embedding.device.type):
+            return self.positional_embedding.dtype
+        return self.transformer.get_cast_dtype()
+
+    def _embed(self, ids: Tensor, start: int = 0) -> Tensor:
+        """Embed token ids [C, N] at positions from `start` on -> rows [C, N, D]."""
+        dtype = self._row_dtype
+        positions = self.positional_embedding[start : start + ids.shape[1]]
+        return self.token_embedding(ids).to(dtype) + positions.to(dtype)
+
+
+def check_tokens(tokens: Tensor, context: int) -> None:
+    """Raise ValueError where these are not token ids [C, up to `context`]."""
+    if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= context or tokens.is_floating_point():
+        raise ValueError(
+            f"text is {tokens.dtype} of shape {tuple(tokens.shape)}; it has to be token ids "
+            f"[prompts, up to {context}], as the model's tokenizer gives them."
+        )
+
+
+def first_equal(rows: Tensor) -> Tensor:
+    """Return for each row [C, N] the first that equals it, [C]."""
+    group = rows.unique(dim=0, return_inverse=True)[1]
+    order = torch.arange(len(rows), device=rows.device)
+    return torch.full_like(order, len(order)).scatter_reduce(0, group, order, "amin")[group]
