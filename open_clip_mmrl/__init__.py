@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import MMRLConfig, TrainConfig
 from .hub.registry import on_open_clip, register, unregister
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .classifier import FewShotClassifier
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from .models.mmrl_clip import MMRLCLIP
     from .models.siblings import encode_image_each
     from .models.task import MMRLTask
-
-__version__ = "0.1.0"
 
 __all__ = [
     "MMRLCLIP",

@@ -1,4 +1,4 @@
-"""The command line: `open-clip-mmrl train | eval | predict | run | report | data | demo | speed`.
+"""The command line: `open-clip-mmrl train | eval | predict | ...`.
 
 Exit code 2 for wrong use, 1 for other errors, 130 after Ctrl-C.
 """
@@ -15,11 +15,13 @@ from .data import app as data_app
 from .demo import demo
 from .eval import evaluate
 from .help import Command, example
+from .info import info
 from .predict import predict
 from .report import report
 from .run import run
 from .speed.command import speed
 from .train import train
+from .verify import verify
 
 app = typer.Typer(
     help="Few-shot adaptation of open_clip models with MMRL and MMRL++.",
@@ -33,6 +35,8 @@ for _name, _function in {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "info": info,
+    "verify": verify,
     "run": run,
     "report": report,
     "speed": speed,

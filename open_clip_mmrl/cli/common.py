@@ -222,6 +222,14 @@ AdapterOption = Annotated[
     Path,
     option(METHOD, "A run's folder, or an adapter.safetensors file.", metavar="RUN_OR_FILE"),
 ]
+AdapterArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_OR_FILE",
+        help="A run's folder, or an adapter.safetensors file.",
+        rich_help_panel=METHOD,
+    ),
+]
 BaseOption = Annotated[
     str | None,
     option(METHOD, "Base weights, where the adapter's own are not found.", metavar="TAG_OR_FILE"),

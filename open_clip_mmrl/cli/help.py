@@ -15,6 +15,8 @@ EXAMPLES = {
     "train": "train --data digits --shots 4 --no-flip --output runs/digits",
     "eval": "eval --adapter runs/digits --data digits --output runs/eval",
     "predict": "predict --adapter runs/digits photos --new-class six --csv",
+    "info": "info runs/digits",
+    "verify": "verify runs/digits",
     "run": "run few-shot --datasets digits --shots 1 2 4 --output runs",
     "report": "report runs",
     "check": "data check --data-root DATA",

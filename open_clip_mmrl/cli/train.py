@@ -232,5 +232,3 @@ def train(
         notes.append(calibration_line(result.calibrated, before or 0))
     for note in notes:
         say(note)
-    if result.is_no_better_than_frozen:
-        say(f"This adapter is no better than frozen CLIP: {result.compared}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.check_images import require_readable
@@ -23,7 +24,7 @@ from .resolve import ResolvedRun, resolve
 from .result_parts import AblationPoint, Environment, TargetResult
 from .results import ADAPTER, RESULTS, RunResult
 from .run_dir import is_finished, prepare_run_dir
-from .run_spec import FewShotRun, Runtime, dataset_name
+from .run_spec import FewShotRun, Runtime, dataset_name, training_digest
 from .score import Calibrations, calibrate_run, score_run, score_target
 from .train_adapter import train_adapter
 from .transfer import has_new_targets, score_targets, sizes_of, target_images
@@ -70,8 +71,9 @@ def execute(
             return finished
         if prepare_run_dir(job.folder, run, job.digests):
             reuse_from = (job.folder, *reuse_from)
-        loaded, scores, result, calibrations = _carry_out(job, reuse_from, watch)
-        _write(job, loaded, result, calibrations)
+        done = _carry_out(job, reuse_from, watch)
+        _write(job, done)
+    result = done.result
     if run.trains_adapter and result.is_no_better_than_frozen:
         logger.warning(
             "%s is no better than frozen CLIP on the %s images of %s (%s): its learning rate (%s) "
@@ -80,7 +82,7 @@ def execute(
             run.train.epochs,
         )  # fmt: skip
     if tell is not None:
-        tell(job, loaded, scores)
+        tell(job, done.loaded, done.scores)
     return result
 
 
@@ -105,9 +107,17 @@ def _remove_checkpoint(folder: Path) -> None:
             (folder / CHECKPOINT).unlink()
 
 
-def _carry_out(
-    job: ResolvedRun, reuse_from: Sequence[Path], watch: Stopwatch
-) -> tuple[LoadedModel, RunScores, RunResult, Calibrations | None]:
+@dataclass(frozen=True)
+class _Done:
+    """A run that was carried out and is not written yet."""
+
+    loaded: LoadedModel
+    scores: RunScores
+    result: RunResult
+    calibrations: Calibrations | None
+
+
+def _carry_out(job: ResolvedRun, reuse_from: Sequence[Path], watch: Stopwatch) -> _Done:
     run, probe, calibrations = job.run, None, None
     with watch.stage("loading"):
         images = [*job.data.split(run.test_split), *target_images(job)]
@@ -142,7 +152,7 @@ def _carry_out(
             score = target_scorer(probe, job.data.class_names)
         targets = score_targets(loaded, job, score)
     result = _result(job, loaded, training, scores, targets)
-    return loaded, scores, result, calibrations
+    return _Done(loaded, scores, result, calibrations)
 
 
 def _result(
@@ -195,9 +205,8 @@ def _result(
     )
 
 
-def _write(
-    job: ResolvedRun, loaded: LoadedModel, result: RunResult, calibrations: Calibrations | None
-) -> None:
+def _write(job: ResolvedRun, done: _Done) -> None:
+    result, calibrations = done.result, done.calibrations
     content = json_bytes(result.to_json())  # before anything is written
     settings, drawn = job.run.to_dict(), job.data.drawn
     if drawn is not None:
@@ -205,13 +214,19 @@ def _write(
         settings["split"] = drawn.header()
     if job.run.trains_adapter:
         save_adapter(
-            loaded.model,
+            done.loaded.model,
             job.folder / ADAPTER,
             class_names=job.subset.class_names,
             template=job.subset.template,
             settings=settings,
             scores={"metrics": result.metrics, "zero_shot": result.zero_shot},
             calibration=calibrations.ours if calibrations and not job.run.ablation else None,
+            provenance={
+                "run": training_digest(job.run, job.digests[0]),
+                "train_images": job.digests[0],
+                "seed": job.run.train.seed,
+                "environment": result.environment.to_json(),
+            },
         )
     write_atomically(job.folder / RESULTS, content)
     _remove_checkpoint(job.folder)

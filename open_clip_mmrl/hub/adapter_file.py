@@ -18,6 +18,7 @@ from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.digest import tensors_digest
 from ..utils.files import write_atomically
+from ..version import __version__
 from .adapter_header import check_header, parse_json
 from .adapter_info import AdapterInfo, Calibration
 from .adapter_reading import HEADER, check_shapes, open_safetensors, read_adapter
@@ -40,6 +41,7 @@ def save_adapter(
     settings: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
     calibration: Calibration | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the learner, and all that is needed to use it again, to one file.
 
@@ -56,13 +58,15 @@ def save_adapter(
         settings: how it was trained, for the record; anything JSON can hold.
         scores: how well it did, for the record; anything JSON can hold.
         calibration: what held-back images told, for sets of classes and "none of these".
+        provenance: what it is of, besides this package's version: see `AdapterInfo`.
 
     Returns:
         The path written.
 
     Raises:
         ValueError: `class_names` or `template` are none that can be used again, a parameter is
-            not finite, or JSON cannot hold `settings` or `scores`. Nothing is written then.
+            not finite, or JSON cannot hold `settings`, `scores` or `provenance`. Nothing is
+            written then.
 
     Example:
         >>> import open_clip, open_clip_mmrl
@@ -91,12 +95,14 @@ def save_adapter(
         scores=dict(scores or {}),
         tensors_sha256=tensors_digest(tensors),
         calibration=calibration,
+        provenance={"open_clip_mmrl": __version__, **(provenance or {})},
     )
     try:
-        text = json.dumps(info.to_dict(), allow_nan=False)
+        text = json.dumps(info.signed(), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"settings or scores hold what JSON cannot ({error}): {settings!r}, {scores!r}."
+            f"settings, scores or provenance hold what JSON cannot ({error}): {settings!r}, "
+            f"{scores!r}, {provenance!r}."
         ) from error
     try:
         check_header(parse_json(text))
@@ -114,7 +120,7 @@ def read_adapter_info(path: str | Path) -> dict[str, Any]:
 
     Returns:
         `format_version`, `config` (fields of MMRLConfig), `base` (name, tag and fingerprint),
-        `class_names`, `template`, `settings` and `scores`.
+        `class_names`, `template`, `settings`, `scores` and `provenance`.
 
     Raises:
         UsageError: there is no such file.

@@ -97,6 +97,8 @@ _OPTIONAL: dict[str, Kind] = {
     "settings": _OBJECT,
     "scores": _OBJECT,
     "calibration": _OBJECT,
+    "provenance": _OBJECT,
+    "header_sha256": _TEXT,
 }
 _SHARES: Kind = (
     lambda value: _list_of(_is_share)(value) and 0 < len(value) <= MAX_HELD_BACK,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..config import MMRLConfig
 from ..errors import UsageError
+from ..utils.digest import json_digest
 from .adapter_header import (
     FORMAT_VERSION,
     READABLE_VERSIONS,
@@ -17,6 +16,8 @@ from .adapter_header import (
     check_header,
     parse_json,
 )
+
+_OWN = "header_sha256"
 
 
 @dataclass(frozen=True)
@@ -86,19 +87,13 @@ class Calibration:
         Raises:
             ValueError: by their digest, they are not those that were saved.
         """
-        if _digest(header) != header["sha256"]:
+        if json_digest(header, "sha256") != header["sha256"]:
             raise ValueError("whose calibration is damaged: it does not have its digest")
         return cls(**{f.name: header[f.name] for f in fields(cls)})
 
     def to_header(self) -> dict[str, Any]:
         """Return the fields and their digest."""
-        return {**asdict(self), "sha256": _digest(asdict(self))}
-
-
-def _digest(calibration: dict[str, Any]) -> str:
-    """Return the SHA-256 of all values but this one."""
-    values = {name: value for name, value in calibration.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return {**asdict(self), "sha256": json_digest(asdict(self), "sha256")}
 
 
 @dataclass(frozen=True)
@@ -115,6 +110,11 @@ class AdapterInfo:
         scores: how it was scored, for the record.
         tensors_sha256: digest of the tensors, see `tensors_digest`; None in files of version 1.
         calibration: of training with `--calibrate`; else None.
+        provenance: version of this package ("open_clip_mmrl") and, of a run, its digest ("run"),
+            that of what was trained on ("train_images", as in run.json), "seed" and
+            "environment"; empty in older files.
+        header_sha256: digest over all other fields; None in older files.
+        unedited: whether the header has this digest; None where there is none to compare.
     """
 
     path: str | Path
@@ -126,6 +126,9 @@ class AdapterInfo:
     scores: dict[str, Any] = field(default_factory=dict)
     tensors_sha256: str | None = None
     calibration: Calibration | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    header_sha256: str | None = None
+    unedited: bool | None = None
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -173,6 +176,9 @@ class AdapterInfo:
             scores=header.get("scores", {}),
             tensors_sha256=header["tensors_sha256"] if version >= 2 else None,
             calibration=calibration,
+            provenance=header.get("provenance", {}),
+            header_sha256=(digest := header.get(_OWN)),
+            unedited=None if digest is None else digest == json_digest(header, _OWN),
         )
 
     def trained_classes(self) -> list[str]:
@@ -200,4 +206,13 @@ class AdapterInfo:
             header["tensors_sha256"] = self.tensors_sha256
         if self.calibration is not None:
             header["calibration"] = self.calibration.to_header()
+        if self.provenance:
+            header["provenance"] = self.provenance
+        if self.header_sha256 is not None:
+            header[_OWN] = self.header_sha256
         return header
+
+    def signed(self) -> dict[str, Any]:
+        """Return the header of a new file, with the digest over it."""
+        header = self.to_dict()
+        return {**header, _OWN: json_digest(header, _OWN)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import open_clip
@@ -58,8 +59,8 @@ def create(
     config = _adapter_config(adapter, name, override)
     known = open_clip.get_model_config(str(name)) or {}
     check_shape(registered_shape(known), adapter.base, adapter.path)
-    weights = str(base_pretrained or _find_base(adapter))
-    _as_in_training(adapter.base, name, kwargs)
+    weights = str(base_pretrained or find_base(adapter))
+    kwargs = as_in_training(adapter.base, name, kwargs)
     model = _build(original, name, weights, config, kwargs)
     if kwargs.get("load_weights", True):
         apply_adapter(model, adapter, {k: v for k, v in override.items() if k in FREE_FIELDS})
@@ -111,8 +112,11 @@ def _override(given: Any, name: ModelName) -> dict[str, Any]:
     return dict(given)
 
 
-def _as_in_training(base: BaseInfo, name: ModelName, kwargs: dict[str, Any]) -> None:
-    """Run the base as it ran in training, where the caller chooses nothing else."""
+def as_in_training(
+    base: BaseInfo, name: ModelName, given: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return arguments that run the base as in training, where none of `given` says otherwise."""
+    kwargs = dict(given)
     registered = open_clip.get_model_config(str(name)) or {}
     kwargs["force_quick_gelu"] = base.quick_gelu
     size = _registered_size(registered["vision_cfg"])
@@ -123,6 +127,7 @@ def _as_in_training(base: BaseInfo, name: ModelName, kwargs: dict[str, Any]) -> 
         kwargs["force_context_length"] = base.context_length
     stored = {k: v for k, v in (base.preprocess or {}).items() if k != "size"}
     kwargs["force_preprocess_cfg"] = {**stored, **(kwargs.get("force_preprocess_cfg") or {})}
+    return kwargs
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -159,7 +164,7 @@ def _adapter_config(
     return MMRLConfig.from_dict({**stored, **override})
 
 
-def _find_base(adapter: AdapterInfo) -> str:
+def find_base(adapter: AdapterInfo) -> str:
     """Return the base weights an adapter names: a tag, a file, or a file moved along with it."""
     source = adapter.base.pretrained
     if source is None:

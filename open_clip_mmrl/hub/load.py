@@ -153,7 +153,7 @@ def _create(
 ) -> LoadedModel:
     """Create a model and its tokenizer through open_clip, quietly; random weights are of `seed`."""
     create_model: Callable[..., nn.Module] = open_clip.create_model  # ours; see `registry`
-    with _quiet_open_clip(), DrawFrom(Generator().manual_seed(seed)):
+    with quiet_open_clip(), DrawFrom(Generator().manual_seed(seed)):
         model = create_model(str(name), source, **kwargs)
         tokenizer = open_clip.get_tokenizer(str(name))
     assert isinstance(model, MMRLCLIP)  # `create` has checked it
@@ -188,7 +188,7 @@ def loading_errors(weights: str | Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_open_clip() -> Iterator[None]:
+def quiet_open_clip() -> Iterator[None]:
     """Silence open_clip and its downloads; their errors are raised all the same.
 
     open_clip warns through the root logger that weights are random; huggingface_hub reports each of

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +20,17 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def json_digest(values: Mapping[str, Any], own: str) -> str:
+    """Return the SHA-256 over JSON values in one spelling, but for the digest itself.
+
+    Args:
+        values: by name; their order does not matter.
+        own: the name under which the digest is stored among them.
+    """
+    covered = {name: value for name, value in values.items() if name != own}
+    return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:

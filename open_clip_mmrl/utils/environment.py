@@ -7,7 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-PACKAGES = ("open_clip_mmrl", "open_clip_torch", "torch", "torchvision", "timm")
+from ..version import __version__
+
+PACKAGES = ("open_clip_torch", "torch", "torchvision", "timm")
 
 
 def environment(device: torch.device, precision: str) -> dict[str, str | int]:
@@ -15,6 +17,7 @@ def environment(device: torch.device, precision: str) -> dict[str, str | int]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "python": platform.python_version(),
+        "open_clip_mmrl": __version__,
         **{package: _version(package) for package in PACKAGES},
         "device": device.type,
         "device_name": name or platform.machine(),
@@ -26,5 +29,5 @@ def environment(device: torch.device, precision: str) -> dict[str, str | int]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # run from a source tree
+    except PackageNotFoundError:
         return "not installed"

@@ -51,6 +51,10 @@ def test_base_to_novel_run_leaves_adapter_results_and_log(tmp_path):
     assert info["template"] == "a photo of the digit {}."
     assert info["base"]["model"] == MODEL_NAME and info["base"]["pretrained"] == TAG
     assert info["scores"]["metrics"] == results.metrics
+    origin = info["provenance"]
+    assert origin["environment"] == results.environment.to_json() and origin["seed"] == 1
+    images = json.loads((tmp_path / "run.json").read_text())["train_images"]
+    assert origin["train_images"] == images and len(origin["run"]) == 16
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
     assert not (tmp_path / "checkpoint.pt").exists()
 

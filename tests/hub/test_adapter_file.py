@@ -12,6 +12,7 @@ from helpers.tiny import BASE, shake, tiny_clip, tiny_config, tiny_images, tiny_
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import open_clip_mmrl
 from open_clip_mmrl import MMRLCLIP, load_adapter, read_adapter_info, save_adapter
 from open_clip_mmrl.hub import adapter_reading
 from open_clip_mmrl.hub import base_check as bases
@@ -140,6 +141,7 @@ def test_header_content(tmp_path):
     )
     info = read_adapter_info(path)
     fingerprint = info["base"].pop("fingerprint")
+    assert len(info.pop("header_sha256")) == 64
     assert info == {
         "format_version": 2,
         "config": model.config.to_dict(),
@@ -165,6 +167,7 @@ def test_header_content(tmp_path):
         "settings": {"shots": 16},
         "scores": {"accuracy": 91.5},
         "tensors_sha256": tensors_digest(load_file(path)),
+        "provenance": {"open_clip_mmrl": open_clip_mmrl.__version__},
     }
     assert fingerprint["dtype"] == "float64" and len(fingerprint["sha256"]) == 64
     json.dumps(info, allow_nan=False)
@@ -446,7 +449,7 @@ def test_an_adapter_of_version_1_gives_the_same_features(stem):
 
 @EARLIER
 def test_the_same_content_is_still_written(stem, tmp_path):
-    """The same tensors; the header has a digest over them as well, and says so."""
+    """The same tensors; the header has digests, and a version, as well."""
     path = FIXTURES / "v1" / f"{stem}.safetensors"
     loaded, info = build_from_adapter(path, device=torch.device("cpu"))
     assert info.to_dict()["format_version"] == 1 and info.tensors_sha256 is None
@@ -459,7 +462,9 @@ def test_the_same_content_is_still_written(stem, tmp_path):
         scores=info.scores,
     )
     digest = {"format_version": 2, "tensors_sha256": tensors_digest(load_file(path))}
-    assert read_adapter_info(again) == {**info.to_dict(), **digest}
+    written = read_adapter_info(again)
+    new = {name: written.pop(name) for name in ("provenance", "header_sha256")}
+    assert written == {**info.to_dict(), **digest} and all(new.values())
     assert again.read_bytes().endswith(tensor_bytes(path))
 
 
@@ -773,6 +778,6 @@ def test_saving_over_an_older_file(saved):
 
 @pytest.mark.parametrize("scores", [{"base": float("nan")}, {"path": tuple}])
 def test_what_json_cannot_hold_is_refused_and_nothing_written(tmp_path, scores):
-    with pytest.raises(ValueError, match=r"settings or scores hold what JSON cannot"):
+    with pytest.raises(ValueError, match=r"settings, scores or .* hold what JSON cannot"):
         save_adapter(tiny_mmrl(), tmp_path / "a.safetensors", scores=scores)
     assert not list(tmp_path.iterdir())

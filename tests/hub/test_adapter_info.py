@@ -7,6 +7,7 @@ from open_clip_mmrl import load_adapter, read_adapter_info, save_adapter
 from open_clip_mmrl.hub.adapter_header import MAX_HELD_BACK, check_header
 from open_clip_mmrl.hub.adapter_info import Calibration
 from open_clip_mmrl.hub.adapter_reading import read_adapter
+from open_clip_mmrl.utils.digest import json_digest
 
 CALIBRATION = Calibration(
     held_back="shots",
@@ -60,10 +61,8 @@ def test_damage_to_a_calibration_is_named(saved, change, words):
 
 
 def test_keys_of_later_versions_are_ignored_but_belong_to_the_digest():
-    from open_clip_mmrl.hub.adapter_info import _digest
-
     later = {**CALIBRATION.to_header(), "later": 1}
-    later["sha256"] = _digest(later)
+    later["sha256"] = json_digest(later, "sha256")
     assert Calibration.from_header(later) == CALIBRATION
 
 
