@@ -73,7 +73,7 @@ def frozen_features(
     quiet: bool = False,
 ) -> Tensor:
     """Return the base model's image features [N, E], float32 on the CPU, not of unit length."""
-    device, found = model.visual.proj.device, []
+    device, found = model.device, []
     images, batches = ImageSet(examples, eval_transform(model)), in_order(len(examples))
     model = in_half(model, precision)
     with Progress("image features", len(batches), quiet=quiet) as progress:

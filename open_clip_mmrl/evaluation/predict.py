@@ -70,7 +70,7 @@ def build_classifier(
         precision: of the towers.
         class_names: of the C classes, for a warning where two of them read the same; () for none.
     """
-    device = model.visual.proj.device
+    device = model.device
     tokens = tokens.to(device)
     first = model.text_tower.first_alike(tokens)
     if torch.equal(first, torch.arange(len(first), device=device)):

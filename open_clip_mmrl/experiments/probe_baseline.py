@@ -54,7 +54,7 @@ def takes_seconds(loaded: LoadedModel, job: ResolvedRun) -> bool:
 
     20 s is what the search took for 800 images of 50 classes and 512 features on two CPU cores.
     """
-    width = loaded.model.visual.proj.shape[1]
+    width = loaded.model.image_tower.embed_dim
     return len(job.subset.train) * width * job.subset.num_classes <= 2.5e7
 
 

@@ -61,14 +61,14 @@ def base_fingerprint(model: MMRLCLIP) -> Fingerprint:
 
 
 def _base_shape(model: MMRLCLIP) -> dict[str, int]:
-    tower = model.text_tower
+    image, tower = model.image_tower, model.text_tower
     return {
-        "image_width": model.visual.proj.shape[0],
-        "image_layers": len(model.visual.transformer.resblocks),
-        "patch_size": model.visual.conv1.kernel_size[0],
+        "image_width": image.width,
+        "image_layers": image.depth,
+        "patch_size": image.patch_size,
         "text_width": tower.token_embedding.embedding_dim,
         "text_layers": len(tower.transformer.resblocks),
-        "embed_dim": model.visual.proj.shape[1],
+        "embed_dim": image.embed_dim,
         "vocab_size": tower.token_embedding.num_embeddings,
     }
 

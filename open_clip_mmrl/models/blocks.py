@@ -47,6 +47,16 @@ def blocks_of(transformer: nn.Module) -> Sequence[Block]:
     return cast("Sequence[Block]", transformer.resblocks)
 
 
+def block_reason(block: nn.Module) -> str | None:
+    """Return why this block cannot be run row by row, or None."""
+    attention = block.attn
+    if getattr(attention, "in_proj_weight", None) is None:
+        return "its attention has separate query, key and value weights"
+    if getattr(attention, "logit_scale", None) is not None:
+        return "it uses scaled cosine attention"
+    return None
+
+
 def _project(
     attention: nn.MultiheadAttention | Attention, x: Tensor, first: int, last: int
 ) -> list[Tensor]:

@@ -1,18 +1,20 @@
 """The features of both towers, with tokens and without, in the parts that training needs.
 
-Shapes: B images, P patches, C prompts, n layers with tokens, K tokens, D tower width,
+Shapes: B images, C prompts, n layers with tokens, K tokens, D tower width,
 E embedding width.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ..config import MMRLConfig
 from .class_prompts import ClassPrompts
-from .image_tower import ImageFeatures, ImageTower
+from .image_towers.families import image_tower
+from .image_towers.tower import ImageFeatures, ImageTower
 from .learner import RepresentationLearner
 from .text_tower import TextTower
 
@@ -25,12 +27,19 @@ class TowerFeatures(nn.Module):
 
     config: MMRLConfig
     learner: RepresentationLearner
-    visual: VisionTransformer
+    visual: Any
+    """One of open_clip's image towers; see `image_tower`."""
+    logit_scale: nn.Parameter
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.logit_scale.device
 
     @property
     def image_tower(self) -> ImageTower:
         """The image tower, divided into stages."""
-        return ImageTower(self.visual, self.learner.layers)
+        return image_tower(self.visual, self.learner.layers)
 
     @property
     def text_tower(self) -> TextTower:
@@ -42,8 +51,8 @@ class TowerFeatures(nn.Module):
         assert self.config.beta is not None  # MMRLConfig sets it
         return self.config.beta
 
-    def adapted_image_features(self, hidden: Tensor, tokens: Tensor | None) -> ImageFeatures:
-        """Return both features of rows [B, 1 + P, D] of `image_tower.lower`.
+    def adapted_image_features(self, hidden: Any, tokens: Tensor | None) -> ImageFeatures:
+        """Return both features of the rows of `image_tower.lower`.
 
         Args:
             hidden: the rows.
@@ -52,11 +61,11 @@ class TowerFeatures(nn.Module):
         if tokens is None:
             return ImageFeatures(self.frozen_image_features(hidden), None)
         tower = self.image_tower
-        class_row, rows = tower.with_tokens(hidden, tokens, self._beta)  # [B, D], [B, K, D]
-        assert self.learner.projection is not None  # it is there with image tokens
-        projection = self.learner.projection(self.visual.proj)  # [D, E]
+        own, rows = tower.with_tokens(hidden, tokens, self._beta)
+        projection = self.learner.projection
+        assert projection is not None  # it is there with image tokens
         return ImageFeatures(
-            tower.project_class(class_row), tower.project_representation(rows, projection)
+            tower.class_feature(own), tower.representation_feature(rows, projection)
         )
 
     def adapted_text_features(
@@ -74,10 +83,10 @@ class TowerFeatures(nn.Module):
         tower = self.text_tower
         return tower.project(tower.with_tokens(prompts, tokens, self._beta, chunk_size))
 
-    def frozen_image_features(self, hidden: Tensor) -> Tensor:
-        """Return f_0 [B, E] of rows [B, 1 + P, D] of `image_tower.lower`, not normalized."""
+    def frozen_image_features(self, hidden: Any) -> Tensor:
+        """Return f_0 [B, E] of the rows of `image_tower.lower`, not normalized."""
         tower = self.image_tower
-        return tower.project_class(tower.without_tokens(hidden))
+        return tower.class_feature(tower.without_tokens(hidden))
 
     def frozen_text_features(self, prompts: ClassPrompts) -> Tensor:
         """Return w_0 [C, E] of prompts of `text_tower.lower`, not normalized."""
@@ -94,7 +103,7 @@ class TowerFeatures(nn.Module):
                 features are frozen CLIP's.
         """
         with torch.no_grad():
-            hidden = self.image_tower.lower(images)  # [B, 1 + P, D]
+            hidden = self.image_tower.lower(images)
             frozen = self.frozen_image_features(hidden)
         if tokens is None:
             return ImageFeatures(frozen, None), frozen

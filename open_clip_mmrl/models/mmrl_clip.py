@@ -1,6 +1,6 @@
 """CLIP with representation tokens: open_clip's own classes, plus a learner.
 
-Shapes: B images, P patches, C prompts, D tower width, E embedding width.
+Shapes: B images, C prompts, E embedding width.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, NoReturn
 
 import torch
 from open_clip.model import CLIP, CustomTextCLIP
-from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import MMRLConfig, as_config
 from .blocks import blocks_of
 from .features import TowerFeatures
+from .image_towers.families import image_tower
 from .learner import RepresentationLearner
 from .support import check_model
 from .text_tower import TextTower
@@ -57,7 +57,6 @@ class MMRLCLIP(TowerFeatures):
 
     context_length: int
     base_origin: Mapping[str, str | None] | None = None
-    logit_scale: nn.Parameter
     logit_bias: nn.Parameter | None
 
     @staticmethod
@@ -120,18 +119,18 @@ class MMRLCLIP(TowerFeatures):
         self.requires_grad_(False)
         self.config = config
         self.features = "class"
-        projection, text = self.visual.proj, TextTower.of(self)
+        image, text = image_tower(self.visual), TextTower.of(self)
         learner = RepresentationLearner(
             config,
-            image_width=projection.shape[0],
+            image_width=image.width,
             text_width=text.token_embedding.embedding_dim,
-            embed_dim=projection.shape[1],
+            embed_dim=image.embed_dim,
             layers=len(blocks_of(text.transformer)) - config.start_layer + 1,
         )
         # Training needs full precision even where the base is stored in half.
-        is_half = projection.dtype in (torch.float16, torch.bfloat16)
-        dtype = torch.float32 if is_half else projection.dtype
-        self.learner = learner.to(projection.device, dtype)
+        is_half = image.dtype in (torch.float16, torch.bfloat16)
+        dtype = torch.float32 if is_half else image.dtype
+        self.learner = learner.to(self.device, dtype)
 
     @property
     def features(self) -> str:
@@ -147,7 +146,7 @@ class MMRLCLIP(TowerFeatures):
     @property
     def quick_gelu(self) -> bool:
         """Whether the towers use QuickGELU, as their blocks show."""
-        return isinstance(blocks_of(self.visual.transformer)[0].mlp.gelu, QuickGELU)
+        return bool(self.image_tower.quick_gelu)
 
     # open_clip's contract.
 
@@ -164,12 +163,12 @@ class MMRLCLIP(TowerFeatures):
         return self.encode_hidden(self.image_tower.lower(image), normalize, features)
 
     def encode_hidden(
-        self, hidden: Tensor, normalize: bool = False, features: str | None = None
+        self, hidden: Any, normalize: bool = False, features: str | None = None
     ) -> Tensor:
         """Do what `encode_image` does after the frozen layers; see there.
 
         Args:
-            hidden: rows [B, 1 + P, D] of `image_tower.lower`.
+            hidden: rows of `image_tower.lower`.
             normalize: to unit length.
             features: as the attribute of that name.
         """

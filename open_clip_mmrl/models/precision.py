@@ -104,7 +104,7 @@ def in_half(model: MMRLCLIP, precision: str) -> MMRLCLIP:
     dtype, copies = half_type(precision), dict[int, nn.Parameter]()
     if dtype is None:
         return model
-    check_precision(precision, model.visual.proj.device)
+    check_precision(precision, model.device)
     for parameter in _converted(model, precision):
         if id(parameter) not in copies:  # a tied one is found twice
             converted = parameter.detach().to(dtype)

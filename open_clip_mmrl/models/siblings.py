@@ -6,6 +6,7 @@ Shapes: B images, E embedding width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -41,11 +42,11 @@ def encode_image_each(
         >>> torch.equal(one, first.encode_image(images))
         True
     """
-    if len({id(model.visual.conv1.weight) for model in models}) > 1:
+    if len({tuple(map(id, model.visual.parameters())) for model in models}) > 1:
         raise ValueError(
             "the models have different base weights; make them with model.sibling(config)."
         )
-    hidden: dict[int, Tensor] = {}
+    hidden: dict[int, Any] = {}
     for tower in (model.image_tower for model in models):
         if tower.token_layers not in hidden:
             hidden[tower.token_layers] = tower.lower(image)

@@ -48,7 +48,7 @@ class FrozenClasses:
                 f"tokens is a {type(tokens).__name__}; give the token ids of one prompt per class: "
                 "open_clip.get_tokenizer(name)(prompts)."
             )
-        tokens = tokens.to(model.visual.proj.device)
+        tokens = tokens.to(model.device)
         with torch.autocast(tokens.device.type, enabled=False):
             prompts = model.text_tower.lower(tokens)
             return cls(tokens, prompts, unit(model.frozen_text_features(prompts)))

@@ -99,7 +99,7 @@ class Trainer:
     ) -> None:
         if not len(images):
             raise ValueError("there are no training images.")
-        device = model.visual.proj.device
+        device = model.device
         check_precision(config.precision, device)
         if cuda_graph:
             check_graph(config.precision, device)

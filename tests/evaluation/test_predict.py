@@ -17,7 +17,7 @@ from open_clip_mmrl.evaluation.predict import (
     predict,
     predict_all,
 )
-from open_clip_mmrl.models.image_tower import ImageTower
+from open_clip_mmrl.models.image_towers.class_token import ClassTokenTower
 
 IMAGES, TOKENS = tiny_images(5), tiny_prompts([4, 7, 12, 5])
 LABELS = torch.tensor([0, 1, 2, 3, 0])
@@ -46,8 +46,8 @@ def by_hand(model, kind):
 
 def counted(stage):
     """Count the calls of one stage of the image tower, which does its work all the same."""
-    original = getattr(ImageTower, stage)
-    return patch.object(ImageTower, stage, autospec=True, side_effect=original)
+    original = getattr(ClassTokenTower, stage)
+    return patch.object(ClassTokenTower, stage, autospec=True, side_effect=original)
 
 
 def test_classifier_holds_unit_text_features(model):
@@ -221,7 +221,7 @@ def test_predict_in_half_precision(precision):
 def test_weights_are_converted_once_and_the_model_is_not_touched(monkeypatch, precision, score):
     model = tiny_mmrl(tiny_clip().float()).float()
     classifier, seen = build_classifier(model, TOKENS, precision), []
-    lower = ImageTower.lower
+    lower = ClassTokenTower.lower
 
     def spied(tower, images):
         weight = tower.visual.conv1.weight
@@ -229,7 +229,7 @@ def test_weights_are_converted_once_and_the_model_is_not_touched(monkeypatch, pr
         assert model.visual.conv1.weight.dtype == torch.float32
         return lower(tower, images)
 
-    monkeypatch.setattr(ImageTower, "lower", spied)
+    monkeypatch.setattr(ClassTokenTower, "lower", spied)
     score(model, classifier, [(IMAGES.float(), LABELS)] * 2, precision=precision)
     assert seen[0] == seen[1] and seen[0][0] == torch.bfloat16
 

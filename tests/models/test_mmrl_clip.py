@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
 from open_clip_mmrl.config import as_config
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.models.image_tower import ImageTower
+from open_clip_mmrl.models.image_towers.class_token import ClassTokenTower
 from open_clip_mmrl.models.mmrl_clip import (
     FEATURES,
     MMRLCustomTextCLIP,
@@ -491,7 +491,9 @@ def test_siblings_share_the_base_and_its_frozen_layers(custom):
     assert second.visual.conv1.weight is first.visual.conv1.weight
     assert second.learner is not first.learner and second.config.num_rep_tokens == 3
     images, models = tiny_images(), [first, second, third]
-    with patch.object(ImageTower, "lower", autospec=True, side_effect=ImageTower.lower) as lower:
+    with patch.object(
+        ClassTokenTower, "lower", autospec=True, side_effect=ClassTokenTower.lower
+    ) as lower:
         found = encode_image_each(models, images, normalize=True, features="fused")
     assert lower.call_count == 2  # one for both that begin at layer 2, one for layer 3
     for model, feature in zip(models, found, strict=True):

@@ -9,7 +9,7 @@ from helpers.tiny import shake, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 from torch.nn import functional as F
 
 from open_clip_mmrl import MMRLTask
-from open_clip_mmrl.models.image_tower import ImageTower
+from open_clip_mmrl.models.image_towers.class_token import ClassTokenTower
 from open_clip_mmrl.models.ops import unit
 from open_clip_mmrl.models.precision import in_half
 from open_clip_mmrl.models.task import FrozenClasses
@@ -107,7 +107,7 @@ def test_without_image_tokens_there_is_only_the_class_feature(variant, alpha):
 def test_frozen_tower_runs_once(sides, tower):
     """Its features are frozen CLIP's, which are computed already."""
     task = MMRLTask(tiny_mmrl(token_sides=sides), TOKENS)
-    kind = {"text": TextTower, "image": ImageTower}[tower]
+    kind = {"text": TextTower, "image": ClassTokenTower}[tower]
     with (
         patch.object(kind, "with_tokens") as adapted,
         patch.object(

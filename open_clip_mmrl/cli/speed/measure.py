@@ -88,7 +88,7 @@ def measure(settings: SpeedSettings) -> Measurement:
     bench = Bench(settings)
     logger.info("counting operations ...")
     operations = {which: bench.operations(which) for which in (OURS, REFERENCE)}
-    width = bench.model.visual.proj.shape[0]
+    width = bench.model.image_tower.width
     rate = matrix_product_rate(bench.device, settings.precision, width)
     rounds = settings.repeats + 1
     logger.info("training steps, %d classes, %d rounds ...", settings.classes, rounds)

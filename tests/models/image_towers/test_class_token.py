@@ -6,8 +6,9 @@ import pytest
 import torch
 from helpers.tiny import tiny_clip, tiny_images, tiny_mmrl
 
-from open_clip_mmrl.models.image_tower import ImageTower
-from open_clip_mmrl.models.support import image_reason
+from open_clip_mmrl.models.image_towers.class_token import ClassTokenTower
+from open_clip_mmrl.models.image_towers.families import image_reason
+from open_clip_mmrl.models.learner import FullProjection
 
 IMAGES = tiny_images(3)
 TOWERS = {
@@ -46,8 +47,8 @@ def close(ours, theirs):
 def test_frozen_branch_equals_open_clip(visual):
     images, depth = images_for(visual), len(visual.transformer.resblocks)
     for count in range(1, depth + 1):
-        tower = ImageTower(visual, count)
-        close(tower.project_class(tower.without_tokens(tower.lower(images))), visual(images))
+        tower = ClassTokenTower(visual, count)
+        close(tower.class_feature(tower.without_tokens(tower.lower(images))), visual(images))
 
 
 def test_lower_layers_equal_open_clip(visual):
@@ -56,7 +57,7 @@ def test_lower_layers_equal_open_clip(visual):
         x = visual._embeds(images)
         for block in blocks[: len(blocks) - count]:
             x = block(x)
-        close(ImageTower(visual, count).lower(images), x)
+        close(ClassTokenTower(visual, count).lower(images), x)
 
 
 def all_rows(visual, images, tokens, beta):
@@ -79,7 +80,7 @@ def all_rows(visual, images, tokens, beta):
 def test_tokens_are_between_class_token_and_patches(visual, beta):
     images = images_for(visual)
     for count in range(1, len(visual.transformer.resblocks) + 1):
-        tower, given = ImageTower(visual, count), tokens(count)
+        tower, given = ClassTokenTower(visual, count), tokens(count)
         found = tower.with_tokens(tower.lower(images), given, beta)
         for ours, theirs in zip(found, all_rows(visual, images, given, beta), strict=True):
             close(ours, theirs)
@@ -88,7 +89,7 @@ def test_tokens_are_between_class_token_and_patches(visual, beta):
 def test_beta_near_1_is_near_beta_1():
     """beta = 1 runs other code; it has to be the limit of beta -> 1."""
     visual = tiny_clip().visual
-    tower, given = ImageTower(visual, 2), tokens(2)
+    tower, given = ClassTokenTower(visual, 2), tokens(2)
     hidden = tower.lower(IMAGES)
     for ours, theirs in zip(
         tower.with_tokens(hidden, given, 1.0),
@@ -99,7 +100,7 @@ def test_beta_near_1_is_near_beta_1():
 
 
 def test_images_of_a_batch_are_independent():
-    tower, given = ImageTower(tiny_clip().visual, 2), tokens(2)
+    tower, given = ClassTokenTower(tiny_clip().visual, 2), tokens(2)
     for beta in (1.0, 0.5):
         whole = tower.with_tokens(tower.lower(IMAGES), given, beta)
         alone = tower.with_tokens(tower.lower(IMAGES[1:2]), given, beta)
@@ -109,19 +110,19 @@ def test_images_of_a_batch_are_independent():
 
 def test_tokens_are_converted_to_the_rows_dtype():
     visual = tiny_clip().visual.bfloat16()
-    tower = ImageTower(visual, 2)
+    tower = ClassTokenTower(visual, 2)
     row, rows = tower.with_tokens(tower.lower(IMAGES.bfloat16()), tokens(2), 0.5)
     assert row.dtype == rows.dtype == torch.bfloat16
-    projection = torch.randn(16, 10)
-    assert tower.project_representation(rows, projection).dtype == torch.bfloat16
+    assert tower.representation_feature(rows, FullProjection(16, 10)).dtype == torch.bfloat16
 
 
 def test_the_representation_is_normed_then_averaged():
     visual = tiny_clip().visual
-    rows, projection = tokens(3, count=4), tokens(1, count=16, width=10)[0]
-    found = ImageTower(visual, 2).project_representation(rows, projection)
-    close(found, torch.stack([visual.ln_post(r).mean(0) for r in rows]) @ projection)
-    other_order = visual.ln_post(rows.mean(dim=1)) @ projection
+    rows, projection = tokens(3, count=4), FullProjection(16, 10).double()
+    projection.reset_parameters()
+    found = ClassTokenTower(visual, 2).representation_feature(rows, projection)
+    close(found, torch.stack([visual.ln_post(r).mean(0) for r in rows]) @ projection.weight)
+    other_order = visual.ln_post(rows.mean(dim=1)) @ projection.weight
     assert not torch.allclose(found, other_order, atol=1e-3)
 
 
@@ -136,7 +137,7 @@ def test_the_tower_is_a_view():
 
 
 def test_a_wrong_number_of_token_layers_raises():
-    tower = ImageTower(tiny_clip().visual, 2)
+    tower = ClassTokenTower(tiny_clip().visual, 2)
     with pytest.raises(ValueError, match="zip"):
         tower.with_tokens(tower.lower(IMAGES), tokens(3), 1.0)
 
@@ -185,7 +186,7 @@ def test_a_tower_with_foreign_attention_is_unsupported():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_images_are_converted_to_the_tower_s_dtype(dtype):
-    tower = ImageTower(tiny_clip().visual.requires_grad_(False).to(dtype), 2)
+    tower = ClassTokenTower(tiny_clip().visual.requires_grad_(False).to(dtype), 2)
     rows = tower.lower(IMAGES)
     assert rows.dtype == dtype
     assert torch.equal(rows, tower.lower(IMAGES.to(dtype)))
@@ -193,6 +194,6 @@ def test_images_are_converted_to_the_tower_s_dtype(dtype):
 
 def test_integer_images_raise():
     """Pixels that were not normalized are not images."""
-    tower = ImageTower(tiny_clip().visual, 2)
+    tower = ClassTokenTower(tiny_clip().visual, 2)
     with pytest.raises(RuntimeError):
         tower.lower(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))

@@ -1,0 +1,40 @@
+"""Which family an image tower is of, by its modules; never by the model's name."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from .class_token import ClassTokenTower
+from .tower import ImageTower
+
+FAMILIES: tuple[type[ImageTower], ...] = (ClassTokenTower,)
+
+
+def _family(visual: object) -> type[ImageTower] | None:
+    if not isinstance(visual, nn.Module):
+        return None
+    return next((family for family in FAMILIES if family.matches(visual)), None)
+
+
+def image_reason(visual: object) -> str | None:
+    """Return why a built image tower does not support tokens, or None.
+
+    The reason is the end of a sentence that begins "... does not support representation tokens:".
+    """
+    family = _family(visual)
+    if family is None:
+        kind = type(visual).__name__
+        return f"its image tower is a {kind}, not open_clip's VisionTransformer with a class token"
+    return family.unsupported_reason(visual)
+
+
+def image_tower(visual: nn.Module, token_layers: int = 1) -> ImageTower:
+    """Return the view of an image tower that supports tokens.
+
+    Args:
+        visual: open_clip's image tower.
+        token_layers: n, layers with tokens, counted from the top.
+    """
+    family = _family(visual)
+    assert family is not None, type(visual)  # `image_reason` is asked first
+    return family(visual, token_layers)
