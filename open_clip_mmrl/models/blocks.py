@@ -145,6 +145,41 @@ def run_block(
     return queries + block.ls_2(block.mlp(block.ln_2(queries)))
 
 
+def run_whole(
+    blocks: Sequence[Block],
+    x: Tensor,
+    tokens: Tensor | None = None,
+    beta: float = 1.0,
+    *,
+    causal: bool = False,
+    recompute: bool = False,
+) -> Tensor:
+    """Run every row through every block, in stock order: the method without shortcuts.
+
+    Args:
+        blocks: all of one tower's, or some in a row.
+        x: rows [B, 1 + P, D]; the first is the class token or BOS.
+        tokens: [n, K, D], one set per block, placed after the first row; None runs the base.
+        beta: as in `compose`.
+        causal: whether a row attends only to the rows before it, and itself.
+        recompute: as in `run_block`.
+
+    Returns:
+        [B, 1 + K + P, D]; without tokens [B, 1 + P, D].
+    """
+    count = 0 if tokens is None else tokens.shape[1]
+    order = torch.arange(count + x.shape[1], device=x.device)
+    mask = order <= order[:, None] if causal else None
+    previous, rest = None, x[:, 1:]
+    for i, block in enumerate(blocks):
+        if tokens is not None:
+            own = compose(tokens[i].to(x.dtype), previous, beta, x.shape[0])
+            x = torch.cat([x[:, :1], own, rest], dim=1)  # [B, 1 + K + P, D]
+        x = run_block(block, x, mask=mask, recompute=recompute)
+        previous, rest = x[:, 1 : 1 + count], x[:, 1 + count :]
+    return x
+
+
 def causal_mask(rows: int, prefix: int, device: torch.device) -> Tensor:
     """Let every row attend to the prefix, itself and the rows before it: [rows, prefix + rows].
 

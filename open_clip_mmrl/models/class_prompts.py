@@ -1,7 +1,7 @@
 """Prompts in groups of similar length, and which prompts are worth running together.
 
-Shapes: C prompts, c of them in a group, T rows of the group's longest after its first token,
-U different first tokens (usually 1), D tower width.
+Shapes: C prompts, N rows of a full one, c prompts in a group, T rows of the group's longest after
+its first token, U different first tokens (usually 1), D tower width.
 """
 
 from __future__ import annotations
@@ -47,6 +47,19 @@ class ClassPrompts:
 
     def __len__(self) -> int:
         return len(self.inverse_order)
+
+
+@dataclass(frozen=True)
+class FullPrompts:
+    """The same without groups: every prompt with all of its rows."""
+
+    rows: Tensor
+    """[C, N, D]."""
+    end: Tensor
+    """Position of the pooled row, [C]."""
+
+    def __len__(self) -> int:
+        return len(self.end)
 
 
 def length_groups(end: Tensor, group_cost: int | None = None) -> list[Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import MMRLConfig
-from .class_prompts import ClassPrompts
+from .class_prompts import ClassPrompts, FullPrompts
 from .image_towers.families import image_tower
 from .image_towers.tower import ImageFeatures, ImageTower
 from .learner import RepresentationLearner
@@ -69,7 +69,10 @@ class TowerFeatures(nn.Module):
         )
 
     def adapted_text_features(
-        self, prompts: ClassPrompts, tokens: Tensor | None, chunk_size: int | None = None
+        self,
+        prompts: ClassPrompts | FullPrompts,
+        tokens: Tensor | None,
+        chunk_size: int | None = None,
     ) -> Tensor:
         """Return w [C, E] of prompts of `text_tower.lower`, not normalized.
 
@@ -88,7 +91,7 @@ class TowerFeatures(nn.Module):
         tower = self.image_tower
         return tower.class_feature(tower.without_tokens(hidden))
 
-    def frozen_text_features(self, prompts: ClassPrompts) -> Tensor:
+    def frozen_text_features(self, prompts: ClassPrompts | FullPrompts) -> Tensor:
         """Return w_0 [C, E] of prompts of `text_tower.lower`, not normalized."""
         return self.text_tower.project(self.text_tower.without_tokens(prompts))
 

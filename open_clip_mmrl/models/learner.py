@@ -40,7 +40,7 @@ class PerLayerAligner(nn.Module):
 
     def forward(self, space: Tensor) -> Tensor:
         """Map the space [K, d_r], or one per layer [n, K, d_r] -> tokens [n, K, width]."""
-        return space @ self.weight.mT + self.bias.unsqueeze(1)
+        return space @ self.weight.transpose(-2, -1) + self.bias.unsqueeze(1)
 
 
 class SharedResidualAligner(nn.Module):
@@ -66,7 +66,7 @@ class SharedResidualAligner(nn.Module):
     def forward(self, space: Tensor) -> Tensor:
         """Map the space [K, d_r] -> tokens [n, K, width]."""
         weight = self.weight + self.residual_u @ self.residual_v  # [n, width, d_r]
-        return space @ weight.mT + self.bias.unsqueeze(1)
+        return space @ weight.transpose(-2, -1) + self.bias.unsqueeze(1)
 
 
 class FreeTokens(nn.Module):

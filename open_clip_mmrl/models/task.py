@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .class_prompts import ClassPrompts
+from .class_prompts import ClassPrompts, FullPrompts
 from .losses import MMRLLoss
 from .mmrl_clip import MMRLCLIP
 from .ops import cosine_logits, mix, unit
@@ -27,7 +27,7 @@ class FrozenClasses:
 
     tokens: Tensor
     """One prompt per class, [C, context length]."""
-    prompts: ClassPrompts
+    prompts: ClassPrompts | FullPrompts
     text_features: Tensor
     """w_0, [C, E], of unit length."""
 

@@ -11,8 +11,11 @@ Tokens are placed after the first token (BOS) and before the rest. The tower is 
 - only one row of a prompt is pooled, usually that of its end token (EOT): in the last layer it is
   the only query row.
 
-Shapes: C prompts, c of them in a group, T rows of the group's longest after its first token,
-U different first tokens (usually 1), K representation tokens, n layers with tokens,
+Grouping by length reads the tokens, which a graph cannot: under torch.export, torch.compile and
+torch.jit.trace prompts stay as they are, `FullPrompts`, and every row goes through every layer.
+
+Shapes: C prompts, N token ids of one, c prompts in a group, T rows of the group's longest after
+its first token, U different first tokens (usually 1), K representation tokens, n layers with tokens,
 P = 1 + K rows of a prefix (1 without tokens), D tower width, E embedding width.
 """
 
@@ -25,8 +28,16 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .blocks import Block, KeysValues, causal_mask, compose, keys_values, run_block
-from .class_prompts import ClassPrompts, PromptGroup, length_groups
+from .blocks import (
+    Block,
+    KeysValues,
+    causal_mask,
+    compose,
+    keys_values,
+    run_block,
+    run_whole,
+)
+from .class_prompts import ClassPrompts, FullPrompts, PromptGroup, length_groups
 from .text_rows import TextRows, check_tokens
 
 FROZEN_CHUNK = 1024
@@ -41,16 +52,19 @@ class TextTower(TextRows):
         columns = torch.arange(words.shape[1], device=words.device)
         return words.masked_fill(columns > end[:, None], -1)
 
-    def lower(self, tokens: Tensor) -> ClassPrompts:
+    def lower(self, tokens: Tensor) -> ClassPrompts | FullPrompts:
         """Run layers 1 .. J-1 over tokens [C, N], N up to the context length.
 
-        Runs `FROZEN_CHUNK` prompts at a time.
+        Runs `FROZEN_CHUNK` prompts at a time; all of them, ungrouped, while a graph is traced.
 
         Raises:
             ValueError: the tokens are not integers of such a shape.
         """
         check_tokens(tokens, self.positional_embedding.shape[0])
         end = self.end_positions(tokens)
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # exporting included
+            rows = run_whole(self._lower, self._embed(tokens, 0), causal=True)
+            return FullPrompts(rows, end)
         ids, begin = tokens[:, 0].unique(return_inverse=True)
         prefixes, bos = self._run_prefix(self._lower, self._embed(ids[:, None], 0))
         groups, members = [], length_groups(end)
@@ -63,7 +77,11 @@ class TextTower(TextRows):
         return ClassPrompts(groups=tuple(groups), bos=bos, inverse_order=inverse_order)
 
     def with_tokens(
-        self, prompts: ClassPrompts, rep_tokens: Tensor, beta: float, chunk_size: int | None = None
+        self,
+        prompts: ClassPrompts | FullPrompts,
+        rep_tokens: Tensor,
+        beta: float,
+        chunk_size: int | None = None,
     ) -> Tensor:
         """Run layers J .. L with tokens -> the pooled rows, [C, D].
 
@@ -74,13 +92,29 @@ class TextTower(TextRows):
             chunk_size: prompts at a time, computed again in the backward pass, which bounds the
                 memory; None takes all at once (`FROZEN_CHUNK` where there are no gradients).
         """
+        if isinstance(prompts, FullPrompts):
+            return self._read_full(prompts, rep_tokens, beta)
         prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype), rep_tokens, beta)
         return self._read(prompts, *prefix, chunk_size)
 
-    def without_tokens(self, prompts: ClassPrompts) -> Tensor:
+    def without_tokens(self, prompts: ClassPrompts | FullPrompts) -> Tensor:
         """Run layers J .. L as frozen CLIP does -> the pooled rows, [C, D]."""
+        if isinstance(prompts, FullPrompts):
+            return self._read_full(prompts)
         prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype))
         return self._read(prompts, *prefix, None)
+
+    def _read_full(
+        self, prompts: FullPrompts, rep_tokens: Tensor | None = None, beta: float = 1.0
+    ) -> Tensor:
+        """Run layers J .. L of full prompts -> the pooled rows, [C, D]."""
+        x = prompts.rows.to(self._row_dtype)  # may be prepared in float32
+        recompute = self.transformer.grad_checkpointing
+        x = run_whole(self._upper, x, rep_tokens, beta, causal=True, recompute=recompute)
+        # Tokens are after the first row, so the pooled row moves unless it is the first.
+        moved = prompts.end + (x.shape[1] - prompts.rows.shape[1])
+        end = torch.where(prompts.end > 0, moved, prompts.end)
+        return x[torch.arange(x.shape[0], device=x.device), end]  # `len` would fix the number
 
     @staticmethod
     def _run_prefix(
