@@ -15,6 +15,7 @@ from .data import app as data_app
 from .demo import demo
 from .eval import evaluate
 from .help import Command, example
+from .import_checkpoint import import_checkpoint
 from .info import info
 from .predict import predict
 from .report import report
@@ -35,6 +36,7 @@ for _name, _function in {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "import": import_checkpoint,
     "info": info,
     "verify": verify,
     "run": run,

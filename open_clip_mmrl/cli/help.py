@@ -15,6 +15,7 @@ EXAMPLES = {
     "train": "train --data digits --shots 4 --no-flip --output runs/digits",
     "eval": "eval --adapter runs/digits --data digits --output runs/eval",
     "predict": "predict --adapter runs/digits photos --new-class six --csv",
+    "import": "import OUT --model ViT-B-16 --class-names names.txt --output x.safetensors",
     "info": "info runs/digits",
     "verify": "verify runs/digits",
     "run": "run few-shot --datasets digits --shots 1 2 4 --output runs",

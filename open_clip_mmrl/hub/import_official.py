@@ -15,7 +15,7 @@ from torch import Tensor
 from ..models.mmrl_clip import MMRLCLIP
 from .adapter_file import load_learner, unwrapped
 
-_PREFIX = "representation_learner."
+PREFIX = "representation_learner."
 # What an official checkpoint holds besides the learner: all of CLIP, and constants of the prompts.
 _FROZEN = ("image_encoder.", "text_encoder.", "prompt_embeddings", "clip_model")
 
@@ -58,14 +58,14 @@ def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Any]) -> 
                 f"The authors' checkpoints hold the full method, but this model has {name}="
                 f"{value!r}: create it with {name}={full!r}."
             )
-    tensors = _tensors_by_name(state_dict)
+    tensors = tensors_by_name(state_dict)
     layers = model.learner.layers
     sources = _official_names(model.config.variant, layers)
-    learned = [n for n in tensors if n.startswith(_PREFIX) and not n.endswith("prompt_embeddings")]
+    learned = [n for n in tensors if n.startswith(PREFIX) and not n.endswith("prompt_embeddings")]
     wanted = {name for names in sources.values() for name in names}
     missing = sorted(wanted - set(tensors))
     unknown = sorted(n for n in learned if n not in wanted) + sorted(
-        n for n in tensors if n not in wanted and not n.startswith((_PREFIX, *_FROZEN))
+        n for n in tensors if n not in wanted and not n.startswith((PREFIX, *_FROZEN))
     )
     if missing or unknown:
         raise ValueError(
@@ -83,7 +83,7 @@ def load_official_state_dict(model: MMRLCLIP, state_dict: Mapping[str, Any]) -> 
     load_learner(model, ours, "The official state dict")
 
 
-def _tensors_by_name(state_dict: object) -> dict[str, Any]:
+def tensors_by_name(state_dict: object) -> dict[str, Any]:
     """Return what is to be tensors by the authors' names, out of a checkpoint's wrapping."""
     content = state_dict
     if isinstance(content, Mapping) and "state_dict" in content:
@@ -112,14 +112,14 @@ def _as_tensor(value: Any, name: str) -> Tensor:
 
 def _official_names(variant: str, layers: int) -> dict[str, list[str]]:
     """Return the authors' names for each parameter of ours, one per layer where it is stacked."""
-    names = {"space": [_PREFIX + "compound_rep_tokens"]}
+    names = {"space": [PREFIX + "compound_rep_tokens"]}
     for ours, theirs in (("image_aligner", "r2v"), ("text_aligner", "r2t")):
         if variant == "mmrl":
-            root = f"{_PREFIX}compound_rep_tokens_{theirs}proj"
+            root = f"{PREFIX}compound_rep_tokens_{theirs}proj"
             for part in ("weight", "bias"):
                 names[f"{ours}.{part}"] = [f"{root}.{i}.{part}" for i in range(layers)]
         else:
-            root = f"{_PREFIX}srra_{theirs}proj"
+            root = f"{PREFIX}srra_{theirs}proj"
             names[f"{ours}.weight"] = [f"{root}.weight"]
             for part, letter in (("residual_u", "A"), ("residual_v", "B"), ("bias", "bias")):
                 names[f"{ours}.{part}"] = [f"{root}.srra.{i}.{letter}" for i in range(layers)]
