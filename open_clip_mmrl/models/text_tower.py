@@ -14,9 +14,11 @@ Tokens are placed after the first token (BOS) and before the rest. The tower is 
 Grouping by length reads the tokens, which a graph cannot: under torch.export, torch.compile and
 torch.jit.trace prompts stay as they are, `FullPrompts`, and every row goes through every layer.
 
+Where a block has hooks or is changed, that is so too (see `blocks`).
+
 Shapes: C prompts, N token ids of one, c prompts in a group, T rows of the group's longest after
-its first token, U different first tokens (usually 1), K representation tokens, n layers with tokens,
-P = 1 + K rows of a prefix (1 without tokens), D tower width, E embedding width.
+its first token, U different first tokens (usually 1), K representation tokens, n layers with
+tokens, P = 1 + K rows of a prefix (1 without tokens), D tower width, E embedding width.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from torch.utils.checkpoint import checkpoint
 from .blocks import (
     Block,
     KeysValues,
+    are_plain,
+    blocks_of,
     causal_mask,
     compose,
     keys_values,
@@ -62,7 +66,8 @@ class TextTower(TextRows):
         """
         check_tokens(tokens, self.positional_embedding.shape[0])
         end = self.end_positions(tokens)
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # exporting included
+        is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # exporting included
+        if is_traced or not are_plain(blocks_of(self.transformer)):
             rows = run_whole(self._lower, self._embed(tokens, 0), causal=True)
             return FullPrompts(rows, end)
         ids, begin = tokens[:, 0].unique(return_inverse=True)
@@ -92,29 +97,44 @@ class TextTower(TextRows):
             chunk_size: prompts at a time, computed again in the backward pass, which bounds the
                 memory; None takes all at once (`FROZEN_CHUNK` where there are no gradients).
         """
-        if isinstance(prompts, FullPrompts):
-            return self._read_full(prompts, rep_tokens, beta)
+        if isinstance(prompts, FullPrompts) or not are_plain(self._upper):
+            return self._read_full(prompts, rep_tokens, beta, chunk_size)
         prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype), rep_tokens, beta)
         return self._read(prompts, *prefix, chunk_size)
 
     def without_tokens(self, prompts: ClassPrompts | FullPrompts) -> Tensor:
         """Run layers J .. L as frozen CLIP does -> the pooled rows, [C, D]."""
-        if isinstance(prompts, FullPrompts):
+        if isinstance(prompts, FullPrompts) or not are_plain(self._upper):
             return self._read_full(prompts)
         prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype))
         return self._read(prompts, *prefix, None)
 
     def _read_full(
-        self, prompts: FullPrompts, rep_tokens: Tensor | None = None, beta: float = 1.0
+        self,
+        prompts: ClassPrompts | FullPrompts,
+        rep_tokens: Tensor | None = None,
+        beta: float = 1.0,
+        chunk_size: int | None = None,
     ) -> Tensor:
-        """Run layers J .. L of full prompts -> the pooled rows, [C, D]."""
-        x = prompts.rows.to(self._row_dtype)  # may be prepared in float32
+        """Run layers J .. L with every row of every prompt -> the pooled rows, [C, D]."""
         recompute = self.transformer.grad_checkpointing
-        x = run_whole(self._upper, x, rep_tokens, beta, causal=True, recompute=recompute)
-        # Tokens are after the first row, so the pooled row moves unless it is the first.
-        moved = prompts.end + (x.shape[1] - prompts.rows.shape[1])
-        end = torch.where(prompts.end > 0, moved, prompts.end)
-        return x[torch.arange(x.shape[0], device=x.device), end]  # `len` would fix the number
+
+        def run(part: FullPrompts) -> Tensor:
+            x = part.rows.to(self._row_dtype)  # may be prepared in float32
+            x = run_whole(self._upper, x, rep_tokens, beta, causal=True, recompute=recompute)
+            # Tokens are after the first row, so the pooled row moves unless it is the first.
+            moved = part.end + (x.shape[1] - part.rows.shape[1])
+            end = torch.where(part.end > 0, moved, part.end)
+            return x[torch.arange(x.shape[0], device=x.device), end]  # `len` would fix the number
+
+        if isinstance(prompts, ClassPrompts):
+            prompts = prompts.ungrouped()
+        if chunk_size is None or not torch.is_grad_enabled():
+            return run(prompts)
+        parts = prompts.split(chunk_size)
+        return torch.cat(
+            [checkpoint(run, p, use_reentrant=False, preserve_rng_state=False) for p in parts]
+        )
 
     @staticmethod
     def _run_prefix(
