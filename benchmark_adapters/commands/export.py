@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from open_clip_mmrl.data.example import ShardImage
 from open_clip_mmrl.data.image_file import plain_format
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.utils.files import temporary, write_atomically
+from open_clip_mmrl.utils.files import new_folder, refuse_existing, write_atomically
 from open_clip_mmrl.utils.progress import Progress
 from open_clip_mmrl.utils.text import counted, listing, printable
 
@@ -132,7 +131,7 @@ def export(
         _require_lines(data.spec, lines)
     shards, total = {}, sum(map(len, splits.values()))
     with (
-        _renamed_at_the_end(output) as folder,
+        new_folder(output) as folder,
         Progress("exporting", total, quiet=quiet) as progress,
     ):
         unreadable: list[str] = []
@@ -148,14 +147,6 @@ def export(
         for name, lines in texts.items():
             write_atomically(folder / name, "".join(f"{line}\n" for line in lines).encode())
     return shards
-
-
-def refuse_existing(output: Path) -> None:
-    """Raise UsageError if the folder exists: an export never mixes with another."""
-    if not output.name:
-        raise UsageError("output is empty; give a folder that does not exist yet.")
-    if output.exists():
-        raise UsageError(f"output {output} exists already; give a folder that does not, or move it")
 
 
 def _encoded(
@@ -220,16 +211,6 @@ def _write_shards(folder: Path, encoded: Iterator[tuple[str, bytes, int]], max_c
         count = sink.shard
     write_atomically(folder / "nshards.txt", f"{count}\n".encode())
     return count
-
-
-@contextmanager
-def _renamed_at_the_end(output: Path) -> Generator[Path, None, None]:
-    """Yield a hidden folder next to `output`; at the end rename it, after an error remove it."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with temporary(output, folder=True) as (_, folder):
-        yield folder
-        refuse_existing(output)
-        folder.rename(output)
 
 
 def _require_lines(spec: str, lines: list[str]) -> None:

@@ -14,6 +14,7 @@ from .common import say
 from .data import app as data_app
 from .demo import demo
 from .eval import evaluate
+from .export import export
 from .help import Command, example
 from .import_checkpoint import import_checkpoint
 from .info import info
@@ -37,6 +38,7 @@ for _name, _function in {
     "eval": evaluate,
     "predict": predict,
     "import": import_checkpoint,
+    "export": export,
     "info": info,
     "verify": verify,
     "run": run,

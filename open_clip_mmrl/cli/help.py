@@ -16,6 +16,7 @@ EXAMPLES = {
     "eval": "eval --adapter runs/digits --data digits --output runs/eval",
     "predict": "predict --adapter runs/digits photos --new-class six --csv",
     "import": "import OUT --model ViT-B-16 --class-names names.txt --output x.safetensors",
+    "export": "export --adapter runs/digits --to onnx --output digits-onnx",
     "info": "info runs/digits",
     "verify": "verify runs/digits",
     "run": "run few-shot --datasets digits --shots 1 2 4 --output runs",

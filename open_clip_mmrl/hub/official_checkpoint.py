@@ -17,7 +17,6 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
-from ..models.text_towers.rows import TextRows
 from ..utils.files import is_file
 from ..utils.text import listing
 from .import_official import PREFIX, tensors_by_name
@@ -200,10 +199,7 @@ def differing_prompts(
     Raises:
         ValueError: it holds them for another number of classes.
     """
-    tower = model.text_tower
-    if not isinstance(tower, TextRows):  # their towers are open_clip's own
-        return None
-    embedding = tower.token_embedding
+    embedding = model.text_tower.token_embedding
     shape = (*tokens.shape[1:], embedding.embedding_dim)
     for name in ("prompt_embeddings", f"{PREFIX}prompt_embeddings"):
         theirs = tensors.get(name)

@@ -6,18 +6,17 @@ E embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..config import MMRLConfig
+from .class_prompts import ClassPrompts, FullPrompts
 from .image_towers.families import image_tower
 from .image_towers.tower import ImageFeatures, ImageTower
 from .learner import RepresentationLearner
-from .text_towers.families import text_tower
-from .text_towers.tower import TextTower
+from .text_tower import TextTower
 
 
 class TowerFeatures(nn.Module):
@@ -45,7 +44,7 @@ class TowerFeatures(nn.Module):
     @property
     def text_tower(self) -> TextTower:
         """The text tower, divided into stages."""
-        return text_tower(self, self.learner.layers)
+        return TextTower.of(self, self.learner.layers)
 
     @property
     def _beta(self) -> float:
@@ -70,7 +69,10 @@ class TowerFeatures(nn.Module):
         )
 
     def adapted_text_features(
-        self, prompts: Sized, tokens: Tensor | None, chunk_size: int | None = None
+        self,
+        prompts: ClassPrompts | FullPrompts,
+        tokens: Tensor | None,
+        chunk_size: int | None = None,
     ) -> Tensor:
         """Return w [C, E] of prompts of `text_tower.lower`, not normalized.
 
@@ -89,7 +91,7 @@ class TowerFeatures(nn.Module):
         tower = self.image_tower
         return tower.class_feature(tower.without_tokens(hidden))
 
-    def frozen_text_features(self, prompts: Sized) -> Tensor:
+    def frozen_text_features(self, prompts: ClassPrompts | FullPrompts) -> Tensor:
         """Return w_0 [C, E] of prompts of `text_tower.lower`, not normalized."""
         return self.text_tower.project(self.text_tower.without_tokens(prompts))
 

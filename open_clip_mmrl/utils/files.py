@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..errors import UsageError
+
 try:
     import fcntl
 except ImportError:  # Windows: left-overs stay there
@@ -115,6 +117,36 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Write a file whole or not at all; see `atomic_file`."""
     with atomic_file(path) as stream:
         stream.write(data)
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Generator[Path, None, None]:
+    """Yield a hidden folder next to `path`; at the end it is renamed, after an error removed.
+
+    Raises:
+        UsageError: `path` exists: what is written never mixes with anything else.
+        OSError: nothing can be written there; the message names `path`.
+    """
+    path = Path(path)
+    refuse_existing(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary(path, folder=True) as (_, folder):
+            yield folder
+            refuse_existing(path)
+            folder.rename(path)
+    except OSError as error:
+        # Whoever wrote in there named the hidden folder, or nothing.
+        reason = error.strerror or str(error).rpartition(": ")[2].rstrip(".")
+        raise OSError(f"cannot write {path}: {reason}. Nothing was written.") from error
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise UsageError if a folder to be made is there already, or has no name."""
+    if not path.name:
+        raise UsageError("output is empty; give a folder that does not exist yet.")
+    if path.exists():
+        raise UsageError(f"output {path} exists already; give a folder that does not, or move it.")
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:

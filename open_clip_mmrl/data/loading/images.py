@@ -26,14 +26,15 @@ EVAL_BATCH = 100
 """Images at a time where nothing is trained; the paper measures its speed with this size."""
 
 
-def _preprocess(model: nn.Module) -> PreprocessCfg:
+def preprocess_config(model: nn.Module) -> PreprocessCfg:
+    """Return open_clip's preprocessing of this model's images."""
     return PreprocessCfg(**get_model_preprocess_cfg(model))
 
 
 def eval_transform(model: nn.Module) -> Transform:
     """Return open_clip's own transform for this model: resize (bicubic), center crop, normalize."""
     # open_clip's type allows for what it returns in training only.
-    return cast("Transform", image_transform_v2(_preprocess(model), is_train=False))
+    return cast("Transform", image_transform_v2(preprocess_config(model), is_train=False))
 
 
 def train_transform(model: nn.Module, flip: bool = True) -> transforms.Compose:
@@ -42,7 +43,7 @@ def train_transform(model: nn.Module, flip: bool = True) -> transforms.Compose:
     The crop's scale is 0.5 to 1, its resampling bicubic. Source: the released code's
     configuration files; the paper follows CoOp.
     """
-    cfg = _preprocess(model)
+    cfg = preprocess_config(model)
     crop = transforms.RandomResizedCrop(
         cfg.size, scale=(0.5, 1.0), interpolation=InterpolationMode.BICUBIC
     )
