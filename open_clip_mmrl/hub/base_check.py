@@ -12,6 +12,7 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from ..models.mmrl_clip import MMRLCLIP
+from ..models.support import counted_depth
 from .adapter_info import BaseInfo, Fingerprint
 
 _SAMPLES = 4096
@@ -66,10 +67,10 @@ def _base_shape(model: MMRLCLIP) -> dict[str, int]:
         "image_width": image.width,
         "image_layers": image.depth,
         "patch_size": image.patch_size,
-        "text_width": tower.token_embedding.embedding_dim,
-        "text_layers": len(tower.transformer.resblocks),
+        "text_width": tower.width,
+        "text_layers": counted_depth(model),
         "embed_dim": image.embed_dim,
-        "vocab_size": tower.token_embedding.num_embeddings,
+        "vocab_size": tower.vocab_size,
     }
 
 

@@ -17,6 +17,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
+from ..models.text_towers.rows import TextRows
 from ..utils.files import is_file
 from ..utils.text import listing
 from .import_official import PREFIX, tensors_by_name
@@ -199,7 +200,10 @@ def differing_prompts(
     Raises:
         ValueError: it holds them for another number of classes.
     """
-    embedding = model.text_tower.token_embedding
+    tower = model.text_tower
+    if not isinstance(tower, TextRows):  # their towers are open_clip's own
+        return None
+    embedding = tower.token_embedding
     shape = (*tokens.shape[1:], embedding.embedding_dim)
     for name in ("prompt_embeddings", f"{PREFIX}prompt_embeddings"):
         theirs = tensors.get(name)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 POOL_TYPES = ("argmax", "eos", "last")
+"""How a causal text tower may pool: at the end of the prompt, which sees all of it."""
+BIDIRECTIONAL_POOL_TYPES = ("first", *POOL_TYPES)
 
 # Keys of open_clip 3.3 that leave the architecture of CLIP or CustomTextCLIP as it is supported.
 _MODEL_KEYS = {

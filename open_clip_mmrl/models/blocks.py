@@ -14,24 +14,25 @@ H heads, d = D / H.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+from functools import cache, partial
+from typing import NamedTuple, TypeAlias, cast
 
 import torch
+from open_clip.transformer import Attention, CustomResidualAttentionBlock, ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
 from torch.utils.checkpoint import checkpoint
 
-if TYPE_CHECKING:
-    from open_clip.transformer import (
-        Attention,
-        CustomResidualAttentionBlock,
-        ResidualAttentionBlock,
-    )
+logger = logging.getLogger(__name__)
 
-Block: TypeAlias = "ResidualAttentionBlock | CustomResidualAttentionBlock"
+Block: TypeAlias = ResidualAttentionBlock | CustomResidualAttentionBlock
+_ATTENTION: dict[type[nn.Module], type[nn.Module]] = {
+    ResidualAttentionBlock: nn.MultiheadAttention,
+    CustomResidualAttentionBlock: Attention,
+}
 
 
 class KeysValues(NamedTuple):
@@ -145,6 +146,47 @@ def run_block(
     return queries + block.ls_2(block.mlp(block.ln_2(queries)))
 
 
+def is_changed(module: nn.Module) -> bool:
+    """Return whether calling a module or a part of it does more than its class's forward.
+
+    It has hooks (FSDP's too), a forward of its own (accelerate) or was compiled in place.
+    """
+    own = module.__dict__  # read directly: this runs for every block in every step
+    if (
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
+        or "forward" in own
+        or "_compiled_call_impl" in own
+    ):
+        return True
+    return any(is_changed(part) for part in own["_modules"].values() if part is not None)
+
+
+def are_plain(blocks: Sequence[nn.Module]) -> bool:
+    """Return whether blocks may be run part by part; warn once where they may not.
+
+    They may not where a part is changed, or where the attention is not open_clip's (LoRA).
+    """
+    for block in blocks:
+        if type(block.attn) is not _ATTENTION.get(type(block)) or is_changed(block):
+            if not torch.compiler.is_dynamo_compiling():
+                _warn(type(block).__name__, type(block.attn).__name__)
+            return False
+    return True
+
+
+@cache
+def _warn(block: str, attention: str) -> None:
+    logger.warning(
+        "A block (%s with %s) has hooks, is wrapped, or was changed: its tower calls its blocks as "
+        "they are, all rows through every layer. Results stay exact, steps take longer.",
+        block,
+        attention,
+    )
+
+
 def run_whole(
     blocks: Sequence[Block],
     x: Tensor,
@@ -175,9 +217,20 @@ def run_whole(
         if tokens is not None:
             own = compose(tokens[i].to(x.dtype), previous, beta, x.shape[0])
             x = torch.cat([x[:, :1], own, rest], dim=1)  # [B, 1 + K + P, D]
-        x = run_block(block, x, mask=mask, recompute=recompute)
+        x = _call(block, x, mask, recompute)
         previous, rest = x[:, 1 : 1 + count], x[:, 1 + count :]
     return x
+
+
+def _call(block: Block, x: Tensor, mask: Tensor | None, recompute: bool) -> Tensor:
+    """Run all rows by the block's own call, where that may differ from `run_block`."""
+    if are_plain([block]):
+        return run_block(block, x, mask=mask, recompute=recompute)
+    if mask is not None:  # open_clip adds it to the scores
+        mask = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, float("-inf"))
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(block, x, attn_mask=mask, use_reentrant=False)
+    return block(x, attn_mask=mask)
 
 
 def causal_mask(rows: int, prefix: int, device: torch.device) -> Tensor:

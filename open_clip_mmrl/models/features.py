@@ -6,17 +6,18 @@ E embedding width.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..config import MMRLConfig
-from .class_prompts import ClassPrompts, FullPrompts
 from .image_towers.families import image_tower
 from .image_towers.tower import ImageFeatures, ImageTower
 from .learner import RepresentationLearner
-from .text_tower import TextTower
+from .text_towers.families import text_tower
+from .text_towers.tower import TextTower
 
 
 class TowerFeatures(nn.Module):
@@ -44,7 +45,7 @@ class TowerFeatures(nn.Module):
     @property
     def text_tower(self) -> TextTower:
         """The text tower, divided into stages."""
-        return TextTower.of(self, self.learner.layers)
+        return text_tower(self, self.learner.layers)
 
     @property
     def _beta(self) -> float:
@@ -69,10 +70,7 @@ class TowerFeatures(nn.Module):
         )
 
     def adapted_text_features(
-        self,
-        prompts: ClassPrompts | FullPrompts,
-        tokens: Tensor | None,
-        chunk_size: int | None = None,
+        self, prompts: Sized, tokens: Tensor | None, chunk_size: int | None = None
     ) -> Tensor:
         """Return w [C, E] of prompts of `text_tower.lower`, not normalized.
 
@@ -91,7 +89,7 @@ class TowerFeatures(nn.Module):
         tower = self.image_tower
         return tower.class_feature(tower.without_tokens(hidden))
 
-    def frozen_text_features(self, prompts: ClassPrompts | FullPrompts) -> Tensor:
+    def frozen_text_features(self, prompts: Sized) -> Tensor:
         """Return w_0 [C, E] of prompts of `text_tower.lower`, not normalized."""
         return self.text_tower.project(self.text_tower.without_tokens(prompts))
 

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import MMRLConfig, as_config
-from .blocks import blocks_of
 from .features import TowerFeatures
 from .image_towers.families import image_tower
 from .learner import RepresentationLearner
-from .support import check_model
-from .text_tower import TextTower
+from .support import suited_config, token_layers
+from .text_towers.families import text_tower
 
 FEATURES = ("class", "representation", "fused", "frozen")
 
@@ -115,17 +114,17 @@ class MMRLCLIP(TowerFeatures):
         return model
 
     def _add_tokens(self, config: MMRLConfig) -> None:
-        check_model(self, config.start_layer)
+        config = suited_config(self, config)
         self.requires_grad_(False)
         self.config = config
         self.features = "class"
-        image, text = image_tower(self.visual), TextTower.of(self)
+        image = image_tower(self.visual)
         learner = RepresentationLearner(
             config,
             image_width=image.width,
-            text_width=text.token_embedding.embedding_dim,
+            text_width=text_tower(self).width,
             embed_dim=image.embed_dim,
-            layers=len(blocks_of(text.transformer)) - config.start_layer + 1,
+            layers=token_layers(self, config),
         )
         # Training needs full precision even where the base is stored in half.
         is_half = image.dtype in (torch.float16, torch.bfloat16)
@@ -145,8 +144,9 @@ class MMRLCLIP(TowerFeatures):
 
     @property
     def quick_gelu(self) -> bool:
-        """Whether the towers use QuickGELU, as their blocks show."""
-        return bool(self.image_tower.quick_gelu)
+        """Whether the towers use QuickGELU, as the blocks of those show that have a choice."""
+        of_image = self.image_tower.quick_gelu
+        return bool(self.text_tower.quick_gelu if of_image is None else of_image)
 
     # open_clip's contract.
 

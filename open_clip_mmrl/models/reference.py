@@ -3,6 +3,8 @@
 Every prompt at full context length, every row through every layer, and frozen CLIP as a separate
 model, through open_clip's own blocks. No code is shared with
 `MMRLCLIP` except the learner, and the view that finds the parts of the text tower; weights are.
+Text tokens are placed after the first token in every family: a bidirectional tower does not see
+where they are, and there `MMRLCLIP` places them in front.
 
 Where the paper and the released code (github.com/yunncheng/MMRL, commit 27d8821) differ, this
 follows the code, which made the published numbers:
@@ -23,12 +25,14 @@ from __future__ import annotations
 import copy
 
 import torch
+from open_clip.hf_model import HFTextEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .learner import FreeTokens, FullProjection, PerLayerAligner, SharedResidualAligner
 from .mmrl_clip import MMRLCLIP
-from .text_tower import TextTower
+from .text_towers.families import text_tower
+from .text_towers.rows import TextRows
 
 
 class ReferenceTask(nn.Module):
@@ -40,15 +44,14 @@ class ReferenceTask(nn.Module):
         self.tokens = tokens
         self.frozen = copy.deepcopy(model)
         del self.frozen.learner
-        self.text = TextTower.of(model)
         with torch.no_grad():
-            self.embeddings = self._embed(tokens)
-            self.frozen_text = F.normalize(self._frozen_text(TextTower.of(self.frozen)), dim=-1)
+            frozen = self._frozen_text(self.frozen)
+            self.frozen_text = F.normalize(frozen, dim=-1)
 
-    def _embed(self, tokens: Tensor) -> Tensor:
+    def _embed(self, tower: TextRows) -> Tensor:
         """Embed tokens [C, N] -> [C, N, D]."""
-        x = self.text.token_embedding(tokens)
-        return x + self.text.positional_embedding[: tokens.shape[1]]
+        x = tower.token_embedding(self.tokens)
+        return x + tower.positional_embedding[: self.tokens.shape[1]]
 
     def _layer_tokens(self, side: str, layer: int) -> Tensor:
         """R W_i + b_i, [K, D], with W_i = W + U_i V_i for MMRL++; free in some ablations."""
@@ -70,8 +73,7 @@ class ReferenceTask(nn.Module):
         """Tokens [K, D] of every layer with tokens; "image" or "text", empty if it has none."""
         if self.model.config.token_sides not in ("both", side):
             return []
-        layers = len(self.text.transformer.resblocks) - self.model.config.start_layer + 1
-        return [self._layer_tokens(side, i) for i in range(layers)]
+        return [self._layer_tokens(side, i) for i in range(self.model.learner.layers)]
 
     def _run(self, blocks: nn.ModuleList, x: Tensor, tokens: list[Tensor], causal: bool) -> Tensor:
         """Run all layers over x [B, 1 + P, D]; rows 1..K of the result are the tokens'."""
@@ -94,30 +96,40 @@ class ReferenceTask(nn.Module):
     def _text(self) -> Tensor:
         """Text features w, [C, E]."""
         tokens = self._tokens("text")
-        x = self._run(self.text.transformer.resblocks, self.embeddings, tokens, causal=True)
-        end = self._end()
-        if tokens:
-            # The pooled row moves with them, unless it is the first token itself.
-            end = torch.where(end > 0, end + self.model.config.num_rep_tokens, end)
-        return self._read(self.text, x, end)
+        if not tokens:
+            return self._frozen_text(self.model)
+        tower = _rows(self.model)
+        causal = tower.attn_mask is not None
+        x = self._run(tower.transformer.resblocks, self._embed(tower), tokens, causal)
+        end = self._end(tower)
+        # The pooled row moves with them, unless it is the first token itself.
+        end = torch.where(end > 0, end + self.model.config.num_rep_tokens, end)
+        return self._read(tower, x, end)
 
-    def _frozen_text(self, tower: TextTower) -> Tensor:
+    def _frozen_text(self, model: MMRLCLIP) -> Tensor:
         """Text features w_0, [C, E]."""
-        x = self.embeddings
+        holder = getattr(model, "text", model)
+        if isinstance(holder, HFTextEncoder):
+            return holder(self.tokens)
+        tower = _rows(model)
+        x = self._embed(tower)
         for block in tower.transformer.resblocks:
-            x = block(x, attn_mask=_mask(x))
-        return self._read(tower, x, self._end())
+            x = block(x, attn_mask=None if tower.attn_mask is None else _mask(x))
+        return self._read(tower, x, self._end(tower))
 
-    def _end(self) -> Tensor:
+    def _end(self, tower: TextRows) -> Tensor:
         """Position of the pooled row, [C]: open_clip's rule, written a second time."""
-        if self.text.pool_type == "last":
-            return torch.full((len(self.tokens),), self.tokens.shape[1] - 1)
-        if self.text.pool_type == "eos":
-            return (self.tokens == self.text.eos_id).float().argmax(dim=1)
+        first = torch.zeros(len(self.tokens), dtype=torch.long)
+        if tower.pool_type == "first":
+            return first
+        if tower.pool_type == "last":
+            return first + self.tokens.shape[1] - 1
+        if tower.pool_type == "eos":
+            return (self.tokens == tower.eos_id).float().argmax(dim=1)
         return self.tokens.argmax(dim=1)
 
     @staticmethod
-    def _read(tower: TextTower, x: Tensor, end: Tensor) -> Tensor:
+    def _read(tower: TextRows, x: Tensor, end: Tensor) -> Tensor:
         x = tower.ln_final(x)
         x = x[torch.arange(x.shape[0], device=x.device), end]
         if isinstance(tower.text_projection, nn.Linear):
@@ -186,6 +198,13 @@ class ReferenceTask(nn.Module):
             "logits_fused": config.alpha * logits + (1 - config.alpha) * logits_rep,
             "image_features_rep": image_rep,
         }
+
+
+def _rows(model: MMRLCLIP) -> TextRows:
+    """Find the parts of a text tower that is open_clip's own."""
+    tower = text_tower(model)
+    assert isinstance(tower, TextRows)
+    return tower
 
 
 def _mask(x: Tensor) -> Tensor:

@@ -5,14 +5,13 @@ Shapes: B images, C classes, E embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .class_prompts import ClassPrompts, FullPrompts
 from .losses import MMRLLoss
 from .mmrl_clip import MMRLCLIP
 from .ops import cosine_logits, mix, unit
@@ -27,7 +26,8 @@ class FrozenClasses:
 
     tokens: Tensor
     """One prompt per class, [C, context length]."""
-    prompts: ClassPrompts | FullPrompts
+    prompts: Sized
+    """After the layers below J; of the kind that the model's `text_tower.lower` returns."""
     text_features: Tensor
     """w_0, [C, E], of unit length."""
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
+from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIP, CustomTextCLIP
 
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
@@ -46,6 +50,33 @@ def tiny_clip(
             if parameter.ndim:
                 parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
     return model.double().eval()
+
+
+HF_CONFIGS = {
+    "bert": {"pooler": "cls_pooler", "proj": "linear"},
+    "xlm-roberta": {"pooler": "mean_pooler", "proj": "mlp"},
+    "mt5": {"pooler": "mean_pooler", "proj": "mlp"},
+}
+"""Kinds of text towers from Hugging Face, and how open_clip pools and projects them."""
+
+
+def with_hf_text(clip: CustomTextCLIP, kind: str, folder: Path) -> CustomTextCLIP:
+    """Give an open_clip model a tiny text tower of transformers, built from a config in `folder`.
+
+    Skips the test where transformers is not installed.
+    """
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2}
+    sizes |= {"intermediate_size": 16, "vocab_size": VOCABULARY, "max_position_embeddings": 20}
+    if kind == "mt5":
+        sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_heads": 2, "num_layers": 2}
+        sizes |= {"vocab_size": VOCABULARY, "dropout_rate": 0.0}
+    transformers.AutoConfig.for_model(kind, **sizes).save_pretrained(folder)
+    pooler, proj = HF_CONFIGS[kind].values()
+    torch.manual_seed(0)
+    text = HFTextEncoder(str(folder), 10, pooler_type=pooler, proj_type=proj, pretrained=False)
+    clip.text = shake(text).double().eval()
+    return clip
 
 
 def tiny_config(**kwargs) -> MMRLConfig:

@@ -7,7 +7,7 @@ from helpers.tiny import CONTEXT, tiny_clip
 from torch.nn import functional as F
 
 from open_clip_mmrl.hub.class_tokens import class_tokens, look_alikes, readings
-from open_clip_mmrl.models.text_tower import TextTower
+from open_clip_mmrl.models.text_towers.causal import CausalTextTower
 
 TEMPLATE = "a photo of a {}."
 START, END = 49406, 49407
@@ -130,4 +130,4 @@ def test_which_prompts_a_tower_reads_as_the_same(model, tokenizer):
 
 
 def model_tower(model):
-    return TextTower.of(model, 1)
+    return CausalTextTower.of(model, 1)

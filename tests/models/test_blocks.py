@@ -13,8 +13,7 @@ from open_clip.transformer import (
 )
 from torch import nn
 
-from open_clip_mmrl.models.blocks import KeysValues, keys_values, run_block
-from open_clip_mmrl.models.support import block_reason
+from open_clip_mmrl.models.blocks import KeysValues, block_reason, keys_values, run_block
 
 BATCH, ROWS, WIDTH, HEADS = 3, 7, 12, 2
 

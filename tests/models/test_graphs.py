@@ -7,7 +7,7 @@ import torch
 from helpers.tiny import CONTEXT, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 from torch import nn
 
-from open_clip_mmrl.models.class_prompts import ClassPrompts, FullPrompts
+from open_clip_mmrl.models.text_towers.class_prompts import ClassPrompts, FullPrompts
 
 TOKENS = torch.cat([tiny_prompts([4, 7, 12, 3]), torch.zeros(1, CONTEXT, dtype=torch.long)])
 MORE = tiny_prompts([9, 2, 3, 5, 12, 8, 4], seed=3)

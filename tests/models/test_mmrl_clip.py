@@ -154,11 +154,6 @@ def test_a_learner_s_start_follows_the_seed():
             "image tower pools by other means than the class token",
         ),
         (
-            lambda: tiny_clip(text={"no_causal_mask": True}),
-            ValueError,
-            "text tower is not causal",
-        ),
-        (
             lambda: tiny_clip(custom=True, text={"embed_cls": True}),
             ValueError,
             r"appended class token \(CoCa\)",

@@ -4,14 +4,22 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from helpers.tiny import CONTEXT, START, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
+from helpers.tiny import (
+    CONTEXT,
+    START,
+    tiny_clip,
+    tiny_images,
+    tiny_mmrl,
+    tiny_prompts,
+    with_hf_text,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from open_clip_mmrl import MMRLTask
 from open_clip_mmrl.models import blocks
-from open_clip_mmrl.models.class_prompts import length_groups
 from open_clip_mmrl.models.reference import ReferenceTask
+from open_clip_mmrl.models.text_towers.class_prompts import length_groups
 
 
 def assert_agree(model, tokens, images, labels, chunk=None):
@@ -64,7 +72,8 @@ def cases(draw):
         "beta": draw(st.sampled_from([0.0, 0.4, 1.0])),
         "reg_weight": draw(st.sampled_from([0.0, 0.5, 7.0])),
         "lengths": draw(st.lists(st.integers(3, CONTEXT), min_size=1, max_size=40)),
-        "pool": draw(st.sampled_from(["argmax", "eos", "last"])),
+        "causal": (causal := draw(st.booleans())),
+        "pool": draw(st.sampled_from(["argmax", "eos", "last", *([] if causal else ["first"])])),
         "chunk": draw(st.sampled_from([None, 1, 3, 50])),
         "group_cost": draw(st.sampled_from([0, 4, 256])),
     }
@@ -73,7 +82,7 @@ def cases(draw):
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_agrees_with_the_reference(case):
-    text = {"pool_type": case["pool"], "eos_id": 39}
+    text = {"pool_type": case["pool"], "eos_id": 39, "no_causal_mask": not case["causal"]}
     clip = tiny_clip(
         custom=case["custom"],
         image_layers=case["image_layers"],
@@ -105,6 +114,8 @@ def test_agrees_on_the_variants_of_the_ablation(method, beta, custom):
         {"vision": {"no_ln_pre": True, "final_ln_after_pool": True}},
         {"vision": {"qk_norm": True, "scale_heads": True, "scale_attn": True}},
         {"text": {"scale_attn_inner": True, "scale_fc": True}},
+        {"text": {"no_causal_mask": True, "pool_type": "last", "proj_bias": True}, "custom": True},
+        {"text": {"no_causal_mask": True, "qk_norm": True}, "init_logit_bias": -10.0},
         {"quick_gelu": True, "init_logit_bias": -2.0},
         {"vision": {"image_size": 16, "pos_embed_type": "sin_cos_2d", "mlp_ratio": 2.5}},
     ],
@@ -116,10 +127,10 @@ def test_agrees_on_every_kind_of_tower(settings, variant):
     assert_agree(model, tiny_prompts([4, 7, 12]), tiny_images(), torch.tensor([0, 1, 2]))
 
 
-@pytest.mark.parametrize("custom", [False, True])
+@pytest.mark.parametrize("text", [None, {"no_causal_mask": True}], ids=["causal", "bidirectional"])
 @pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
-def test_agrees_with_gradient_checkpointing(custom, variant):
-    model = tiny_mmrl(tiny_clip(custom=custom), variant=variant)
+def test_agrees_with_gradient_checkpointing(text, variant):
+    model = tiny_mmrl(tiny_clip(custom=variant == "mmrl", text=text), variant=variant)
     model.set_grad_checkpointing()
     with patch.object(blocks, "checkpoint", wraps=blocks.checkpoint) as used:
         task = MMRLTask(model, tiny_prompts([4, 7]))
@@ -141,3 +152,11 @@ def test_agrees_when_a_prompt_has_no_end():
     assert_agree(tiny_mmrl(), tokens, tiny_images(), torch.tensor([0, 1, 2]))
     only = torch.zeros(2, CONTEXT, dtype=torch.long)
     assert_agree(tiny_mmrl(beta=0.4), only, tiny_images(2), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("kind", ["xlm-roberta", "mt5", "bert"])
+@pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
+def test_agrees_with_a_text_tower_from_hugging_face(kind, variant, tmp_path):
+    model = tiny_mmrl(with_hf_text(tiny_clip(custom=True), kind, tmp_path), variant=variant)
+    assert model.config.token_sides == "image" and model.learner.text_aligner is None
+    assert_agree(model, tiny_prompts([4, 7, 12]), tiny_images(), torch.tensor([0, 1, 2]))

@@ -13,7 +13,7 @@ from open_clip_mmrl.models.image_towers.class_token import ClassTokenTower
 from open_clip_mmrl.models.ops import unit
 from open_clip_mmrl.models.precision import in_half
 from open_clip_mmrl.models.task import FrozenClasses
-from open_clip_mmrl.models.text_tower import TextTower
+from open_clip_mmrl.models.text_towers.causal import CausalTextTower
 
 IMAGES, TOKENS, LABELS = tiny_images(3), tiny_prompts([4, 7, 12, 5]), torch.tensor([0, 3, 1])
 VARIANTS = pytest.mark.parametrize("variant", ["mmrl", "mmrl++"])
@@ -107,7 +107,7 @@ def test_without_image_tokens_there_is_only_the_class_feature(variant, alpha):
 def test_frozen_tower_runs_once(sides, tower):
     """Its features are frozen CLIP's, which are computed already."""
     task = MMRLTask(tiny_mmrl(token_sides=sides), TOKENS)
-    kind = {"text": TextTower, "image": ClassTokenTower}[tower]
+    kind = {"text": CausalTextTower, "image": ClassTokenTower}[tower]
     with (
         patch.object(kind, "with_tokens") as adapted,
         patch.object(
@@ -295,7 +295,7 @@ def test_classes_are_computed_once_and_passed(variant):
     classes = FrozenClasses.of(model, TOKENS)
     for other in (model, model.sibling()):
         other.learner.load_state_dict(model.learner.state_dict())
-        with patch.object(TextTower, "lower", side_effect=AssertionError):
+        with patch.object(CausalTextTower, "lower", side_effect=AssertionError):
             found = MMRLTask(other, classes)(IMAGES, LABELS)
         for name, value in expected.items():
             assert torch.equal(found[name], value), name

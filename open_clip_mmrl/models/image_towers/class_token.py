@@ -20,7 +20,16 @@ import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
 
-from ..blocks import Block, block_reason, blocks_of, compose, keys_values, run_block
+from ..blocks import (
+    Block,
+    are_plain,
+    block_reason,
+    blocks_of,
+    compose,
+    keys_values,
+    run_block,
+    run_whole,
+)
 from ..learner import Projection
 from .tower import ImageTower
 
@@ -92,10 +101,7 @@ class ClassTokenTower(ImageTower):
         """Run the layers below the tokens: images [B, 3, H, W] -> rows [B, 1 + P, D]."""
         if images.is_floating_point():
             images = images.to(self.visual.conv1.weight.dtype)
-        x = self.visual._embeds(images)  # [B, 1 + P, D]
-        for block in self._lower:
-            x = run_block(block, x)
-        return x
+        return run_whole(self._lower, self.visual._embeds(images))  # [B, 1 + P, D]
 
     def with_tokens(self, rows: Tensor, tokens: Tensor, beta: float) -> tuple[Tensor, Tensor]:
         """Run the upper layers with tokens.
@@ -109,6 +115,9 @@ class ClassTokenTower(ImageTower):
             Class row [B, D] and representation rows [B, K, D] after the last layer.
         """
         x, batch, count = rows, rows.shape[0], tokens.shape[1]
+        if not are_plain(self._upper):
+            x = run_whole(self._upper, x, tokens, beta, recompute=self._recompute)
+            return x[:, 0], x[:, 1 : 1 + count]
         *upper, last = zip(self._upper, tokens.to(x.dtype), strict=True)
         previous = None
         for block, own in upper:
@@ -129,6 +138,8 @@ class ClassTokenTower(ImageTower):
     def without_tokens(self, rows: Tensor) -> Tensor:
         """Run the upper layers as frozen CLIP: rows [B, 1 + P, D] -> class row [B, D]."""
         x = rows
+        if not are_plain(self._upper):
+            return run_whole(self._upper, x)[:, 0]
         *upper, last = self._upper
         for block in upper:
             x = run_block(block, x)

@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 import pytest
 import torch
 
-from open_clip_mmrl.models.class_prompts import length_groups
+from open_clip_mmrl.models.text_towers.class_prompts import length_groups
 
 
 def cost(groups, end, group_cost):

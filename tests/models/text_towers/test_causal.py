@@ -8,11 +8,10 @@ from helpers.tiny import CONTEXT, END, START, tiny_clip, tiny_mmrl, tiny_prompts
 from open_clip.transformer import text_global_pool
 from torch.nn.attention.bias import CausalBias
 
-from open_clip_mmrl.models import text_tower as text
 from open_clip_mmrl.models.blocks import causal_mask
-from open_clip_mmrl.models.class_prompts import length_groups
-from open_clip_mmrl.models.support import text_reason
-from open_clip_mmrl.models.text_tower import TextTower
+from open_clip_mmrl.models.text_towers import causal as text
+from open_clip_mmrl.models.text_towers.causal import CausalTextTower
+from open_clip_mmrl.models.text_towers.class_prompts import length_groups
 
 TOKENS = tiny_prompts([4, 7, 12, 3, 5])
 CAUSAL = causal_mask
@@ -47,7 +46,7 @@ def close(ours, theirs):
 
 
 def depth(clip):
-    return len(TextTower.of(clip).transformer.resblocks)
+    return len(CausalTextTower.of(clip).transformer.resblocks)
 
 
 def frozen(tower, tokens):
@@ -56,12 +55,12 @@ def frozen(tower, tokens):
 
 def test_frozen_branch_equals_open_clip(clip):
     for count in range(1, depth(clip) + 1):
-        close(frozen(TextTower.of(clip, count), TOKENS), clip.encode_text(TOKENS))
+        close(frozen(CausalTextTower.of(clip, count), TOKENS), clip.encode_text(TOKENS))
 
 
 def all_rows(clip, tokens, given, beta):
     """All rows through all layers at full length: tokens after the first one."""
-    tower = TextTower.of(clip)
+    tower = CausalTextTower.of(clip)
     x = tower.token_embedding(tokens) + tower.positional_embedding
     blocks, count = tower.transformer.resblocks, given.shape[1]
     first = len(blocks) - len(given)
@@ -82,7 +81,7 @@ def all_rows(clip, tokens, given, beta):
 @pytest.mark.parametrize("beta", [1.0, 0.6, 0.0])
 def test_tokens_are_after_the_first_token(clip, beta):
     for count in range(1, depth(clip) + 1):
-        tower = TextTower.of(clip, count)
+        tower = CausalTextTower.of(clip, count)
         given = rep_tokens(count, width=tower.token_embedding.embedding_dim)
         close(
             tower.with_tokens(tower.lower(TOKENS), given, beta),
@@ -95,7 +94,7 @@ def test_tokens_are_after_the_first_token(clip, beta):
 def test_groups_of_similar_length_change_nothing(custom, cost):
     """By default so few prompts are one group: here a group costs less."""
     clip, tokens = tiny_clip(custom=custom), torch.cat([TOKENS, TOKENS.roll(1, 0)[:, :CONTEXT]])
-    tower, given = TextTower.of(clip, 2), rep_tokens(2)
+    tower, given = CausalTextTower.of(clip, 2), rep_tokens(2)
     assert len(tower.lower(tokens).groups) == 1
     with patch.object(length_groups, "__defaults__", (cost,)):
         assert len(tower.lower(tokens).groups) > 1
@@ -108,7 +107,7 @@ def test_groups_of_similar_length_change_nothing(custom, cost):
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 def test_chunks_change_nothing(size, beta):
-    tower, given = TextTower.of(tiny_clip(), 2), rep_tokens(2).requires_grad_()
+    tower, given = CausalTextTower.of(tiny_clip(), 2), rep_tokens(2).requires_grad_()
     found = []
     for chunk_size in (None, size):
         row = tower.with_tokens(tower.lower(TOKENS), given, beta, chunk_size)
@@ -138,7 +137,7 @@ def test_zero_prompts(custom):
 def test_cropped_prompts_equal_full_ones(custom):
     """Rows after the end are never read, cropped or not."""
     clip = tiny_clip(custom=custom)
-    tower, short = TextTower.of(clip, 2), tiny_prompts([4, 7, 6])
+    tower, short = CausalTextTower.of(clip, 2), tiny_prompts([4, 7, 6])
     given = rep_tokens(2)
     expected = clip.encode_text(short)
     full = tower.with_tokens(tower.lower(short), given, 0.7)
@@ -156,7 +155,7 @@ def test_cropped_prompts_equal_full_ones(custom):
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 def test_prompts_are_independent(beta):
     """However they are batched, ordered or repeated."""
-    tower, given = TextTower.of(tiny_clip(), 2), rep_tokens(2)
+    tower, given = CausalTextTower.of(tiny_clip(), 2), rep_tokens(2)
     whole = tower.with_tokens(tower.lower(TOKENS), given, beta)
     for index in ([0], [2], [3, 1], [4, 4, 0, 2, 1, 3]):
         close(tower.with_tokens(tower.lower(TOKENS[index]), given, beta), whole[index])
@@ -167,7 +166,7 @@ def test_prompts_are_independent(beta):
 def test_prompts_with_different_first_tokens(beta):
     clip = tiny_clip()
     tokens = torch.cat([tiny_prompts([5, 9], first=first, seed=first) for first in (3, START, 7)])
-    tower, given = TextTower.of(clip, 2), rep_tokens(2)
+    tower, given = CausalTextTower.of(clip, 2), rep_tokens(2)
     close(frozen(tower, tokens), clip.encode_text(tokens))
     close(tower.with_tokens(tower.lower(tokens), given, beta), all_rows(clip, tokens, given, beta))
 
@@ -178,7 +177,7 @@ def test_a_prompt_without_an_end_is_read_at_its_first_token(custom):
     tokens = torch.cat([TOKENS[:2], torch.zeros(2, CONTEXT, dtype=torch.long)])
     for given in (tokens, tokens[2:]):
         for count in (1, 3):
-            close(frozen(TextTower.of(clip, count), given), clip.encode_text(given))
+            close(frozen(CausalTextTower.of(clip, count), given), clip.encode_text(given))
 
 
 def bias_as_on_a_gpu(rows, prefix, device):
@@ -196,7 +195,9 @@ def test_the_causal_bias_of_a_gpu_is_the_mask_of_the_cpu(rows, prefix):
 @pytest.mark.parametrize("beta", [1.0, 0.5])
 def test_the_causal_bias_of_a_gpu_changes_nothing(custom, beta):
     """Passed to attention on the CPU, which turns it into a mask."""
-    tower = TextTower.of(tiny_clip(custom=custom, text={"qk_norm": True} if custom else None), 2)
+    tower = CausalTextTower.of(
+        tiny_clip(custom=custom, text={"qk_norm": True} if custom else None), 2
+    )
     given, found = rep_tokens(2).requires_grad_(), []
 
     def run():
@@ -213,7 +214,7 @@ def test_the_causal_bias_of_a_gpu_changes_nothing(custom, beta):
 
 
 def test_gradients_reach_the_tokens_of_every_layer():
-    tower, given = TextTower.of(tiny_clip(), 3), rep_tokens(3).requires_grad_()
+    tower, given = CausalTextTower.of(tiny_clip(), 3), rep_tokens(3).requires_grad_()
     for beta in (1.0, 0.5):
         (gradient,) = torch.autograd.grad(
             tower.with_tokens(tower.lower(TOKENS), given, beta).square().sum(), given
@@ -224,7 +225,7 @@ def test_gradients_reach_the_tokens_of_every_layer():
 @pytest.mark.parametrize("pool", ["argmax", "eos", "last"])
 @CUSTOM
 def test_row_that_is_read_is_open_clip_s(pool, custom):
-    tower = TextTower.of(tiny_clip(custom=custom, text={"pool_type": pool, "eos_id": 5}))
+    tower = CausalTextTower.of(tiny_clip(custom=custom, text={"pool_type": pool, "eos_id": 5}))
     tokens = torch.tensor([[1, 5, 9, 9], [9, 5, 1, 5], [1, 2, 3, 4], [0, 0, 0, 0]])
     positions = torch.arange(4.0).expand(4, 4)
     expected = text_global_pool(positions, tokens, pool, eos_token_id=5)
@@ -243,7 +244,7 @@ def test_the_tower_is_a_view(custom):
 
 
 def test_length_is_the_number_of_prompts():
-    tower = TextTower.of(tiny_clip(), 2)
+    tower = CausalTextTower.of(tiny_clip(), 2)
     assert len(tower.lower(TOKENS)) == 5
     assert len(tower.lower(TOKENS[:1])) == 1
 
@@ -251,7 +252,7 @@ def test_length_is_the_number_of_prompts():
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_integer_ids_of_any_width(dtype):
     clip = tiny_clip()
-    close(frozen(TextTower.of(clip, 2), TOKENS.to(dtype)), clip.encode_text(TOKENS))
+    close(frozen(CausalTextTower.of(clip, 2), TOKENS.to(dtype)), clip.encode_text(TOKENS))
 
 
 @pytest.mark.parametrize(
@@ -266,47 +267,6 @@ def test_integer_ids_of_any_width(dtype):
 )
 def test_wrong_tokens_raise(tokens, given):
     words = rf"text is {given}; .*token ids \[prompts, up to 12\], as the model's tokenizer"
-    for encode in (TextTower.of(tiny_clip(), 2).lower, tiny_mmrl().encode_text):
+    for encode in (CausalTextTower.of(tiny_clip(), 2).lower, tiny_mmrl().encode_text):
         with pytest.raises(ValueError, match=words):
             encode(tokens)
-
-
-def test_supported_towers_have_no_reason(clip):
-    assert text_reason(clip) is None
-
-
-class _Foreign(torch.nn.Module):
-    """A text tower of another family."""
-
-
-def foreign():
-    clip = tiny_clip(custom=True)
-    clip.text = _Foreign()
-    return clip
-
-
-def split_attention():
-    clip = tiny_clip()
-    clip.transformer.resblocks[0].attn = torch.nn.MultiheadAttention(12, 2, kdim=8, vdim=8)
-    return clip
-
-
-@pytest.mark.parametrize(
-    ("clip", "reason"),
-    [
-        (foreign, "text tower is a _Foreign, not open_clip's TextTransformer"),
-        (lambda: tiny_clip(custom=True, text={"embed_cls": True}), "appended class token (CoCa)"),
-        (lambda: tiny_clip(text={"no_causal_mask": True}), "text tower is not causal"),
-        (
-            lambda: tiny_clip(custom=True, text={"no_causal_mask": True}),
-            "text tower is not causal",
-        ),
-        (
-            lambda: tiny_clip(text={"pool_type": "first"}),
-            "pools by 'first', not one of ('argmax', 'eos', 'last')",
-        ),
-        (split_attention, "separate query, key and value weights"),
-    ],
-)
-def test_unsupported_towers_have_a_reason(clip, reason):
-    assert reason in text_reason(clip())

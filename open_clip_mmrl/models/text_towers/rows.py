@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from open_clip.transformer import Transformer
+from open_clip.transformer import QuickGELU, Transformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from .blocks import Block, blocks_of
+from ..blocks import Block, are_plain, blocks_of, run_whole
+from .class_prompts import FullPrompts
+from .tower import TextTower, first_equal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 @dataclass(frozen=True)
-class TextRows:
+class TextRows(TextTower):
     """The parts of open_clip's text tower: attributes of CLIP itself, or of its `.text`."""
 
     token_embedding: nn.Embedding
@@ -52,11 +55,6 @@ class TextRows:
         )
 
     @property
-    def has_tokens(self) -> bool:
-        """Whether this family takes tokens."""
-        return True
-
-    @property
     def width(self) -> int:
         """D."""
         return self.token_embedding.embedding_dim
@@ -72,12 +70,53 @@ class TextRows:
         return self.token_embedding.num_embeddings
 
     @property
+    def quick_gelu(self) -> bool:
+        """Whether its blocks run QuickGELU."""
+        return isinstance(blocks_of(self.transformer)[0].mlp.gelu, QuickGELU)
+
+    @property
     def _lower(self) -> Sequence[Block]:
         return blocks_of(self.transformer)[: -self.token_layers]
 
     @property
     def _upper(self) -> Sequence[Block]:
         return blocks_of(self.transformer)[-self.token_layers :]
+
+    @property
+    def _runs_whole(self) -> bool:
+        """Whether every row has to go through every layer: a graph is traced, a block changed."""
+        is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # exporting included
+        return is_traced or not are_plain(blocks_of(self.transformer))
+
+    def _lower_whole(self, tokens: Tensor, end: Tensor) -> FullPrompts:
+        """Run layers 1 .. J-1 over every row of token ids [C, N], pooled at positions [C]."""
+        causal = self.attn_mask is not None
+        return FullPrompts(run_whole(self._lower, self._embed(tokens), causal=causal), end)
+
+    def _read_whole(
+        self,
+        prompts: FullPrompts,
+        rep_tokens: Tensor | None = None,
+        beta: float = 1.0,
+        chunk_size: int | None = None,
+    ) -> Tensor:
+        """Run layers J .. L with every row of every prompt -> the pooled rows, [C, D]."""
+        causal, recompute = self.attn_mask is not None, self.transformer.grad_checkpointing
+
+        def run(part: FullPrompts) -> Tensor:
+            x = part.rows.to(self._row_dtype)  # may be prepared in float32
+            x = run_whole(self._upper, x, rep_tokens, beta, causal=causal, recompute=recompute)
+            # Tokens are after the first row, so the pooled row moves unless it is the first.
+            moved = part.end + (x.shape[1] - part.rows.shape[1])
+            end = torch.where(part.end > 0, moved, part.end)
+            return x[torch.arange(x.shape[0], device=x.device), end]  # `len` would fix the number
+
+        if chunk_size is None or not torch.is_grad_enabled():
+            return run(prompts)
+        parts = prompts.split(chunk_size)
+        return torch.cat(
+            [checkpoint(run, p, use_reentrant=False, preserve_rng_state=False) for p in parts]
+        )
 
     def end_positions(self, tokens: Tensor) -> Tensor:
         """Find the pooled row of token ids [C, N] -> position [C], by the tower's own rule."""
@@ -123,19 +162,3 @@ class TextRows:
         dtype = self._row_dtype
         positions = self.positional_embedding[start : start + ids.shape[1]]
         return self.token_embedding(ids).to(dtype) + positions.to(dtype)
-
-
-def check_tokens(tokens: Tensor, context: int) -> None:
-    """Raise ValueError where these are not token ids [C, up to `context`]."""
-    if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= context or tokens.is_floating_point():
-        raise ValueError(
-            f"text is {tokens.dtype} of shape {tuple(tokens.shape)}; it has to be token ids "
-            f"[prompts, up to {context}], as the model's tokenizer gives them."
-        )
-
-
-def first_equal(rows: Tensor) -> Tensor:
-    """Return for each row [C, N] the first that equals it, [C]."""
-    group = rows.unique(dim=0, return_inverse=True)[1]
-    order = torch.arange(len(rows), device=rows.device)
-    return torch.full_like(order, len(order)).scatter_reduce(0, group, order, "amin")[group]

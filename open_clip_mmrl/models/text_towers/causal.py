@@ -1,4 +1,4 @@
-"""The text tower with representation tokens, over the prompts of a set of classes.
+"""The causal text tower (CLIP) with representation tokens, over the prompts of a set of classes.
 
 Tokens are placed after the first token (BOS) and before the rest. The tower is causal, so
 
@@ -14,9 +14,11 @@ Tokens are placed after the first token (BOS) and before the rest. The tower is 
 Grouping by length reads the tokens, which a graph cannot: under torch.export, torch.compile and
 torch.jit.trace prompts stay as they are, `FullPrompts`, and every row goes through every layer.
 
+Where a block has hooks or is changed, that is so too (see `blocks`).
+
 Shapes: C prompts, N token ids of one, c prompts in a group, T rows of the group's longest after
-its first token, U different first tokens (usually 1), K representation tokens, n layers with tokens,
-P = 1 + K rows of a prefix (1 without tokens), D tower width, E embedding width.
+its first token, U different first tokens (usually 1), K representation tokens, n layers with
+tokens, P = 1 + K rows of a prefix (1 without tokens), D tower width, E embedding width.
 """
 
 from __future__ import annotations
@@ -28,24 +30,27 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .blocks import (
+from ..blocks import (
     Block,
     KeysValues,
+    are_plain,
     causal_mask,
     compose,
     keys_values,
     run_block,
-    run_whole,
 )
 from .class_prompts import ClassPrompts, FullPrompts, PromptGroup, length_groups
-from .text_rows import TextRows, check_tokens
+from .rows import TextRows
+from .tower import check_tokens
 
 FROZEN_CHUNK = 1024
 """Prompts at a time where nothing is differentiated: bounds memory at no cost in time."""
 
 
-class TextTower(TextRows):
+class CausalTextTower(TextRows):
     """open_clip's causal text tower, divided where the tokens enter."""
+
+    family = "causal"
 
     def _read_words(self, words: Tensor, end: Tensor) -> Tensor:
         """Rows after the one that is read count for nothing."""
@@ -62,9 +67,8 @@ class TextTower(TextRows):
         """
         check_tokens(tokens, self.positional_embedding.shape[0])
         end = self.end_positions(tokens)
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # exporting included
-            rows = run_whole(self._lower, self._embed(tokens, 0), causal=True)
-            return FullPrompts(rows, end)
+        if self._runs_whole:
+            return self._lower_whole(tokens, end)
         ids, begin = tokens[:, 0].unique(return_inverse=True)
         prefixes, bos = self._run_prefix(self._lower, self._embed(ids[:, None], 0))
         groups, members = [], length_groups(end)
@@ -92,29 +96,17 @@ class TextTower(TextRows):
             chunk_size: prompts at a time, computed again in the backward pass, which bounds the
                 memory; None takes all at once (`FROZEN_CHUNK` where there are no gradients).
         """
-        if isinstance(prompts, FullPrompts):
-            return self._read_full(prompts, rep_tokens, beta)
+        if isinstance(prompts, FullPrompts) or not are_plain(self._upper):
+            return self._read_whole(_ungrouped(prompts), rep_tokens, beta, chunk_size)
         prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype), rep_tokens, beta)
         return self._read(prompts, *prefix, chunk_size)
 
     def without_tokens(self, prompts: ClassPrompts | FullPrompts) -> Tensor:
         """Run layers J .. L as frozen CLIP does -> the pooled rows, [C, D]."""
-        if isinstance(prompts, FullPrompts):
-            return self._read_full(prompts)
+        if isinstance(prompts, FullPrompts) or not are_plain(self._upper):
+            return self._read_whole(_ungrouped(prompts))
         prefix = self._run_prefix(self._upper, prompts.bos.to(self._row_dtype))
         return self._read(prompts, *prefix, None)
-
-    def _read_full(
-        self, prompts: FullPrompts, rep_tokens: Tensor | None = None, beta: float = 1.0
-    ) -> Tensor:
-        """Run layers J .. L of full prompts -> the pooled rows, [C, D]."""
-        x = prompts.rows.to(self._row_dtype)  # may be prepared in float32
-        recompute = self.transformer.grad_checkpointing
-        x = run_whole(self._upper, x, rep_tokens, beta, causal=True, recompute=recompute)
-        # Tokens are after the first row, so the pooled row moves unless it is the first.
-        moved = prompts.end + (x.shape[1] - prompts.rows.shape[1])
-        end = torch.where(prompts.end > 0, moved, prompts.end)
-        return x[torch.arange(x.shape[0], device=x.device), end]  # `len` would fix the number
 
     @staticmethod
     def _run_prefix(
@@ -159,6 +151,10 @@ class TextTower(TextRows):
             else:
                 rows.append(run(part))
         return torch.cat(rows)[prompts.inverse_order]
+
+
+def _ungrouped(prompts: ClassPrompts | FullPrompts) -> FullPrompts:
+    return prompts.ungrouped() if isinstance(prompts, ClassPrompts) else prompts
 
 
 def _run_rest(

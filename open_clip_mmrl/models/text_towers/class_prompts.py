@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 GROUP_COST = {"cpu": 64, "cuda": 1024}
 """Cost of one more group, in rows that could be computed instead: every group has its own calls
@@ -48,6 +49,16 @@ class ClassPrompts:
     def __len__(self) -> int:
         return len(self.inverse_order)
 
+    def ungrouped(self) -> FullPrompts:
+        """Return the same prompts in their order, zeros after the end of shorter groups."""
+        longest = max((group.rest.shape[1] for group in self.groups), default=0)
+        rows = [self.bos.new_zeros(0, 1 + longest, self.bos.shape[-1])]
+        for group in self.groups:
+            whole = torch.cat([self.bos[group.begin], group.rest], dim=1)  # [c, 1 + T, D]
+            rows.append(F.pad(whole, (0, 0, 0, longest - group.rest.shape[1])))
+        end = torch.cat([self.inverse_order[:0], *(group.end for group in self.groups)])
+        return FullPrompts(torch.cat(rows)[self.inverse_order], end[self.inverse_order])
+
 
 @dataclass(frozen=True)
 class FullPrompts:
@@ -60,6 +71,11 @@ class FullPrompts:
 
     def __len__(self) -> int:
         return len(self.end)
+
+    def split(self, size: int) -> list[FullPrompts]:
+        """Split into parts of at most `size` prompts."""
+        parts = zip(self.rows.split(size), self.end.split(size), strict=True)
+        return [FullPrompts(*part) for part in parts]
 
 
 def length_groups(end: Tensor, group_cost: int | None = None) -> list[Tensor]:
