@@ -20,7 +20,12 @@ from functools import cache, partial
 from typing import NamedTuple, TypeAlias, cast
 
 import torch
-from open_clip.transformer import Attention, CustomResidualAttentionBlock, ResidualAttentionBlock
+from open_clip.transformer import (
+    Attention,
+    CustomResidualAttentionBlock,
+    QuickGELU,
+    ResidualAttentionBlock,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
@@ -46,6 +51,11 @@ def blocks_of(transformer: nn.Module) -> Sequence[Block]:
     """Return the blocks of one of open_clip's transformers, first to last."""
     # What else open_clip could have put there, `support` refuses.
     return cast("Sequence[Block]", transformer.resblocks)
+
+
+def runs_quick_gelu(transformer: nn.Module) -> bool:
+    """Return whether its blocks run QuickGELU; GELU otherwise."""
+    return isinstance(blocks_of(transformer)[0].mlp.gelu, QuickGELU)
 
 
 def block_reason(block: nn.Module) -> str | None:

@@ -37,6 +37,17 @@ class TowerFeatures(nn.Module):
         """Where the model is."""
         return self.logit_scale.device
 
+    def train(self, mode: bool = True) -> TowerFeatures:
+        """Switch the learner's mode. The frozen towers keep evaluation's, whatever is given.
+
+        Batch norms, stochastic depth and dropout, which some towers have, would make what is
+        frozen depend on the batch or on chance.
+        """
+        super().train(mode)
+        for child in self.children():
+            child.train(mode and child is self.learner)
+        return self
+
     @property
     def image_tower(self) -> ImageTower:
         """The image tower, divided into stages."""

@@ -89,6 +89,8 @@ class FreeTokens(nn.Module):
 class FullProjection(nn.Module):
     """MMRL's P_v^r: a separate matrix, [d_v, E]."""
 
+    adds_to_head = False
+
     def __init__(self, width: int, embed_dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width, embed_dim))
@@ -98,13 +100,15 @@ class FullProjection(nn.Module):
         """Draw as CLIP draws its own projection: standard deviation d_v^-1/2."""
         nn.init.normal_(self.weight, std=self.weight.shape[0] ** -0.5, generator=generator)
 
-    def forward(self, _class_projection: Tensor) -> Tensor:
+    def forward(self, _class_projection: Tensor | None = None) -> Tensor:
         """Return the matrix, [d_v, E]; CLIP's own class projection is not used."""
         return self.weight
 
 
 class ResidualProjection(nn.Module):
     """MMRL++'s P_v^r: CLIP's frozen class projection plus D U."""
+
+    adds_to_head = True
 
     def __init__(self, width: int, embed_dim: int, rank: int) -> None:
         super().__init__()
@@ -117,9 +121,15 @@ class ResidualProjection(nn.Module):
         _uniform_(self.residual_d, self.residual_d.shape[-1], generator)
         nn.init.zeros_(self.residual_u)
 
-    def forward(self, class_projection: Tensor) -> Tensor:
-        """Add D U to CLIP's class projection [d_v, E] -> [d_v, E]."""
-        return class_projection.to(self.residual_d.dtype) + self.residual_d @ self.residual_u
+    def forward(self, class_projection: Tensor | None = None) -> Tensor:
+        """Add D U to CLIP's class projection [d_v, E] -> [d_v, E].
+
+        None returns D U alone, for towers whose frozen head is more than a matrix.
+        """
+        residual = self.residual_d @ self.residual_u
+        if class_projection is None:
+            return residual
+        return class_projection.to(self.residual_d.dtype) + residual
 
 
 Aligner: TypeAlias = PerLayerAligner | SharedResidualAligner | FreeTokens

@@ -130,6 +130,7 @@ class MMRLCLIP(TowerFeatures):
         is_half = image.dtype in (torch.float16, torch.bfloat16)
         dtype = torch.float32 if is_half else image.dtype
         self.learner = learner.to(self.device, dtype)
+        self.train(self.training)
 
     @property
     def features(self) -> str:

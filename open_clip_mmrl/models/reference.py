@@ -29,8 +29,9 @@ from open_clip.hf_model import HFTextEncoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .learner import FreeTokens, FullProjection, PerLayerAligner, SharedResidualAligner
+from .learner import FreeTokens, PerLayerAligner, SharedResidualAligner
 from .mmrl_clip import MMRLCLIP
+from .reference_image import SplicedTokens, representation_feature
 from .text_towers.families import text_tower
 from .text_towers.rows import TextRows
 
@@ -139,19 +140,13 @@ class ReferenceTask(nn.Module):
     def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Encode images [B, 3, H, W] -> class and representation feature (or None), [B, E] each."""
         visual, tokens = self.model.visual, self._tokens("image")
-        x = visual._embeds(images)
-        x = self._run(visual.transformer.resblocks, x, tokens, causal=False)
-        class_feature = visual.ln_post(x[:, 0]) @ visual.proj
         if not tokens:
-            return class_feature, None
-        projection = self.model.learner.projection
-        assert projection is not None
-        if isinstance(projection, FullProjection):
-            matrix = projection.weight
-        else:
-            matrix = visual.proj + projection.residual_d @ projection.residual_u
-        rows = visual.ln_post(x[:, 1 : 1 + self.model.config.num_rep_tokens])
-        return class_feature, rows.mean(dim=1) @ matrix
+            return visual(images), None
+        beta, projection = self.model.config.beta, self.model.learner.projection
+        assert beta is not None and projection is not None
+        spliced = SplicedTokens(visual, tokens, beta)
+        class_feature = spliced.run(images)
+        return class_feature, representation_feature(visual, spliced.rows, projection)
 
     def _distance(self, feature: Tensor, frozen: Tensor) -> Tensor:
         """One term of the regularization, of unit vectors [N, E]."""

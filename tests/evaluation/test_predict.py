@@ -17,7 +17,7 @@ from open_clip_mmrl.evaluation.predict import (
     predict,
     predict_all,
 )
-from open_clip_mmrl.models.image_towers.class_token import ClassTokenTower
+from open_clip_mmrl.models.image_towers.open_clip_vit import ClassTokenTower
 
 IMAGES, TOKENS = tiny_images(5), tiny_prompts([4, 7, 12, 5])
 LABELS = torch.tensor([0, 1, 2, 3, 0])

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import timm
 import torch
 from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIP, CustomTextCLIP
+from timm.layers import GluMlp, HybridEmbed
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_hybrid import ConvStem
 
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
 
@@ -15,9 +22,96 @@ VOCABULARY, CONTEXT = 40, 12
 START, END = VOCABULARY - 2, VOCABULARY - 1
 
 
+# Image towers of every family, as settings of `tiny_clip` and `tiny_family`.
+_TIMM: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
+    "siglip": (VisionTransformer, {"class_token": False}, {"timm_pool": "map"}),
+    "mobileclip": (
+        VisionTransformer,
+        {"patch_size": 1, "no_embed_class": True},
+        {"timm_pool": "token", "timm_proj": None},
+    ),
+    "vitamin": (
+        VisionTransformer,
+        {"class_token": False, "mlp_layer": GluMlp, "init_values": 0.3, "global_pool": "avg"},
+        {"timm_pool": "", "timm_proj": "linear"},
+    ),
+    "registers": (
+        VisionTransformer,
+        {"reg_tokens": 2, "pre_norm": True, "qk_norm": True, "global_pool": "map"},
+        {"timm_pool": "map", "timm_proj": "mlp", "timm_proj_bias": True},
+    ),
+    "eva01": (Eva, {}, {"timm_pool": "token", "timm_proj": None}),
+    "eva02": (
+        Eva,
+        {
+            "use_rot_pos_emb": True,
+            "swiglu_mlp": True,
+            "scale_mlp": True,
+            "scale_attn_inner": True,
+            "qkv_fused": False,
+            "ref_feat_shape": (2, 2),
+        },
+        {"timm_pool": "token", "timm_proj": None},
+    ),
+    "eva-post-norm": (Eva, {"use_post_norm": True}, {"timm_pool": "token", "timm_proj": None}),
+    "pe-core": (
+        Eva,
+        {
+            "attn_type": "rope",
+            "use_pre_transformer_norm": True,
+            "use_rot_pos_emb": True,
+            "ref_feat_shape": (2, 2),
+            "rope_grid_offset": 1.0,
+            "rope_grid_indexing": "xy",
+            "attn_pool_num_heads": 4,
+        },
+        {"timm_pool": "map", "timm_proj": None},
+    ),
+}
+_OPEN_CLIP: dict[str, dict[str, Any]] = {
+    "clip": {},
+    "clipa": {"no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True},
+    "average": {"pool_type": "avg"},
+    "attention": {"attentional_pool": True, "attn_pooler_heads": 2, "attn_pooler_queries": 3},
+}
+IMAGE_FAMILIES = (*_OPEN_CLIP, *_TIMM)
+
+
+def tiny_timm(family: str, layers: int = 3) -> str:
+    """Register timm's tower of a family with so many layers, and return its name there."""
+    kind, settings, _ = _TIMM[family]
+    name = f"tiny_{family.replace('-', '_')}_{layers}"
+
+    def build(**given) -> torch.nn.Module:
+        kwargs = {k: v for k, v in given.items() if k in ("num_classes", "global_pool")}
+        sizes = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": layers, "num_heads": 2}
+        if family == "mobileclip":  # stride 8, with batch norms
+            twice = (2, 2, 2)
+            stem = ConvStem(channels=(4, 4, 16), stride=twice, kernel_size=twice, padding=0)
+            kwargs["embed_layer"] = partial(HybridEmbed, backbone=stem, proj=False)
+        model = kind(**{**sizes, **settings, **kwargs})
+        model.default_cfg = model.pretrained_cfg = {"input_size": (3, 16, 16), "pool_size": None}
+        return model
+
+    build.__name__ = name
+    if not timm.is_model(name):
+        timm.models.register_model(build)
+    return name
+
+
+def image_family(family: str, layers: int = 3) -> dict[str, Any]:
+    """Return the arguments of `tiny_clip` that give it an image tower of `IMAGE_FAMILIES`."""
+    if family in _OPEN_CLIP:
+        return {"vision": _OPEN_CLIP[family], "image_layers": layers}
+    vision = {"timm_model_name": tiny_timm(family, layers), "timm_proj": "none", **_TIMM[family][2]}
+    # Without a projection, the image tower's width.
+    return {"vision": vision, "embed_dim": 16 if vision["timm_proj"] == "none" else 10}
+
+
 def tiny_clip(
     *,
     custom: bool = False,
+    embed_dim: int = 10,
     image_layers: int = 3,
     text_layers: int = 3,
     vision: dict | None = None,
@@ -43,7 +137,7 @@ def tiny_clip(
         "layers": text_layers,
         **(text or {}),
     }
-    model = (CustomTextCLIP if custom else CLIP)(10, vision_cfg, text_cfg, **kwargs)
+    model = (CustomTextCLIP if custom else CLIP)(embed_dim, vision_cfg, text_cfg, **kwargs)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -9,7 +9,7 @@ from helpers.tiny import shake, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 from torch.nn import functional as F
 
 from open_clip_mmrl import MMRLTask
-from open_clip_mmrl.models.image_towers.class_token import ClassTokenTower
+from open_clip_mmrl.models.image_towers.open_clip_vit import ClassTokenTower
 from open_clip_mmrl.models.ops import unit
 from open_clip_mmrl.models.precision import in_half
 from open_clip_mmrl.models.task import FrozenClasses

@@ -308,7 +308,7 @@ def test_others_on_the_base_notice_nothing_of_a_training(monkeypatch, precision)
         pass
 
     def stop(*args):
-        assert trainer.task.model.visual.training
+        assert trainer.task.model.learner.training
         assert not any(module.training for module in other.modules())
         assert other.visual.conv1.weight.dtype == torch.float32
         raise StoppedError

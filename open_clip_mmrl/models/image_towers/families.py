@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from .class_token import ClassTokenTower
+from .open_clip_vit import ClassTokenTower, PooledTower
+from .timm_vit import EvaTower, TimmViTTower
 from .tower import ImageTower
 
-FAMILIES: tuple[type[ImageTower], ...] = (ClassTokenTower,)
+FAMILIES: tuple[type[ImageTower], ...] = (ClassTokenTower, PooledTower, TimmViTTower, EvaTower)
+"""The first that matches is taken."""
 
 
 def _family(visual: object) -> type[ImageTower] | None:
@@ -23,8 +25,9 @@ def image_reason(visual: object) -> str | None:
     """
     family = _family(visual)
     if family is None:
-        kind = type(visual).__name__
-        return f"its image tower is a {kind}, not open_clip's VisionTransformer with a class token"
+        kind = type(getattr(visual, "trunk", visual)).__name__
+        known = "open_clip's or timm's VisionTransformer or timm's Eva"
+        return f"its image tower is a {kind}, not {known}"
     return family.unsupported_reason(visual)
 
 

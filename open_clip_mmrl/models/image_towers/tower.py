@@ -49,9 +49,9 @@ class ImageTower(ABC):
     visual: Any
     token_layers: int
 
-    @staticmethod
+    @classmethod
     @abstractmethod
-    def matches(visual: nn.Module) -> bool:
+    def matches(cls, visual: nn.Module) -> bool:
         """Return whether a tower is of this family, by its modules."""
 
     @staticmethod

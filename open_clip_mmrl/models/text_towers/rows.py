@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from open_clip.transformer import QuickGELU, Transformer
+from open_clip.transformer import Transformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..blocks import Block, are_plain, blocks_of, run_whole
+from ..blocks import Block, are_plain, blocks_of, run_whole, runs_quick_gelu
 from .class_prompts import FullPrompts
 from .tower import TextTower, first_equal
 
@@ -72,7 +72,7 @@ class TextRows(TextTower):
     @property
     def quick_gelu(self) -> bool:
         """Whether its blocks run QuickGELU."""
-        return isinstance(blocks_of(self.transformer)[0].mlp.gelu, QuickGELU)
+        return runs_quick_gelu(self.transformer)
 
     @property
     def _lower(self) -> Sequence[Block]:

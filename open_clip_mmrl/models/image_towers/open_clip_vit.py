@@ -1,11 +1,11 @@
-"""open_clip's VisionTransformer with a class token, run row by row.
+"""open_clip's VisionTransformer, run row by row.
 
 The rows here are [tokens, class token, patches]. The method inserts the tokens after the class
 token; attention is not causal and positions are added below, so the order has no effect.
 
 What is not needed is not computed: with beta = 1 the tokens of a layer only give keys and values,
-the same ones for the whole batch; and in the last layer only the rows that are read are query
-rows.
+the same ones for the whole batch; and where the class token is read, only it and the tokens are
+query rows in the last layer.
 
 Shapes: B images, P patches, K representation tokens, n layers with tokens, D tower width,
 E embedding width.
@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from open_clip.transformer import QuickGELU, VisionTransformer
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ..blocks import (
@@ -29,28 +30,25 @@ from ..blocks import (
     keys_values,
     run_block,
     run_whole,
+    runs_quick_gelu,
 )
 from ..learner import Projection
 from .tower import ImageTower
 
 
 @dataclass(frozen=True)
-class ClassTokenTower(ImageTower):
-    """open_clip's VisionTransformer that reads its class token."""
+class OpenClipTower(ImageTower):
+    """What both families of open_clip's VisionTransformer share."""
 
-    family = "open_clip ViT, class token"
     visual: VisionTransformer
-
-    @staticmethod
-    def matches(visual: nn.Module) -> bool:
-        """Return whether it is open_clip's VisionTransformer."""
-        return isinstance(visual, VisionTransformer)
+    rows_read: ClassVar[int | None]
+    """How many of the own rows are read after the last layer, the first ones; None: all."""
 
     @staticmethod
     def unsupported_reason(visual: VisionTransformer) -> str | None:
         """Return why it does not support tokens, or None."""
-        if visual.attn_pool is not None or visual.pool_type != "tok":
-            return "its image tower pools by other means than the class token"
+        if visual.pool_type == "none":
+            return "its image tower does not pool"
         if visual.proj is None:
             return "its image tower has no projection"
         return block_reason(visual.transformer.resblocks[0])
@@ -58,7 +56,7 @@ class ClassTokenTower(ImageTower):
     @property
     def width(self) -> int:
         """D, width of the rows."""
-        return self.visual.proj.shape[0]
+        return self.visual.transformer.width
 
     @property
     def embed_dim(self) -> int:
@@ -83,7 +81,7 @@ class ClassTokenTower(ImageTower):
     @property
     def quick_gelu(self) -> bool:
         """Whether its blocks run QuickGELU."""
-        return isinstance(blocks_of(self.visual.transformer)[0].mlp.gelu, QuickGELU)
+        return runs_quick_gelu(self.visual.transformer)
 
     @property
     def _lower(self) -> Sequence[Block]:
@@ -104,20 +102,12 @@ class ClassTokenTower(ImageTower):
         return run_whole(self._lower, self.visual._embeds(images))  # [B, 1 + P, D]
 
     def with_tokens(self, rows: Tensor, tokens: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-        """Run the upper layers with tokens.
-
-        Args:
-            rows: [B, 1 + P, D] from `lower`.
-            tokens: [n, K, D], one set per layer.
-            beta: as in `ImageTower`.
-
-        Returns:
-            Class row [B, D] and representation rows [B, K, D] after the last layer.
-        """
+        """Run the upper layers with tokens -> own rows that are read, token rows [B, K, D]."""
         x, batch, count = rows, rows.shape[0], tokens.shape[1]
         if not are_plain(self._upper):
             x = run_whole(self._upper, x, tokens, beta, recompute=self._recompute)
-            return x[:, 0], x[:, 1 : 1 + count]
+            x = torch.cat([x[:, 1 : 1 + count], x[:, :1], x[:, 1 + count :]], dim=1)
+            return x[:, count:], x[:, :count]
         *upper, last = zip(self._upper, tokens.to(x.dtype), strict=True)
         previous = None
         for block, own in upper:
@@ -132,22 +122,40 @@ class ClassTokenTower(ImageTower):
                 previous, x = joined[:, :count], joined[:, count:]
         block, own = last
         joined = torch.cat([compose(own, previous, beta, batch), x], dim=1)  # [B, K + 1 + P, D]
-        read = run_block(block, joined, queries=joined[:, : count + 1])  # [B, K + 1, D]
-        return read[:, count], read[:, :count]
+        read = self._run_last(block, joined, count)
+        return read[:, count:], read[:, :count]
 
     def without_tokens(self, rows: Tensor) -> Tensor:
-        """Run the upper layers as frozen CLIP: rows [B, 1 + P, D] -> class row [B, D]."""
-        x = rows
+        """Run the upper layers as frozen CLIP: rows [B, 1 + P, D] -> own rows that are read."""
         if not are_plain(self._upper):
-            return run_whole(self._upper, x)[:, 0]
+            return run_whole(self._upper, rows)
         *upper, last = self._upper
         for block in upper:
-            x = run_block(block, x)
-        return run_block(last, x, queries=x[:, :1])[:, 0]
+            rows = run_block(block, rows)
+        return self._run_last(last, rows, 0)
+
+    def _run_last(self, block: Block, rows: Tensor, count: int) -> Tensor:
+        """Run the last layer over rows whose first `count` are the tokens'."""
+        queries = None if self.rows_read is None else rows[:, : count + self.rows_read]
+        return run_block(block, rows, queries=queries)
+
+
+@dataclass(frozen=True)
+class ClassTokenTower(OpenClipTower):
+    """open_clip's VisionTransformer that reads its class token."""
+
+    family = "open_clip ViT, class token"
+    rows_read = 1
+
+    @classmethod
+    def matches(cls, visual: nn.Module) -> bool:
+        """Return whether it is one, with nothing after the class token but norm and projection."""
+        is_vit = isinstance(visual, VisionTransformer)
+        return is_vit and visual.attn_pool is None and visual.pool_type == "tok"
 
     def class_feature(self, own: Tensor) -> Tensor:
-        """Project class row [B, D] -> class feature [B, E] by CLIP's frozen projection."""
-        return self.visual.ln_post(own) @ self.visual.proj
+        """Project rows [B, 1 or more, D] -> class feature [B, E], of the first: the class row."""
+        return self.visual.ln_post(own[:, 0]) @ self.visual.proj
 
     def representation_feature(self, rows: Tensor, projection: Projection) -> Tensor:
         """Project token rows [B, K, D] -> feature [B, E]: norm, mean, projection.
@@ -156,3 +164,39 @@ class ClassTokenTower(ImageTower):
         """
         pooled = self.visual.ln_post(rows).mean(dim=1)  # [B, D]
         return pooled @ projection(self.visual.proj).to(pooled.dtype)
+
+
+@dataclass(frozen=True)
+class PooledTower(OpenClipTower):
+    """open_clip's VisionTransformer that pools its rows: by their mean, or by attention.
+
+    It reads all rows, so all of them are query rows in the last layer too. Token rows are left
+    out of the base's own pooling.
+    """
+
+    family = "open_clip ViT, pooled rows"
+    rows_read = None
+
+    @classmethod
+    def matches(cls, visual: nn.Module) -> bool:
+        """Return whether it is one."""
+        return isinstance(visual, VisionTransformer)
+
+    def class_feature(self, own: Tensor) -> Tensor:
+        """Pool and project rows [B, 1 + P, D] -> class feature [B, E], by its own methods."""
+        return self.visual._pool(own)[0] @ self.visual.proj
+
+    def representation_feature(self, rows: Tensor, projection: Projection) -> Tensor:
+        """Pool and project token rows [B, K, D] -> feature [B, E].
+
+        The norm is where the tower has it: before or after the mean; with attention pooling, that
+        of the pooling's keys.
+        """
+        visual = self.visual
+        if visual.attn_pool is not None:
+            pooled = visual.attn_pool.ln_k(rows).mean(dim=1)  # [B, D]
+            feature = pooled @ projection().to(pooled.dtype)
+            return self.class_feature(rows) + feature if projection.adds_to_head else feature
+        after = visual.final_ln_after_pool
+        pooled = visual.ln_post(rows.mean(dim=1)) if after else visual.ln_post(rows).mean(dim=1)
+        return pooled @ projection(visual.proj).to(pooled.dtype)
