@@ -17,6 +17,7 @@ Method = Literal["zeroshot", "linear_probe", "mmrl", "mmrl++"]
 Precision = Literal["fp32", "amp_bf16", "amp_fp16", "bf16", "fp16"]
 Augment = Literal["classic", "device"]
 Fusion = Literal["logits", "probabilities"]
+Engine = Literal["local", "slurm", "ray"]
 Protocol = Literal[
     "base-to-novel", "few-shot", "cross-dataset", "domain-generalization", "ablation"
 ]

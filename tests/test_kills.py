@@ -27,7 +27,7 @@ from open_clip_mmrl.data.shards.download import fetch_shard
 from open_clip_mmrl.experiments.experiment import Experiment
 from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.run_spec import Runtime
-from open_clip_mmrl.experiments.runner import run_all
+from open_clip_mmrl.experiments.runner import Workers, run_all
 from open_clip_mmrl.report import write_report
 from open_clip_mmrl.utils.folder_lock import LOCK, OWNER
 
@@ -135,7 +135,7 @@ def planned(root, protocol, **changes):
 
 
 def run(items, folder, jobs=2):
-    outcomes = run_all(items, folder, Runtime(device="cpu", quiet=True), jobs)
+    outcomes = run_all(items, folder, Runtime(device="cpu", quiet=True), Workers(jobs=jobs))
     assert not [outcome.error for outcome in outcomes if outcome.error]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config import CACHE_GB, METHODS, PROTOCOLS, SWEEP_NAMES, Protocol, SettingsSource
+from ..config import CACHE_GB, METHODS, PROTOCOLS, SWEEP_NAMES, Engine, Protocol, SettingsSource
 from ..errors import UsageError
 from ..utils.stop import RESUMES
 from ..utils.text import counted, in_words, listing
@@ -117,8 +117,47 @@ def run(
     fusion: FusionOption = "logits",
     test_split: SplitOption = "test",
     jobs: Annotated[
-        int, option(MACHINE, "Runs at a time on this machine.", metavar="N", min=1)
-    ] = 1,
+        int | None,
+        option(
+            MACHINE,
+            "Runs at a time. Default: one; on a cluster as many as it has room for.",
+            metavar="N",
+            min=1,
+        ),
+    ] = None,
+    engine: Annotated[
+        Engine,
+        option(
+            MACHINE,
+            "Where: processes of this machine, a SLURM or a Ray cluster; on a cluster all machines "
+            "see --output.",
+        ),
+    ] = "local",
+    slurm: Annotated[
+        str | None,
+        option(
+            MACHINE,
+            "Of submitit or sbatch: partition=gpu gpus_per_node=1 timeout_min=60",
+            metavar="NAME=VALUE ...",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        option(
+            MACHINE,
+            "Of a Ray task, and address: num_gpus=0.25 num_cpus=4 address=auto",
+            metavar="NAME=VALUE ...",
+        ),
+    ] = None,
+    retries: Annotated[
+        int,
+        option(
+            MACHINE,
+            "How often to try a run again that failed, if not for its input.",
+            metavar="N",
+            min=0,
+        ),
+    ] = 0,
     dry_run: Annotated[
         bool, option(OUTPUT, "List the runs and an estimate of their time.", "--dry-run")
     ] = False,
@@ -134,8 +173,9 @@ def run(
     from ..experiments.experiment import Experiment
     from ..experiments.protocols import plan
     from ..experiments.run_spec import Runtime
-    from ..experiments.runner import run_all, unfinished
+    from ..experiments.runner import Workers, run_all, unfinished
 
+    crew = Workers(engine, jobs, retries, _options(engine, slurm=slurm, ray=ray))
     experiment = Experiment(
         protocol=protocol,
         model=model or assets.MODEL_NAME,
@@ -171,7 +211,7 @@ def run(
         return
     todo = len(unfinished(planned, output))
     say(f"{counted(len(planned), 'run')}, {len(planned) - todo} finished already.")
-    outcomes = run_all(planned, output, runtime, jobs)
+    outcomes = run_all(planned, output, runtime, crew)
     failed = [outcome for outcome in outcomes if outcome.error]
     say(f"tables and figures: open-clip-mmrl report {output}")
     if failed:
@@ -242,6 +282,24 @@ def _names(datasets: Sequence[str], path: Path | None, *, nested: bool) -> dict[
     if len(folders) != 1:
         raise UsageError("a file of class names is for one folder:PATH; name it with --datasets.")
     return read_names(folders[0], path, nested=nested)
+
+
+def _options(engine: Engine, **given: str | None) -> dict[str, object]:
+    """Read the options of the cluster.
+
+    Raises:
+        UsageError: they are for another engine, or one has no value.
+    """
+    for name, text in given.items():
+        if text is not None and name != engine:
+            raise UsageError(f"--{name} is for --engine {name}; the engine is {engine}.")
+    options: dict[str, object] = {}
+    for word in _words(given.get(engine)) or []:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"--{engine} has {word!r}; write NAME=VALUE.")
+        options[name] = value_of(value)
+    return options
 
 
 def _words(text: str | None) -> list[str] | None:

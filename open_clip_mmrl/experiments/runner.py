@@ -1,4 +1,4 @@
-"""Many runs: one after the other, or several at a time on one machine.
+"""Many runs: one after the other, or several at a time by an engine.
 
 A run that fails does not stop the others. Given again, the same command keeps finished runs, and
 resumes stopped ones from their last epoch.
@@ -7,26 +7,23 @@ resumes stopped ones from their last epoch.
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
-import torch
-
-from ..utils import stop
+from ..config import Engine
 from ..utils.folder_lock import lock_folder
-from ..utils.log import show_messages
 from ..utils.text import in_words
-from .execute import execute
+from .engines import Submit, engine
+from .job import Job, Origin, Outcome
 from .protocols import PlannedRun
-from .result_parts import Scores, known
+from .result_parts import known
 from .results import RESULTS
 from .run_spec import Runtime
 
@@ -34,17 +31,28 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Metrics of one run, or the reason why there are none."""
+class Workers:
+    """Who carries out the runs.
 
-    planned: PlannedRun
-    seconds: float
-    metrics: Scores | None = None
-    error: str | None = None
+    Attributes:
+        engine: "local": processes of this machine; "slurm", "ray": a cluster.
+        jobs: runs at a time; None is one on this machine, and on a cluster as many as it has room
+            for.
+        retries: how often a run is tried again that failed for another reason than its input.
+        options: of the cluster, see `engines.slurm` and `engines.ray`.
+    """
+
+    engine: Engine = "local"
+    jobs: int | None = None
+    retries: int = 0
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 def run_all(
-    planned: Sequence[PlannedRun], output: str | Path, runtime: Runtime, jobs: int = 1
+    planned: Sequence[PlannedRun],
+    output: str | Path,
+    runtime: Runtime,
+    workers: Workers = Workers(),
 ) -> list[Outcome]:
     """Carry out all runs below `output`, and log each as it ends.
 
@@ -54,118 +62,100 @@ def run_all(
         planned: as `plan` returns them: runs whose training others reuse come first.
         output: folder of all runs.
         runtime: where and how to carry them out.
-        jobs: runs at a time; each gets its share of the processor's cores.
+        workers: who carries them out.
 
     Raises:
-        UsageError: another command works on these runs; nothing is touched then.
+        UsageError: another command works on these runs, or the engine cannot begin; nothing is
+            touched then.
         OSError: a folder cannot be written.
     """
     output = Path(output)
     todo = {item.folder for item in unfinished(planned, output)}
-    with ExitStack() as locks:
+    with ExitStack() as context:
         # Not the runs' own folders, which the processes that work in them lock.
         for folder in sorted({folder.parent for folder in todo}):
-            locks.enter_context(lock_folder(output / folder))
-        return _run_all(planned, output, runtime, jobs, todo)
+            context.enter_context(lock_folder(output / folder))
+        if workers.engine == "local" and (workers.jobs or 1) == 1:
+            return _run_all(planned, partial(_in_turn, output, runtime, workers.retries), todo)
+        output = output.resolve()  # other machines may have another working folder
+        chosen = engine(workers.engine, output, workers.jobs, workers.options)
+        origin = None if workers.engine == "local" else Origin.below(output)
+        silent = replace(runtime, quiet=True)
+        submit = context.enter_context(chosen)
+        return _run_all(
+            planned, partial(_submitted, submit, output, silent, origin, workers.retries), todo
+        )
 
 
 def _run_all(
     planned: Sequence[PlannedRun],
-    output: Path,
-    runtime: Runtime,
-    jobs: int,
+    carry_out: Callable[[Sequence[PlannedRun]], Iterator[Outcome]],
     todo: set[PurePosixPath],
 ) -> list[Outcome]:
     start = time.perf_counter()
     outcomes: list[Outcome] = []
-    working, told = len(todo), set()
+    working = len(todo)
     stages = [[p for p in planned if not p.reuse_from], [p for p in planned if p.reuse_from]]
-    for stage in stages:
-        running = (
-            _in_processes(stage, output, runtime, jobs)
-            if jobs > 1
-            else (_carry_out(item, output, _telling(item, told, runtime)) for item in stage)
-        )
-        for outcome in running:
-            outcomes.append(outcome)
-            todo.discard(outcome.planned.folder)  # finished ones take no time, and do not count
-            left = (time.perf_counter() - start) / max(working - len(todo), 1) * len(todo)
-            level = logging.WARNING if outcome.error else logging.INFO
-            logger.log(level, _line(outcome, len(outcomes), len(planned), left))
+    for outcome in chain.from_iterable(map(carry_out, stages)):
+        outcomes.append(outcome)
+        todo.discard(outcome.planned.folder)  # finished ones take no time, and do not count
+        left = (time.perf_counter() - start) / max(working - len(todo), 1) * len(todo)
+        level = logging.WARNING if outcome.error else logging.INFO
+        logger.log(level, _line(outcome, len(outcomes), len(planned), left))
     return outcomes
 
 
-def _telling(item: PlannedRun, told: set[str], runtime: Runtime) -> Runtime:
-    """Let the first run of every data set describe it in a line; `told` has those so far."""
-    first = item.run.data not in told
-    told.add(item.run.data)
-    return replace(runtime, describe="briefly") if first else runtime
+def _in_turn(
+    output: Path, runtime: Runtime, retries: int, stage: Sequence[PlannedRun]
+) -> Iterator[Outcome]:
+    """Carry out one run after the other in this process."""
+    told: set[str] = set()
+    for item in stage:
+        # The first run of every data set describes it in a line.
+        first = item.run.data not in told
+        told.add(item.run.data)
+        job = Job(item, output, replace(runtime, describe="briefly") if first else runtime)
+        outcome = job()
+        for _ in range(retries):
+            if not outcome.may_succeed:
+                break
+            _log_retry(outcome)
+            outcome = job()
+        yield outcome
+
+
+def _submitted(
+    submit: Submit,
+    output: Path,
+    runtime: Runtime,
+    origin: Origin | None,
+    retries: int,
+    stage: Sequence[PlannedRun],
+) -> Iterator[Outcome]:
+    """Give all runs to an engine, and a failed one again at once."""
+    jobs = [Job(item, output, runtime, origin) for item in stage]
+    waiting = dict(zip(submit(jobs), jobs, strict=True))
+    tries: Counter[PurePosixPath] = Counter()
+    while waiting:
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in done:
+            job, outcome = waiting.pop(future), future.result()
+            folder = job.planned.folder
+            if outcome.may_succeed and tries[folder] < retries:
+                tries[folder] += 1
+                _log_retry(outcome)
+                waiting[submit([job])[0]] = job
+            else:
+                yield outcome
+
+
+def _log_retry(outcome: Outcome) -> None:
+    logger.warning("%s failed and is tried again: %s", outcome.planned.folder, outcome.error)
 
 
 def unfinished(planned: Sequence[PlannedRun], output: str | Path) -> list[PlannedRun]:
     """Return the runs whose results are not there yet."""
     return [item for item in planned if not (Path(output) / item.folder / RESULTS).is_file()]
-
-
-def _in_processes(
-    stage: Sequence[PlannedRun], output: Path, runtime: Runtime, jobs: int
-) -> Iterator[Outcome]:
-    """Carry out `jobs` runs at a time in their own processes, which share only the disk."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    silent = replace(runtime, quiet=True)
-    pool = ProcessPoolExecutor(
-        min(jobs, len(stage) or 1),
-        mp_context=multiprocessing.get_context("spawn"),  # CUDA does not survive a fork
-        initializer=_begin,
-        initargs=(threads,),
-    )
-    try:
-        with stop.starting_processes():
-            waiting = {pool.submit(_carry_out, item, output, silent): item for item in stage}
-        while waiting:
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                item = waiting.pop(future)
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    yield Outcome(item, 0, error="its process died; out of memory? Use fewer jobs")
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()  # each run resumes from its last epoch next time
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin(threads: int) -> None:
-    """Give a child process its share of the cores, and end it when its parent ends."""
-    torch.set_num_threads(threads)
-    show_messages(logging.WARNING)  # the parent logs how each run ended
-    stop.end_worker_on_sigterm()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End with a killed parent, or this would go on training during the next command."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    stop.end_with_workers(1)
-
-
-def _carry_out(item: PlannedRun, output: Path, runtime: Runtime) -> Outcome:
-    start = time.perf_counter()
-    reuse_from = [output / folder for folder in item.reuse_from]
-    try:
-        result = execute(item.run, output / item.folder, runtime, reuse_from=reuse_from)
-    except (ValueError, RuntimeError, OSError) as error:
-        return Outcome(item, time.perf_counter() - start, error=str(error))
-    except Exception as error:  # nobody foresaw it, but the other runs do not depend on this one
-        logger.debug("%s", item.folder, exc_info=True)
-        unforeseen = f"{type(error).__name__}: {error}"
-        return Outcome(item, time.perf_counter() - start, error=unforeseen)
-    return Outcome(item, time.perf_counter() - start, metrics=result.metrics)
 
 
 def _line(outcome: Outcome, done: int, total: int, left: float) -> str:

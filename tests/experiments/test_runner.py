@@ -1,9 +1,13 @@
 """Many runs on real parts: resumed, failing, sharing their training, side by side."""
 
+import heapq
 import json
 import os
+import random
 import shutil
 import time
+from concurrent.futures import Future
+from pathlib import PurePosixPath
 from types import SimpleNamespace
 
 import pytest
@@ -11,12 +15,14 @@ from helpers.trees import write_tree
 
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.experiments import job as job_
 from open_clip_mmrl.experiments import runner
 from open_clip_mmrl.experiments.experiment import Experiment
+from open_clip_mmrl.experiments.job import Outcome
 from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.resolve import resolve
 from open_clip_mmrl.experiments.run_spec import Runtime
-from open_clip_mmrl.experiments.runner import run_all, unfinished
+from open_clip_mmrl.experiments.runner import Workers, run_all, unfinished
 from open_clip_mmrl.report.load.collect import collect
 from open_clip_mmrl.training.trainer import Trainer
 from open_clip_mmrl.utils import folder_lock
@@ -47,7 +53,7 @@ def planned(root, protocol="base-to-novel", **changes):
 
 
 def go(items, output, jobs=1):
-    return run_all(items, output, Runtime(device="cpu", quiet=True), jobs)
+    return run_all(items, output, Runtime(device="cpu", quiet=True), Workers(jobs=jobs))
 
 
 def lines_of(caplog):
@@ -110,7 +116,7 @@ def test_finished_runs_do_not_count_in_the_time_left(root, tmp_path, monkeypatch
     clock = iter(range(0, 1000, 60))
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     done = SimpleNamespace(metrics={"base": 1.0})
-    monkeypatch.setattr(runner, "execute", lambda *_, **__: done)
+    monkeypatch.setattr(job_, "execute", lambda *_, **__: done)
     caplog.clear()
     go(items, tmp_path)
     # The clock is looked at once at the start, then three times for every run.
@@ -147,19 +153,19 @@ def test_equal_training_is_done_once(root, tmp_path, monkeypatch):
 def test_a_second_command_on_the_same_runs_begins_nothing(root, tmp_path, monkeypatch):
     monkeypatch.setattr(folder_lock, "_SECONDS", 0)
     items = planned(root, methods=["zeroshot", "mmrl"])
-    execute, refused = runner.execute, []
+    execute, refused = job_.execute, []
 
     def again(*args, **kwargs):
         with pytest.raises(UsageError, match=f"process {os.getpid()} .*base-to-novel/eurosat") as e:
             go(items, tmp_path)
         refused.append(e)
         others = planned(root, datasets=["dtd"], methods=["zeroshot"])
-        monkeypatch.setattr(runner, "execute", execute)
+        monkeypatch.setattr(job_, "execute", execute)
         assert go(others, tmp_path)[0].error is None
-        monkeypatch.setattr(runner, "execute", again)
+        monkeypatch.setattr(job_, "execute", again)
         return execute(*args, **kwargs)
 
-    monkeypatch.setattr(runner, "execute", again)
+    monkeypatch.setattr(job_, "execute", again)
     assert [o.error for o in go(items, tmp_path)] == [None, None] and len(refused) == 2
     assert not unfinished(items, tmp_path)
 
@@ -271,13 +277,67 @@ def test_a_log_that_is_no_text_does_not_stop_a_run(root, tmp_path):
 
 def test_what_nobody_foresaw_ends_one_run_only(root, tmp_path, monkeypatch):
     items = planned(root, methods=["zeroshot", "mmrl"])
-    execute = runner.execute
+    execute = job_.execute
 
     def fail_first(run, *rest, **more):
         if run.method == "zeroshot":
             raise KeyError("unforeseen")
         return execute(run, *rest, **more)
 
-    monkeypatch.setattr(runner, "execute", fail_first)
+    monkeypatch.setattr(job_, "execute", fail_first)
     first, second = go(items, tmp_path)
     assert first.error == "KeyError: 'unforeseen'" and second.error is None
+
+
+class Cluster:
+    """A simulated cluster: `workers` machines in virtual time, of which some fail."""
+
+    def __init__(self, workers, failures):
+        self.free, self.events = [0.0] * workers, []
+        self.failures, self.random = failures, random.Random(0)
+        self.now = self.work = 0.0
+        self.count = 0
+
+    def submit(self, jobs):
+        return [self.begin(job) for job in jobs]
+
+    def begin(self, job):
+        taken, fails = self.random.uniform(1, 3), self.random.random() < self.failures
+        taken *= self.random.random() if fails else 1  # lost in between; it begins again
+        start = max(heapq.heappop(self.free), self.now)
+        heapq.heappush(self.free, start + taken)
+        self.work, self.count = self.work + taken, self.count + 1
+        future, outcome = Future(), Outcome(job.planned, taken, metrics={"accuracy": 1.0})
+        if fails:
+            outcome = job.lost("the node is gone")
+        heapq.heappush(self.events, (start + taken, self.count, future, outcome))
+        return future
+
+    def wait(self, waiting, return_when):
+        self.now, _, future, outcome = heapq.heappop(self.events)
+        future.set_result(outcome)
+        return {future}, None
+
+
+def test_a_thousand_runs_over_64_workers_that_fail(monkeypatch, tmp_path):
+    """The makespan stays near the bound: all work over all workers, plus the longest run."""
+    cluster = Cluster(64, failures=0.1)
+    monkeypatch.setattr(runner, "wait", cluster.wait)
+    items = [SimpleNamespace(folder=PurePosixPath(f"run-{n}")) for n in range(1000)]
+    go_on = runner._submitted(cluster.submit, tmp_path, Runtime(), None, 9, items)
+    outcomes = list(go_on)
+    assert sorted(o.planned.folder for o in outcomes) == sorted(item.folder for item in items)
+    assert not [o for o in outcomes if o.error] and cluster.count > 1050
+    assert cluster.now < cluster.work / 64 + 2 * 3
+
+
+def test_retries_end_and_a_wrong_input_is_not_tried_again(root, tmp_path, monkeypatch):
+    items, tries = planned(root, methods=["zeroshot", "mmrl"]), []
+
+    def fail(run, *_, **__):
+        tries.append(run.method)
+        raise OSError("gone") if run.method == "zeroshot" else ValueError("wrong")
+
+    monkeypatch.setattr(job_, "execute", fail)
+    outcomes = run_all(items, tmp_path, Runtime(quiet=True), Workers(retries=2))
+    assert [o.error for o in outcomes] == ["gone", "wrong"] and tries == ["zeroshot"] * 3 + ["mmrl"]

@@ -1,0 +1,113 @@
+"""Several runs at a time in processes of this machine, which share only the disk."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...utils import stop
+from ...utils.log import show_messages
+from ..job import Job, Outcome
+
+if TYPE_CHECKING:
+    from . import Submit
+
+
+@contextmanager
+def processes(jobs: int) -> Generator[Submit, None, None]:
+    """Carry out `jobs` runs at a time, each in a process with its share of cores and of GPUs.
+
+    A process that dies takes only its own run with it.
+    """
+    slots: SimpleQueue[_Slot] = SimpleQueue()
+    all_slots = [_Slot(number, jobs) for number in range(jobs)]
+    for slot in all_slots:
+        slots.put(slot)
+
+    def carry_out(job: Job) -> Outcome:
+        slot = slots.get()
+        try:
+            return slot.carry_out(job)
+        finally:
+            slots.put(slot)
+
+    threads = ThreadPoolExecutor(jobs)
+
+    def submit(several: Sequence[Job]) -> list[Future[Outcome]]:
+        return [threads.submit(carry_out, job) for job in several]
+
+    try:
+        yield submit
+    except BaseException:
+        threads.shutdown(wait=False, cancel_futures=True)
+        for slot in all_slots:
+            slot.terminate()  # each run resumes from its last epoch next time
+        raise
+    finally:
+        threads.shutdown(wait=True)
+        for slot in all_slots:
+            slot.pool.shutdown(wait=True)
+
+
+class _Slot:
+    """One process at a time, replaced when it dies."""
+
+    def __init__(self, number: int, jobs: int) -> None:
+        self.threads = max(1, (os.cpu_count() or 1) // jobs)
+        self.gpu = gpu_of(number)
+        self.pool = self._pool()
+
+    def _pool(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+        return ProcessPoolExecutor(1, context, _begin, (self.threads, self.gpu))
+
+    def carry_out(self, job: Job) -> Outcome:
+        try:
+            with stop.starting_processes():
+                future = self.pool.submit(job)
+            return future.result()
+        except BrokenProcessPool:
+            self.pool = self._pool()
+            return job.lost("its process died; out of memory? Use fewer jobs")
+
+    def terminate(self) -> None:
+        for process in list((self.pool._processes or {}).values()):
+            process.terminate()
+
+
+def gpu_of(number: int) -> str | None:
+    """Return which of the visible GPUs the process of this number sees; None without GPUs."""
+    count = torch.cuda.device_count()
+    if count < 2:
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(index) for index in range(count)]
+    return names[number % count]
+
+
+def _begin(threads: int, gpu: str | None) -> None:
+    """Give a process its share of the machine, and end it when its parent ends."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # nothing has asked CUDA for devices yet
+    torch.set_num_threads(threads)
+    show_messages(logging.WARNING)  # the parent logs how each run ended
+    stop.end_worker_on_sigterm()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End with a killed parent, or this would go on training during the next command."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    stop.end_with_workers(1)
