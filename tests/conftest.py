@@ -23,7 +23,7 @@ from open_clip_mmrl.utils.log import PACKAGES
 
 torch.set_num_threads(1)
 
-pytest_plugins = ["helpers.benchmark_fixtures", "helpers.site"]
+pytest_plugins = ["helpers.benchmark_fixtures", "helpers.hub", "helpers.site"]
 
 
 @pytest.fixture(params=["mmrl_small", "mmrlpp_small"])

@@ -17,6 +17,7 @@ from ..data.loading.device_augment import training_images
 from ..experiments import recipes
 from ..hub.adapter_info import AdapterInfo
 from ..hub.load import LoadedModel, build_for_training, build_from_adapter, resolve_name
+from ..models.sharing import Shareable
 from ..training.trainer import Trainer
 from ..utils.devices import pick_device
 from .classes import added_classes, classes_of, remaining_classes
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class FewShotClassifier(ClassifierMixin, NestedParams):
+class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
     """Adapt an open_clip model to a few labeled images.
 
     Images (`X`) are a list of paths, PIL images, arrays or tensors, or one array or tensor of

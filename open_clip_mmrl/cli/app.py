@@ -21,6 +21,7 @@ from .info import info
 from .predict import predict
 from .report import report
 from .run import run
+from .share import share
 from .speed.command import speed
 from .train import train
 from .verify import verify
@@ -43,6 +44,7 @@ for _name, _function in {
     "verify": verify,
     "run": run,
     "report": report,
+    "share": share,
     "speed": speed,
 }.items():
     app.command(_name, cls=Command, epilog=example(_name))(_function)

@@ -220,7 +220,11 @@ FusionOption = Annotated[
 ]
 AdapterOption = Annotated[
     Path,
-    option(METHOD, "A run's folder, or an adapter.safetensors file.", metavar="RUN_OR_FILE"),
+    option(
+        METHOD,
+        "A run's folder, an adapter.safetensors file, or hf-hub:USER/NAME[@REVISION].",
+        metavar="RUN_OR_FILE",
+    ),
 ]
 AdapterArgument = Annotated[
     Path,

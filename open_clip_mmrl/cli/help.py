@@ -21,6 +21,7 @@ EXAMPLES = {
     "verify": "verify runs/digits",
     "run": "run few-shot --datasets digits --shots 1 2 4 --output runs",
     "report": "report runs",
+    "share": "share --adapter runs/digits --output shared",
     "check": "data check --data-root DATA",
     "speed": "speed --model ViT-B-32 --classes 50 --batch-size 4",
 }

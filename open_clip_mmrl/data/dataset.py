@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Literal, cast
 
 from ..config import Shots
@@ -168,3 +169,9 @@ def _require_text(class_name: str, spec: str) -> None:
         class_name.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{spec}: class name {class_name!r} is not text in Unicode") from error
+
+
+def dataset_name(spec: str) -> str:
+    """Return the short name of a data set: "dtd" of "coop:dtd", "birds" of "folder:/a/birds"."""
+    argument = spec.rpartition(":")[2] if "://" not in spec else spec
+    return PurePosixPath(argument.replace("\\", "/")).name or argument

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,27 @@ def finished_run(folder: Path) -> tuple[FewShotRun, str] | None:
     if not all((folder / name).is_file() for name in (SETTINGS, RESULTS, ADAPTER)):
         return None
     return _read(folder)
+
+
+def same_but_for_seed(folder: Path) -> list[Path]:
+    """Return a finished run's folder and those next to it of the same run with other seeds.
+
+    Nothing where the folder holds no run; what is damaged next to it is skipped.
+    """
+    own = finished_run(folder)
+    if own is None:
+        return []
+    others = (other for other in folder.parent.iterdir() if other != folder)
+    return [folder, *(other for other in others if _is_same(other, own[0]))]
+
+
+def _is_same(folder: Path, run: FewShotRun) -> bool:
+    try:
+        found = finished_run(folder)
+    except (ValueError, OSError):
+        return False
+    seed = {"seed": run.train.seed}
+    return found is not None and found[0].replace(train=replace(found[0].train, **seed)) == run
 
 
 def _computed(folder: Path) -> list[str]:

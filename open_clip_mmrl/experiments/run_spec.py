@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from ..config import (
@@ -23,6 +23,7 @@ from ..config import (
     TrainConfig,
 )
 from ..data import FolderOptions
+from ..data.dataset import dataset_name as dataset_name
 from ..data.loading.cache import check_cache_gb
 from ..errors import UsageError
 from ..hub.load import resolve_name
@@ -184,12 +185,6 @@ def _absolute_spec(spec: str, folder: Path) -> str:
 
 def _absolute(path: str, folder: Path) -> str:
     return os.path.normpath(folder / expand_home(path))
-
-
-def dataset_name(spec: str) -> str:
-    """Return the short name of a data set: "dtd" of "coop:dtd", "birds" of "folder:/a/birds"."""
-    argument = spec.rpartition(":")[2] if "://" not in spec else spec
-    return PurePosixPath(argument.replace("\\", "/")).name or argument
 
 
 @dataclass(frozen=True)

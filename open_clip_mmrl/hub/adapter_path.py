@@ -1,4 +1,4 @@
-"""Where an adapter is: a file, or a run's folder, which holds it under one name."""
+"""Where an adapter is: a file; a run's folder or a repository, which hold it under one name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UsageError
-from ..utils.files import is_file
+from ..utils.files import is_dir, is_file
 from ..utils.text import listing
+from .hub_repository import HubName, download, is_hub_name
 
 ADAPTER = "adapter.safetensors"
 """Its name in a run's folder."""
@@ -17,20 +18,25 @@ _SHOWN = 5
 Source = TypeVar("Source")
 
 
-def adapter_path(where: str | Path) -> Path:
-    """Return the adapter file: `where` itself, or the one in it if it is a run's folder.
+def adapter_path(where: str | Path, *, cache_dir: str | None = None) -> Path:
+    """Return the adapter file: `where` itself, or the one in it, see `adapter_in`.
 
     Raises:
         UsageError: there is none; the message says what is there instead.
     """
-    found = adapter_in(where)
+    found = adapter_in(where, cache_dir=cache_dir)
     if is_file(found):
         return Path(found)
     raise UsageError(_why_none(Path(where)))
 
 
-def adapter_in(source: Source) -> Source | Path:
-    """Return the adapter file of a run's folder; anything else as it is, such as a tag."""
+def adapter_in(source: Source, *, cache_dir: str | None = None) -> Source | Path:
+    """Return the adapter file of a run's folder or of "hf-hub:user/name", which is downloaded.
+
+    Anything else is returned as it is, such as a tag.
+    """
+    if is_hub_name(source):
+        return download(HubName.parse(str(source)), ADAPTER, cache_dir=cache_dir)
     if not isinstance(source, str | Path) or not is_file(Path(source) / ADAPTER):
         return source
     from open_clip.pretrained import list_pretrained
@@ -40,11 +46,7 @@ def adapter_in(source: Source) -> Source | Path:
 
 
 def _why_none(where: Path) -> str:
-    try:
-        is_folder = where.is_dir()
-    except (OSError, ValueError):  # a name that is too long, or holds a NUL
-        is_folder = False
-    if not is_folder:
+    if not is_dir(where):
         return f"There is no adapter file or folder {where}."
     below = sorted(str(path.parent) for path in islice(where.rglob(ADAPTER), 100))
     if below:

@@ -186,8 +186,18 @@ def _wrapper(original: Build) -> Build:
     ) -> nn.Module:
         from .adapter_reading import is_adapter, read_adapter
         from .create import create
+        from .shared_config import shared_adapter
 
         name = ModelName.parse(model_name)
+        # Later positional arguments by name, so that some of them can be set below.
+        later = list(signature.parameters)[2 : 2 + len(args)]
+        kwargs.update(zip(later, args, strict=True))
+        shared = None
+        if name.variant is None:
+            shared = shared_adapter(name.base, kwargs.get("cache_dir"))
+        if shared is not None:
+            name = ModelName(shared.base.model or "", shared.config.variant)
+            return create(original, name, registered_config(name), shared, kwargs)
         if name.variant is None:
             if pretrained is not None and is_adapter(pretrained):
                 adapter = read_adapter(pretrained)
@@ -196,10 +206,7 @@ def _wrapper(original: Build) -> Build:
                     f"{pretrained} is an adapter, which {model_name!r} cannot hold: create "
                     f"{str(right)!r}."
                 )
-            return original(model_name, pretrained, *args, **kwargs)
-        # Later positional arguments by name, so that some of them can be set below.
-        later = list(signature.parameters)[2 : 2 + len(args)]
-        kwargs.update(zip(later, args, strict=True))
+            return original(model_name, pretrained, **kwargs)
         return create(original, name, registered_config(name), pretrained, kwargs)
 
     return create_model

@@ -18,13 +18,14 @@ from ..config import MMRLConfig, as_config
 from .features import TowerFeatures
 from .image_towers.families import image_tower
 from .learner import RepresentationLearner
+from .sharing import ShareableModel
 from .support import suited_config, token_layers
 from .text_towers.families import text_tower
 
 FEATURES = ("class", "representation", "fused", "frozen")
 
 
-class MMRLCLIP(TowerFeatures):
+class MMRLCLIP(ShareableModel, TowerFeatures):
     """What MMRL adds to an open_clip model; mixed into both of its CLIP classes below.
 
     Made by `from_open_clip`, or by `open_clip.create_model("mmrl-...")`.

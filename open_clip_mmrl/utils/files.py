@@ -8,12 +8,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import UsageError
+from .text import listing
 
 try:
     import fcntl
@@ -120,32 +121,58 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 @contextmanager
-def new_folder(path: str | Path) -> Generator[Path, None, None]:
+def new_folder(path: str | Path, replace: Collection[str] = ()) -> Generator[Path, None, None]:
     """Yield a hidden folder next to `path`; at the end it is renamed, after an error removed.
+
+    Args:
+        path: of the folder.
+        replace: names of files; a folder that holds nothing else is replaced.
 
     Raises:
         UsageError: `path` exists: what is written never mixes with anything else.
         OSError: nothing can be written there; the message names `path`.
     """
     path = Path(path)
-    refuse_existing(path)
+    refuse_existing(path, replace)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary(path, folder=True) as (_, folder):
             yield folder
-            refuse_existing(path)
-            folder.rename(path)
+            refuse_existing(path, replace)
+            _put_in_place(folder, path)
     except OSError as error:
         # Whoever wrote in there named the hidden folder, or nothing.
         reason = error.strerror or str(error).rpartition(": ")[2].rstrip(".")
         raise OSError(f"cannot write {path}: {reason}. Nothing was written.") from error
 
 
-def refuse_existing(path: Path) -> None:
-    """Raise UsageError if a folder to be made is there already, or has no name."""
+def _put_in_place(folder: Path, path: Path) -> None:
+    if not path.exists():
+        folder.rename(path)
+        return
+    with temporary(path, folder=True) as (_, old):
+        path.rename(old)
+        try:
+            folder.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+
+
+def refuse_existing(path: Path, replace: Collection[str] = ()) -> None:
+    """Raise UsageError if a folder to be made is there already, or has no name.
+
+    Args:
+        path: of the folder.
+        replace: names of files that it may hold, if there are any.
+    """
     if not path.name:
         raise UsageError("output is empty; give a folder that does not exist yet.")
-    if path.exists():
+    if path.is_dir() and replace:
+        others = sorted({found.name for found in path.iterdir()} - set(replace))
+        if others:
+            raise UsageError(f"{path} holds other files ({listing(others, 4)}); give a new folder.")
+    elif path.exists():
         raise UsageError(f"output {path} exists already; give a folder that does not, or move it.")
 
 
@@ -154,6 +181,14 @@ def is_file(path: str | os.PathLike[str]) -> bool:
     try:
         return Path(path).is_file()
     except (OSError, ValueError):  # a name that is too long, or holds a NUL
+        return False
+
+
+def is_dir(path: str | os.PathLike[str]) -> bool:
+    """Return whether there is such a folder; False for what no folder can be called."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
         return False
 
 

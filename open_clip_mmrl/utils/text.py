@@ -10,6 +10,10 @@ from collections.abc import Iterable
 MINUS = "\N{MINUS SIGN}"
 _BIDI = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
 """Classes of the characters that change the direction of what follows them."""
+_MARKUP = re.compile(
+    r"[\\|`*~$@]|\](?=\()|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE
+)
+"""What begins code, emphasis, a link, a formula, a mention or a cell within a line of Markdown."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
@@ -71,6 +75,12 @@ def _is_command(character: str) -> bool:
         return False
     is_control = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
     return is_control or unicodedata.bidirectional(character) in _BIDI
+
+
+def markdown_text(text: str) -> str:
+    """Return a text in which no name can be markup, for the middle of a line of Markdown."""
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", printable(" ".join(text.split("\n")), keep=""))
+    return _MARKUP.sub(r"\\\g<0>", text.replace("<", "&lt;"))
 
 
 def nfc(text: str) -> str:

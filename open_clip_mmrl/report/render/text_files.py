@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
-from ...utils.text import printable, to_csv
+from ...utils.text import markdown_text, to_csv
 from ..document import Document, Footnote, Picture
 from ..tables.table import Cell, Number, Row, Table, cell_text
 
@@ -19,17 +18,17 @@ def markdown(document: Document) -> str:
     def block(one: Table | Picture) -> list[str]:
         return _picture(one) if isinstance(one, Picture) else _table(one, footnotes[one.name])
 
-    lines = [f"# {document.title}", "", " ".join(map(_plain, document.summary)), ""]
+    lines = [f"# {document.title}", "", " ".join(map(markdown_text, document.summary)), ""]
     lines += [line for one in document.opening for line in block(one)]
     if document.notes:
         lines += [
             "## What to know first",
             "",
-            *(f"- {_plain(note)}" for note in document.notes),
+            *(f"- {markdown_text(note)}" for note in document.notes),
             "",
         ]
     for part in document.parts:
-        lines += [f"## {_plain(part.title)}", "", _plain(part.intro), ""]
+        lines += [f"## {markdown_text(part.title)}", "", markdown_text(part.intro), ""]
         lines += [line for one in part.blocks for line in block(one)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -62,26 +61,31 @@ def _number(cell: Cell) -> list[str]:
 
 
 def _picture(picture: Picture) -> list[str]:
-    title = _plain(picture.title)
+    title = markdown_text(picture.title)
     link = f"![{title}]({FIGURES}/{picture.name}.png)"
-    return [f"### {title}", "", link, "", _plain(picture.caption), ""]
+    return [f"### {title}", "", link, "", markdown_text(picture.caption), ""]
 
 
 def _table(table: Table, footnotes: Sequence[Footnote]) -> list[str]:
-    lines = [f"### {_plain(table.title)}", ""]
+    lines = [f"### {markdown_text(table.title)}", ""]
     if table.folded:
         return [*lines, f"{len(table.rows)} rows: [CSV]({TABLES}/{table.name}.csv).", ""]
     heads = [f"{c.group} {c.label}".strip() if c.group else c.label for c in table.columns]
     rules = ["---" if column.text else "---:" for column in table.columns]
-    lines += [_line(map(_plain, heads)), _line(rules), *(_row(row) for row in table.rows), ""]
-    lines += [f"- {note.mark} {_plain(note.text)}" for note in footnotes if note.first]
+    lines += [
+        _line(map(markdown_text, heads)),
+        _line(rules),
+        *(_row(row) for row in table.rows),
+        "",
+    ]
+    lines += [f"- {note.mark} {markdown_text(note.text)}" for note in footnotes if note.first]
     above = ", ".join(note.mark for note in footnotes if not note.first)
     lines += [f"- As above: {above}"] if above else []
     return [*lines, ""] if footnotes else lines
 
 
 def _row(row: Row) -> str:
-    cells = [_plain(cell_text(cell)) for cell in row.cells]
+    cells = [markdown_text(cell_text(cell)) for cell in row.cells]
     if row.role == "average":
         cells = [f"**{cell}**" for cell in cells]
     return _line(cells)
@@ -89,9 +93,3 @@ def _row(row: Row) -> str:
 
 def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _plain(text: str) -> str:
-    """Return a text in which no name can be markup: HTML, links, code, emphasis, table borders."""
-    text = re.sub(r"&(?=#?\w+;)", "&amp;", printable(" ".join(text.split("\n")), keep=""))
-    return re.sub(r"[\\|`*]|\](?=\()", r"\\\g<0>", text.replace("<", "&lt;"))
