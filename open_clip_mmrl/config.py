@@ -177,6 +177,21 @@ class MMRLConfig(_Config):
             _require(self.token_sides == "both", "token_sides", self.token_sides, sides)
 
 
+def merged_config(
+    stored: MMRLConfig | Mapping[str, Any], given: MMRLConfig | Mapping[str, Any] | None
+) -> MMRLConfig:
+    """Return a stored config with the fields that are given; a whole config replaces it.
+
+    The other variant takes its own default of beta.
+    """
+    if isinstance(given, MMRLConfig):
+        return given
+    stored, given = as_config(stored), dict(given or {})
+    if given.get("variant", stored.variant) != stored.variant:
+        given = {"beta": None, **given}
+    return MMRLConfig.from_dict({**stored.to_dict(), **given})
+
+
 def as_config(value: MMRLConfig | Mapping[str, Any]) -> MMRLConfig:
     """Return a config, given one or a mapping of its fields."""
     return value if isinstance(value, MMRLConfig) else MMRLConfig.from_dict(value)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from open_clip_mmrl import MMRLConfig, TrainConfig
-from open_clip_mmrl.config import as_config
+from open_clip_mmrl.config import as_config, merged_config
 from open_clip_mmrl.errors import UsageError
 
 BOTH = pytest.mark.parametrize("config_class", [MMRLConfig, TrainConfig])
@@ -148,6 +148,16 @@ def test_allowed_combinations_of_the_ablation(values):
 def test_as_config_takes_either():
     config = MMRLConfig(alpha=0.2)
     assert as_config(config) is config and as_config({"alpha": 0.2}) == config
+
+
+def test_merged_config():
+    """Fields over a stored config; the other variant has a beta of its own; a whole one stays."""
+    stored = MMRLConfig(variant="mmrl++", beta=0.5, alpha=0.2)
+    assert merged_config(stored.to_dict(), None) == stored
+    assert merged_config(stored, {"alpha": 0.9}) == stored.replace(alpha=0.9)
+    assert merged_config(stored, {"variant": "mmrl"}).beta == 1.0
+    assert merged_config(stored, {"variant": "mmrl", "beta": 0.4}).beta == 0.4
+    assert merged_config(stored, MMRLConfig()) == MMRLConfig()
 
 
 @BOTH

@@ -212,7 +212,7 @@ def load_learner(
         {name: tuple(tensor.shape) for name, tensor in tensors.items()},
         source,
     )
-    layer, ours = int(tensors["start_layer"]), int(wanted["start_layer"])
+    layer, ours = int(tensors["start_layer"]), model.config.start_layer
     if layer != ours:
         raise ValueError(
             f"{source} does not fit: its tokens begin at layer {layer}, this model's at {ours}."

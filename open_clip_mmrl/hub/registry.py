@@ -28,7 +28,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from .. import assets
-from ..config import MMRLConfig, Variant
+from ..config import MMRLConfig, Variant, merged_config
 from ..errors import UsageError
 from ..models.base_config import lowest_start_layer, unsupported_reason
 from ..utils.text import did_you_mean
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 _CLASSES = ("CLIP", "CustomTextCLIP")
 _WRAPPED = ("create_model", "load_checkpoint")
 _HOOKED = (*_CLASSES, *_WRAPPED)
+_GIVEN = "mmrl_cfg_given"
+"""open_clip would put fields that are given in place of a stored config: they go by this name."""
+NO_SCRIPT = "jit=True: {!r} cannot be scripted, because of its tokens; leave jit out."
 _replaced: dict[str, tuple[Build, Build]] = {}
 """What is replaced in open_clip.factory: name -> (open_clip's own, ours)."""
 _lock = threading.Lock()
@@ -166,6 +169,9 @@ def _dispatcher(original: Build) -> Build:
 
     @functools.wraps(original, updated=())
     def build(*args: Any, **kwargs: Any) -> nn.Module:
+        given = kwargs.pop(_GIVEN, None)
+        if given is not None:
+            kwargs["mmrl_cfg"] = merged_config(kwargs.get("mmrl_cfg", {}), given)
         if "mmrl_cfg" not in kwargs:
             return original(*args, **kwargs)
         from ..models.mmrl_clip import MMRLCustomTextCLIP, MMRLPlainCLIP
@@ -206,7 +212,12 @@ def _wrapper(original: Build) -> Build:
                     f"{pretrained} is an adapter, which {model_name!r} cannot hold: create "
                     f"{str(right)!r}."
                 )
-            return original(model_name, pretrained, **kwargs)
+            if "mmrl_cfg" in kwargs:
+                kwargs[_GIVEN] = kwargs.pop("mmrl_cfg")
+            model = original(model_name, pretrained, **kwargs)
+            if kwargs.get("jit") and hasattr(model, "learner"):
+                raise UsageError(NO_SCRIPT.format(model_name))
+            return model
         return create(original, name, registered_config(name), pretrained, kwargs)
 
     return create_model

@@ -157,21 +157,39 @@ def run_block(
 
 
 def is_changed(module: nn.Module) -> bool:
-    """Return whether calling a module or a part of it does more than its class's forward.
+    """Return whether calling a module or a part of it does more than its class's forward."""
+    if _does_more(module):
+        return True
+    return any(is_changed(part) for part in module._modules.values() if part is not None)
 
-    It has hooks (FSDP's too), a forward of its own (accelerate) or was compiled in place.
-    """
+
+def _does_more(module: nn.Module) -> bool:
+    """Return whether it has hooks (FSDP), a forward of its own (accelerate), or a compiled one."""
     own = module.__dict__  # read directly: this runs for every block in every step
-    if (
+    return bool(
         own["_forward_hooks"]
         or own["_forward_pre_hooks"]
         or own["_backward_hooks"]
         or own["_backward_pre_hooks"]
         or "forward" in own
         or "_compiled_call_impl" in own
-    ):
-        return True
-    return any(is_changed(part) for part in own["_modules"].values() if part is not None)
+    )
+
+
+def warn_bypassed(name: str, module: nn.Module) -> None:
+    """Warn once where a module that holds blocks is never called, but does more when called."""
+    if _does_more(module) and not torch.compiler.is_dynamo_compiling():
+        _warn_bypassed(name)
+
+
+@cache
+def _warn_bypassed(name: str) -> None:
+    logger.warning(
+        "Hooks on model.%s do not fire, and sharding or compiling it does nothing: tokens enter "
+        "between its blocks, so it is not called as a whole. Use its blocks, its other parts, or "
+        "the whole model.",
+        name,
+    )
 
 
 def are_plain(blocks: Sequence[nn.Module]) -> bool:
@@ -191,7 +209,7 @@ def are_plain(blocks: Sequence[nn.Module]) -> bool:
 def _warn(block: str, attention: str) -> None:
     logger.warning(
         "A block (%s with %s) has hooks, is wrapped, or was changed: its tower calls its blocks as "
-        "they are, all rows through every layer. Results stay exact, steps take longer.",
+        "they are, all rows through every layer. That is slower, and changes nothing else.",
         block,
         attention,
     )

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ..config import MMRLConfig
+from ..utils.devices import without_autocast
 
 TOKEN_STD = 0.02
 
@@ -204,11 +205,13 @@ class RepresentationLearner(nn.Module):
             self.projection = _projection(config, image_width, embed_dim)
         # Shapes alone do not determine J when towers differ in depth: keep it with the weights.
         self.register_buffer("start_layer", torch.tensor(config.start_layer))
+        self._start_layer = config.start_layer  # for a buffer that has no values yet
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self, generator: Generator | None = None) -> None:
         """Draw all parameters, in a fixed order, so that a seed decides the start."""
+        self.start_layer.fill_(self._start_layer)
         if self.space is not None:
             nn.init.normal_(self.space, std=TOKEN_STD, generator=generator)
         for module in (self.image_aligner, self.text_aligner, self.projection):
@@ -221,7 +224,7 @@ class RepresentationLearner(nn.Module):
         Outside of autocast: few rows and large weights, which would cost more to convert to half
         precision than to multiply as they are.
         """
-        with torch.autocast(self.start_layer.device.type, enabled=False):
+        with without_autocast(self.start_layer.device):
             text = None if self.text_aligner is None else self.text_aligner(self.space)
             if self.image_aligner is None:
                 return None, text
@@ -240,11 +243,11 @@ class RepresentationLearner(nn.Module):
             # torch gives this module its own dict, and passes it on to the sub-modules.
             state_dict.update({prefix + key: value for key, value in self.state_dict().items()})
         stored = state_dict.get(prefix + "start_layer")
-        if stored is not None and int(stored) != int(self.start_layer):
+        if stored is not None and int(stored) != self._start_layer:
             error_messages = args[-1]
             error_messages.append(
                 f"the checkpoint's tokens begin at layer {int(stored)}, this model's at "
-                f"{int(self.start_layer)}; create the model with mmrl_cfg={{'start_layer': "
+                f"{self._start_layer}; create the model with mmrl_cfg={{'start_layer': "
                 f"{int(stored)}}}."
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ..config import FUSIONS
 from ..errors import UsageError
+from ..utils.devices import without_autocast
 
 if TYPE_CHECKING:
     from .mmrl_clip import MMRLCLIP
@@ -31,7 +32,7 @@ def cosine_logits(model: MMRLCLIP, image: Tensor, text: Tensor) -> Tensor:
     Scale and bias are the model's own: `exp(logit_scale)` is 100, the released code's constant,
     for OpenAI's weights only. Autocast would round the logits to half precision.
     """
-    with torch.autocast(image.device.type, enabled=False):
+    with without_autocast(image.device):
         bias = 0 if model.logit_bias is None else model.logit_bias
         return model.logit_scale.exp() * image @ text.T + bias
 

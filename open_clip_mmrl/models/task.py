@@ -5,6 +5,7 @@ Shapes: B images, C classes, E embedding width.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..utils.devices import without_autocast
 from .losses import MMRLLoss
 from .mmrl_clip import MMRLCLIP
 from .ops import cosine_logits, mix, unit
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class FrozenClasses:
                 "open_clip.get_tokenizer(name)(prompts)."
             )
         tokens = tokens.to(model.device)
-        with torch.autocast(tokens.device.type, enabled=False):
+        with without_autocast(tokens.device):
             prompts = model.text_tower.lower(tokens)
             return cls(tokens, prompts, unit(model.frozen_text_features(prompts)))
 
@@ -89,6 +93,16 @@ class MMRLTask(nn.Module):
         text_chunk_size: int | None = None,
     ) -> None:
         super().__init__()
+        others = [n for n, p in model.named_parameters() if p.requires_grad]
+        others = [n for n in others if not n.startswith("learner.")]
+        if others:
+            logger.warning(
+                "%d parameters outside of model.learner require gradients, as %s. MMRLTask trains "
+                "the learner: below the tokens others get no gradient, and the frozen features "
+                "are computed with them.",
+                len(others),
+                others[0],
+            )
         self.model = model
         self.text_chunk_size = text_chunk_size
         given = isinstance(tokens, FrozenClasses)
@@ -142,7 +156,7 @@ class MMRLTask(nn.Module):
             image_rep = unit(both.representation)
             logits_rep = cosine_logits(model, image_rep, text)
             of_rep = {"logits_rep": logits_rep, "image_features_rep": image_rep}
-        with torch.autocast(images.device.type, enabled=False):
+        with without_autocast(images.device):
             try:
                 loss = MMRLLoss(config.alpha, config.reg_weight, config.regularizer)(
                     logits, logits_rep, image, text, frozen_image, self.frozen_text_features, labels

@@ -1,6 +1,8 @@
-"""The device that a user names."""
+"""The device that a user names; what not every device has."""
 
 from __future__ import annotations
+
+from contextlib import nullcontext
 
 import torch
 
@@ -27,3 +29,10 @@ def pick_device(device: str | torch.device | None) -> torch.device:
             f"device is '{chosen}', but there are {count} CUDA devices: 0 .. {count - 1}."
         )
     return chosen
+
+
+def without_autocast(device: torch.device) -> torch.autocast | nullcontext[None]:
+    """Return a context without autocast, on the meta device too, which has none."""
+    if device.type == "meta":
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)

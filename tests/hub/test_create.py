@@ -329,6 +329,11 @@ def test_local_dir(base, tmp_path):
     assert_same_features(model, original)
     assert list(model.visual.preprocess_cfg["mean"]) == [0.5, 0.4, 0.3]
     assert open_clip.get_tokenizer(f"local-dir:{folder}")(["a cat"]).shape == (1, CONTEXT)
+    again = open_clip.create_model(f"local-dir:{folder}", mmrl_cfg={"reg_weight": 3.0}).eval()
+    assert again.config == original.config.replace(reg_weight=3.0)
+    assert_same_features(again, model)
+    with pytest.raises(UsageError, match=r"jit=True: .*leave jit out"):
+        open_clip.create_model(f"local-dir:{folder}", jit=True)
 
 
 def is_quick(model):

@@ -1,4 +1,4 @@
-"""Blocks that others changed (hooks, wrappers, LoRA) are run by their own call."""
+"""Hooks, wrappers and LoRA on the towers: blocks are called as they are, the rest is reported."""
 
 import logging
 
@@ -19,6 +19,7 @@ CUSTOM = pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTe
 @pytest.fixture(autouse=True)
 def warned(caplog):
     blocks._warn.cache_clear()
+    blocks._warn_bypassed.cache_clear()
     caplog.set_level(logging.WARNING)
     return caplog
 
@@ -140,3 +141,49 @@ def test_a_hook_that_was_removed_leaves_nothing(warned):
     model.encode_image(IMAGES)
     handle.remove()
     assert torch.equal(model.encode_image(IMAGES), expected)
+
+
+@pytest.mark.parametrize("name", ["visual", "visual.transformer", "transformer", "text"])
+def test_hooks_on_what_is_never_called_are_reported(name, warned):
+    model = tiny_mmrl(tiny_clip(custom=name == "text"))
+    model.get_submodule(name).register_forward_hook(hook)
+    for _ in range(2):
+        model.encode_image(IMAGES)
+        model.encode_text(TOKENS)
+    (record,) = warned.records
+    assert f"Hooks on model.{name} do not fire" in record.message
+    assert "Use its blocks" in record.message
+
+
+def test_gradients_wanted_outside_of_the_learner_are_reported(warned):
+    """As after LoRA: below the tokens there are none."""
+    model = tiny_mmrl()
+    MMRLTask(model, TOKENS)
+    assert not warned.records
+    model.visual.conv1.requires_grad_(True)
+    MMRLTask(model, TOKENS)
+    assert "1 parameters outside of model.learner" in warned.text
+    assert "visual.conv1.weight" in warned.text
+
+
+def test_captum():
+    attr = pytest.importorskip("captum.attr")
+    model = tiny_mmrl()
+    block = model.visual.transformer.resblocks[-1]
+    assert attr.LayerGradCam(model.encode_image, block).attribute(IMAGES, 0).shape == (3, 1, 16)
+    assert attr.LayerActivation(model.encode_image, block.mlp).attribute(IMAGES).shape == (3, 7, 16)
+
+
+@pytest.mark.parametrize("targets", [["attn"], ["c_fc", "c_proj"]], ids=str)
+def test_lora(targets):
+    """It changes both features, and all of its parameters get gradients."""
+    peft = pytest.importorskip("peft")
+    model = tiny_mmrl()
+    before = model.encode_image(IMAGES), model.encode_text(TOKENS)
+    config = peft.LoraConfig(r=2, target_modules=targets, init_lora_weights=False)
+    peft.inject_adapter_in_model(config, model)
+    after = model.encode_image(IMAGES), model.encode_text(TOKENS)
+    assert not any(torch.allclose(*pair) for pair in zip(before, after, strict=True))
+    sum(feature.square().sum() for feature in after).backward()
+    lora = {name: p for name, p in model.named_parameters() if "lora" in name}
+    assert lora and all(p.grad.abs().sum() > 0 for p in lora.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from ..blocks import warn_bypassed
 from .open_clip_vit import ClassTokenTower, PooledTower
 from .timm_vit import EvaTower, TimmViTTower
 from .tower import ImageTower
@@ -40,4 +41,8 @@ def image_tower(visual: nn.Module, token_layers: int = 1) -> ImageTower:
     """
     family = _family(visual)
     assert family is not None, type(visual)  # `image_reason` is asked first
+    warn_bypassed("visual", visual)
+    for name in ("transformer", "trunk"):
+        if hasattr(visual, name):
+            warn_bypassed(f"visual.{name}", getattr(visual, name))
     return family(visual, token_layers)

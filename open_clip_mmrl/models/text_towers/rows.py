@@ -14,7 +14,7 @@ from open_clip.transformer import Transformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..blocks import Block, are_plain, blocks_of, run_whole, runs_quick_gelu
+from ..blocks import Block, are_plain, blocks_of, run_whole, runs_quick_gelu, warn_bypassed
 from .class_prompts import FullPrompts
 from .tower import TextTower, first_equal
 
@@ -42,6 +42,9 @@ class TextRows(TextTower):
         custom = hasattr(model, "text")
         # Any: two classes of open_clip without a common type.
         tower: Any = model.text if custom else model
+        if custom:
+            warn_bypassed("text", tower)
+        warn_bypassed("transformer", tower.transformer)
         return cls(
             token_embedding=tower.token_embedding,
             positional_embedding=tower.positional_embedding,
@@ -84,9 +87,16 @@ class TextRows(TextTower):
 
     @property
     def _runs_whole(self) -> bool:
-        """Whether every row has to go through every layer: a graph is traced, a block changed."""
+        """Whether every row has to go through every layer.
+
+        Where tokens have no values (a graph is traced; meta device) or a block is changed.
+        """
         is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # exporting included
-        return is_traced or not are_plain(blocks_of(self.transformer))
+        return (
+            is_traced
+            or self.positional_embedding.is_meta
+            or not are_plain(blocks_of(self.transformer))
+        )
 
     def _lower_whole(self, tokens: Tensor, end: Tensor) -> FullPrompts:
         """Run layers 1 .. J-1 over every row of token ids [C, N], pooled at positions [C]."""
@@ -153,7 +163,8 @@ class TextRows(TextTower):
     @property
     def _row_dtype(self) -> torch.dtype:
         """The weights' type; under autocast, which may keep them in half, the embeddings'."""
-        if torch.is_autocast_enabled(self.positional_embedding.device.type):
+        device = self.positional_embedding.device.type
+        if device != "meta" and torch.is_autocast_enabled(device):
             return self.positional_embedding.dtype
         return self.transformer.get_cast_dtype()
 
