@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from open_clip.transformer import LayerNormFp32
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import PRECISIONS
@@ -101,61 +101,69 @@ def in_half(model: MMRLCLIP, precision: str) -> MMRLCLIP:
     Raises:
         UsageError: the device cannot compute in this precision.
     """
-    dtype, copies = half_type(precision), dict[int, nn.Parameter]()
+    dtype, copies = half_type(precision), dict[int, Tensor]()
     if dtype is None:
         return model
     check_precision(precision, model.device)
-    for parameter in _converted(model, precision):
-        if id(parameter) not in copies:  # a tied one is found twice
-            converted = parameter.detach().to(dtype)
-            copies[id(parameter)] = nn.Parameter(converted, requires_grad=False)
+    for tensor in _converted(model, precision):
+        if id(tensor) not in copies:  # a tied one is found twice
+            converted = tensor.detach().to(dtype)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            copies[id(tensor)] = nn.Parameter(converted, False) if is_parameter else converted
     return own_modules(model, copies)
 
 
-def own_modules(model: MMRLCLIP, copies: Mapping[int, nn.Parameter] | None = None) -> MMRLCLIP:
+def own_modules(model: MMRLCLIP, copies: Mapping[int, Tensor] | None = None) -> MMRLCLIP:
     """Return the same model with modules of its own, on the same tensors and the same `learner`.
 
     Its `train()` and `eval()` reach no other model on these weights.
 
     Args:
         model: is not changed.
-        copies: what replaces some of its parameters, by their ids.
+        copies: what replaces some of its parameters and buffers, by their ids.
     """
     made: dict[int, nn.Module] = {id(model.learner): model.learner}
     return cast("MMRLCLIP", _own_modules(model, copies or {}, made))
 
 
 def _own_modules(
-    module: nn.Module, copies: Mapping[int, nn.Parameter], made: dict[int, nn.Module]
+    module: nn.Module, copies: Mapping[int, Tensor], made: dict[int, nn.Module]
 ) -> nn.Module:
     if id(module) in made:
         return made[id(module)]
     own = made[id(module)] = module.__new__(type(module))
     # torch's registries are dicts; copies, so that what is added to one is not in the other.
     state = {k: v.copy() if isinstance(v, dict) else v for k, v in vars(module).items()}
-    state["_parameters"] = {k: copies.get(id(p), p) for k, p in module._parameters.items()}
+    for registry in ("_parameters", "_buffers"):
+        state[registry] = {k: copies.get(id(t), t) for k, t in state[registry].items()}
     vars(own).update(state)
     for name, child in module._modules.items():
         own._modules[name] = None if child is None else _own_modules(child, copies, made)
     return own
 
 
-def _converted(model: MMRLCLIP, precision: str) -> list[nn.Parameter]:
-    """Find the frozen parameters that are kept in half."""
+def _converted(model: MMRLCLIP, precision: str) -> list[Tensor]:
+    """Find what is frozen and kept in half: parameters, and buffers that are used with them.
+
+    Batch norms and EVA's attention have such buffers. Rotations are buffers alone, and stay.
+    """
     trained, mixed = {*model.learner.modules()}, precision.startswith("amp_")
     found = []
     for module in model.modules():
         if module in trained:
             continue
         multiplies = isinstance(module, nn.Linear | nn.Conv2d)
-        for name, parameter in module.named_parameters(recurse=False):
+        own = dict(module.named_parameters(recurse=False))
+        if own and not mixed:
+            own |= dict(module.named_buffers(recurse=False))
+        for name, tensor in own.items():
             if mixed:
-                wanted = (multiplies or name in _PRODUCTS) and parameter.dtype != torch.float64
+                wanted = (multiplies or name in _PRODUCTS) and tensor.dtype != torch.float64
             else:
                 is_scale = module is model and name in ("logit_scale", "logit_bias")
                 wanted = not is_scale and not isinstance(module, LayerNormFp32)
-            if wanted:
-                found.append(parameter)
+            if wanted and tensor.is_floating_point():
+                found.append(tensor)
     return found
 
 

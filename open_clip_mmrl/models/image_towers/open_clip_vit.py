@@ -54,6 +54,13 @@ class OpenClipTower(ImageTower):
         return block_reason(visual.transformer.resblocks[0])
 
     @property
+    def family(self) -> str:
+        """What kind of tower it is, in words."""
+        if self.visual.attn_pool is not None:
+            return "open_clip ViT, attention pooling"
+        return f"open_clip ViT, {'class token' if self.rows_read == 1 else 'average pooling'}"
+
+    @property
     def width(self) -> int:
         """D, width of the rows."""
         return self.visual.transformer.width
@@ -144,7 +151,6 @@ class OpenClipTower(ImageTower):
 class ClassTokenTower(OpenClipTower):
     """open_clip's VisionTransformer that reads its class token."""
 
-    family = "open_clip ViT, class token"
     rows_read = 1
 
     @classmethod
@@ -174,7 +180,6 @@ class PooledTower(OpenClipTower):
     out of the base's own pooling.
     """
 
-    family = "open_clip ViT, pooled rows"
     rows_read = None
 
     @classmethod

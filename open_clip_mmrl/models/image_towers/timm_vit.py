@@ -32,8 +32,8 @@ from ..blocks import compose
 from ..learner import Projection
 from .tower import ImageTower
 
-POOLINGS = ("token", "avg", "map")
-"""timm's names of the class token, the mean of patches, and attention."""
+POOLINGS = {"token": "class token", "avg": "average pooling", "map": "attention pooling"}
+"""What timm's names of poolings mean."""
 _OWN = ("forward", "forward_features", "forward_head", "pool", "_pos_embed")
 
 
@@ -51,6 +51,7 @@ class TimmTower(ImageTower):
     """What the families of timm's transformers share."""
 
     visual: TimmModel
+    kind: ClassVar[str]
     trunk_class: ClassVar[type[nn.Module]]
 
     @classmethod
@@ -69,10 +70,15 @@ class TimmTower(ImageTower):
         trunk: Any = visual.trunk
         pooling, pool = trunk.global_pool, trunk.attn_pool
         if pooling not in POOLINGS:
-            return f"its image tower pools by timm's {pooling!r}, not one of {POOLINGS}"
+            return f"its image tower pools by timm's {pooling!r}, not one of {tuple(POOLINGS)}"
         if pool is not None and pool.pos_embed is not None:
             return "the attention pooling of its image tower adds positions"
         return None
+
+    @property
+    def family(self) -> str:
+        """What kind of tower it is, in words."""
+        return f"{self.kind}, {POOLINGS[self.trunk.global_pool]}"
 
     @property
     def trunk(self) -> Any:
@@ -99,7 +105,8 @@ class TimmTower(ImageTower):
     @property
     def patch_size(self) -> int:
         """Pixels per patch, along the height."""
-        return self.visual.image_size[0] // self.trunk.patch_embed.grid_size[0]
+        patches = self.trunk.patch_embed
+        return patches.img_size[0] // patches.grid_size[0]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -117,6 +124,12 @@ class TimmTower(ImageTower):
 
     def lower(self, images: Tensor) -> TimmRows:
         """Run the layers below the tokens: images [B, 3, H, W] -> rows."""
+        height, width = self.trunk.patch_embed.img_size
+        if images.shape[-2:] != (height, width):
+            raise ValueError(
+                f"images are of {images.shape[-2]} x {images.shape[-1]} pixels, but this model takes "
+                f"{height} x {width}: create it with force_image_size for others."
+            )
         if images.is_floating_point():
             images = images.to(next(self.trunk.patch_embed.parameters()).dtype)
         rows = self._embed(images)
@@ -182,7 +195,7 @@ class TimmTower(ImageTower):
 class TimmViTTower(TimmTower):
     """timm's VisionTransformer: SigLIP, MobileCLIP's B and L, ViTamin."""
 
-    family = "timm ViT"
+    kind = "timm ViT"
     trunk_class = VisionTransformer
 
     def _embed(self, images: Tensor) -> TimmRows:
@@ -195,7 +208,7 @@ class TimmViTTower(TimmTower):
 class EvaTower(TimmTower):
     """timm's Eva: EVA-CLIP, PE-Core."""
 
-    family = "timm EVA"
+    kind = "timm EVA"
     trunk_class = Eva
 
     def _embed(self, images: Tensor) -> TimmRows:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,13 +39,11 @@ class ImageTower(ABC):
     """An image tower, divided where the tokens enter.
 
     Attributes:
-        family: what kind of tower it is, in words.
         visual: the base's own image tower.
         token_layers: n, as many as the text tower has from layer J on, counted from the top of
             this one.
     """
 
-    family: ClassVar[str]
     visual: Any
     token_layers: int
 
@@ -62,6 +60,11 @@ class ImageTower(ABC):
         The reason is the end of a sentence that begins "... does not support representation
         tokens:".
         """
+
+    @property
+    @abstractmethod
+    def family(self) -> str:
+        """What kind of tower it is, in words."""
 
     @property
     @abstractmethod
