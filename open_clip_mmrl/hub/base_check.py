@@ -51,8 +51,8 @@ def base_fingerprint(model: MMRLCLIP) -> Fingerprint:
         step = max(1, flat.numel() // _SAMPLES)
         sample = flat[::step].to("cpu", torch.float32)
         values = sample.numpy().tobytes()
-        if name.endswith("positional_embedding"):
-            rows = f"{name}: {tensor.shape[0]} rows"
+        if name.endswith(("positional_embedding", ".pos_embed")):  # open_clip's, timm's
+            rows = f"{name}: {tensor.shape[-2]} rows"
             positions[rows] = hashlib.sha256(values).hexdigest()
             continue
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
@@ -75,19 +75,27 @@ def _base_shape(model: MMRLCLIP) -> dict[str, int]:
 
 
 def registered_shape(config: Mapping[str, Any]) -> dict[str, int]:
-    """Return the same of open_clip's config of a base, of which nothing is built."""
+    """Return the same of open_clip's config of a base, of which nothing is built.
+
+    What timm and transformers build is left out: the config does not hold it.
+    """
     vision = {**asdict(CLIPVisionCfg()), **config["vision_cfg"]}
     text = {**asdict(CLIPTextCfg()), **config["text_cfg"]}
     patch = vision["patch_size"]
-    return {
-        "image_width": vision["width"],
-        "image_layers": vision["layers"],
-        "patch_size": patch[0] if isinstance(patch, list | tuple) else patch,
-        "text_width": text["width"],
-        "text_layers": text["layers"],
-        "embed_dim": config["embed_dim"],
-        "vocab_size": text["vocab_size"],
-    }
+    shape = {"embed_dim": config["embed_dim"]}
+    if not vision["timm_model_name"]:
+        shape |= {
+            "image_width": vision["width"],
+            "image_layers": vision["layers"],
+            "patch_size": patch[0] if isinstance(patch, list | tuple) else patch,
+        }
+    if not text["hf_model_name"]:
+        shape |= {
+            "text_width": text["width"],
+            "text_layers": text["layers"],
+            "vocab_size": text["vocab_size"],
+        }
+    return shape
 
 
 def _name(base: BaseInfo) -> str:

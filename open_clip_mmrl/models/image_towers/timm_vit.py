@@ -127,8 +127,8 @@ class TimmTower(ImageTower):
         height, width = self.trunk.patch_embed.img_size
         if images.shape[-2:] != (height, width):
             raise ValueError(
-                f"images are of {images.shape[-2]} x {images.shape[-1]} pixels, but this model takes "
-                f"{height} x {width}: create it with force_image_size for others."
+                f"images are of {images.shape[-2]} x {images.shape[-1]} pixels, but this model "
+                f"takes {height} x {width}: create it with force_image_size for others."
             )
         if images.is_floating_point():
             images = images.to(next(self.trunk.patch_embed.parameters()).dtype)

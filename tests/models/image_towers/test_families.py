@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from open_clip_mmrl import MMRLTask
 from open_clip_mmrl.models.image_towers import timm_vit
 from open_clip_mmrl.models.image_towers.families import image_reason
+from open_clip_mmrl.models.precision import autocast, in_half
 from open_clip_mmrl.models.reference import ReferenceTask
 
 IMAGES, PROMPTS, LABELS = tiny_images(3), tiny_prompts([4, 7, 12]), torch.tensor([0, 1, 2])
@@ -105,6 +106,24 @@ def test_representation_starts_at_the_head_of_the_base(family):
     prefix = model.visual.trunk.num_prefix_tokens if is_timm else family != "attention"
     own = torch.cat([rows] * (1 + prefix), dim=1)  # class token, registers, one patch: all alike
     close(found, tower.class_feature(own))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "amp_bf16"])
+@pytest.mark.parametrize("family", IMAGE_FAMILIES)
+def test_runs_in_half(family, precision):
+    model, images = family_model(family, beta=0.5).float(), IMAGES.float()
+    with autocast(precision, model.device):
+        found = in_half(model, precision).encode_image(images, features="fused")
+        literal = model.encode_image(images, features="fused")
+    assert found.dtype == torch.bfloat16
+    if precision == "amp_bf16":
+        assert torch.equal(found, literal)
+    torch.testing.assert_close(found.float(), literal.float(), rtol=0, atol=0.03)
+
+
+def test_images_of_another_size_raise():
+    with pytest.raises(ValueError, match=r"8 x 16 pixels.*takes 16 x 16.*force_image_size"):
+        family_model("siglip").encode_image(IMAGES[:, :, :8])
 
 
 @pytest.mark.parametrize("family", ["siglip", "eva02", "pe-core"])
