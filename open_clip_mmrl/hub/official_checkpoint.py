@@ -81,19 +81,19 @@ def _numbered(folder: Path, pattern: str) -> list[tuple[int, Path]]:
     return [(epoch, path) for epoch, path in every if epoch is not None and is_file(path)]
 
 
-class _Placeholder:
-    """Stands for every object in a checkpoint that is no tensor; does nothing."""
+def _placeholder(name: str) -> type:
+    """Return a class of this name that stands for what is no tensor, and does nothing."""
+    module, _, own = name.rpartition(".")
+    # What the optimizer keeps its state in gets items, which only a true dict can.
+    made = dict if name == "collections.defaultdict" else object
 
-    def __new__(cls, *_: Any, **__: Any) -> _Placeholder:
-        return object.__new__(cls)
+    def new(cls: type, *_: Any, **__: Any) -> Any:
+        return made.__new__(dict if made is dict else cls)
 
-    def __init__(self, *_: Any, **__: Any) -> None: ...
+    def ignore(*_: Any, **__: Any) -> None: ...
 
-    def __setstate__(self, state: object) -> None: ...
-
-
-def _no_items(*_: Any) -> dict[Any, Any]:
-    return {}
+    values = {"__module__": module, "__new__": new, "__init__": ignore, "__setstate__": ignore}
+    return type(own, (), values)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -109,9 +109,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             names = get_unsafe_globals_in_checkpoint(path)
         except ValueError:  # torch's older format: plain content alone
             names = []
-        inert: dict[str, Any] = dict.fromkeys(names, _Placeholder)
-        inert["collections.defaultdict"] = _no_items  # the optimizer's state
-        with safe_globals([(stand_in, name) for name, stand_in in inert.items()]):
+        with safe_globals([*map(_placeholder, names)]):
             content = torch.load(path, map_location="cpu", weights_only=True)
         tensors = tensors_by_name(content)
     except Exception as error:  # pickle, zip and torch raise errors of many types
