@@ -30,7 +30,7 @@ from rich.table import Table
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.config import METHODS, PRECISIONS, Shots
 from open_clip_mmrl.data import load_data
-from open_clip_mmrl.data.sampling import shots_number
+from open_clip_mmrl.data.sampling import parse_shots, shots_number
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
 from open_clip_mmrl.utils.console import PlainConsole
@@ -87,7 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _shots(text: str) -> Shots:
-    return "all" if text == "all" else int(text)
+    try:
+        return parse_shots(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def main(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ Some of these encode the labels by themselves; see `_require_true_labels`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -15,8 +15,7 @@ import numpy as np
 from ..errors import UsageError
 from ..hub.class_tokens import usable_names
 from ..utils.text import listing
-from .images import several
-from .labels import Label, is_whole
+from .labels import Label, label_mapping, name_list
 
 _KEEPING_LABELS = (
     "sklearn.base",
@@ -101,7 +100,7 @@ def _names_by_label(
     if class_names is None:
         return _own_names(labels)
     if not isinstance(class_names, Mapping):
-        names = _name_list(class_names)
+        names = name_list(class_names)
         if not is_text:
             found: dict[Label, str] = dict(enumerate(names))
             if names != sorted(names) or len(found) > len(set(labels)):
@@ -110,7 +109,7 @@ def _names_by_label(
         if len(set(names)) < len(names):
             raise ValueError(f"class_names has to hold two or more different names: {names}.")
         return {label: str(label) for label in [*names, *(labels if earlier else [])]}
-    found = _mapping(class_names)
+    found = label_mapping(class_names)
     of_text = all(isinstance(label, str) for label in found)
     if is_text and not of_text:
         raise ValueError(
@@ -176,95 +175,9 @@ def _encoding_tool() -> str:
     return ""
 
 
-def _name_list(class_names: Any, what: str = "class_names") -> list[str]:
-    names = None if isinstance(class_names, Set) else several(class_names)
-    if names is None:
-        raise ValueError(
-            f"{what} is {class_names!r}; give a list of names, in the order of the labels "
-            "that are numbers, or a mapping from labels to names."
-        )
-    for name in names:
-        _require_text(name)
-    return [str(name) for name in names]  # numpy's texts become plain ones
-
-
-def _mapping(class_names: Mapping[Any, Any]) -> dict[Label, str]:
-    found: dict[Label, str] = {}
-    for given, name in class_names.items():
-        label = given.item() if isinstance(given, np.generic) else given
-        if not isinstance(label, str) and not is_whole(label):
-            raise ValueError(f"class_names maps {given!r}; a label is a text or a whole number.")
-        _require_text(name)
-        found[label if isinstance(label, str) else int(label)] = str(name)
-    if len({type(label) for label in found}) > 1:
-        raise ValueError(f"class_names maps both texts and numbers: {listing(found)}.")
-    return found
-
-
-def _require_text(name: Any) -> None:
-    if not isinstance(name, str):
-        raise ValueError(f"class_names has {name!r}; a class name has to be a text.")
-
-
 def _is_numeral(name: str) -> bool:
     try:
         float(name)
     except ValueError:
         return False
     return True
-
-
-def added_classes(names: Mapping[Label, str], given: Any) -> dict[Label, str]:
-    """Return the names by label, with more of them.
-
-    Args:
-        names: of the classes so far.
-        given: names, or a mapping from labels to names. Without labels, a name is its own, and
-            where labels are numbers the next ones follow.
-
-    Raises:
-        ValueError: no names, or a label or a name that there is already.
-    """
-    is_text = isinstance(next(iter(names)), str)
-    if isinstance(given, Mapping):
-        new = _mapping(given)
-    else:
-        listed = _name_list(given, "classes")
-        first = 0 if is_text else max(map(int, names)) + 1
-        labels: Sequence[Label] = listed if is_text else range(first, first + len(listed))
-        new = dict(zip(labels, listed, strict=True))
-        if len(new) < len(listed):
-            raise ValueError(f"the classes to add have a name twice: {listing(listed)}.")
-    if not new:
-        raise ValueError("there are no classes to add.")
-    if isinstance(next(iter(new)), str) != is_text:
-        raise ValueError(
-            f"the labels so far are {listing(names)}, so {listing(new)} cannot be labels too."
-        )
-    known = [name for label, name in new.items() if label in names or name in names.values()]
-    if known:
-        raise ValueError(f"there are classes of this label or name already: {listing(known)}.")
-    usable_names([*names.values(), *new.values()], "")
-    return {**names, **new}
-
-
-def remaining_classes(names: Mapping[Label, str], given: Any) -> dict[Label, str]:
-    """Return the names by label without the classes given, by label or by name.
-
-    Raises:
-        ValueError: a class that there is not, or fewer than two remain.
-    """
-    listed = several(given)
-    if listed is None:
-        raise ValueError(f"classes is {given!r}; give a list of labels or names.")
-    gone = set()
-    for one in listed:
-        label = one.item() if isinstance(one, np.generic) else one
-        found = [key for key, name in names.items() if label in (key, name)]
-        if not found:
-            raise ValueError(f"there is no class {one!r} among {listing(names.values())}.")
-        gone |= set(found)
-    rest = {label: name for label, name in names.items() if label not in gone}
-    if len(rest) < 2:
-        raise ValueError(f"two or more classes have to remain, not {listing(rest.values())}.")
-    return rest

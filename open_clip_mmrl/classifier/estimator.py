@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,15 @@ from ..data import DEFAULT_TEMPLATE
 from ..data.check_images import require_readable
 from ..data.loading.device_augment import training_images
 from ..experiments import recipes
-from ..hub.adapter_info import AdapterInfo
-from ..hub.load import LoadedModel, build_for_training, build_from_adapter, resolve_name
+from ..hub.load import LoadedModel, build_for_training, resolve_name
 from ..models.sharing import Shareable
 from ..training.trainer import Trainer
 from ..utils.devices import pick_device
-from .classes import added_classes, classes_of, remaining_classes
-from .fitted import Fitted, fitted, require_different_prompts, stored_names, trained_names, unpack
+from .class_changes import added_classes, remaining_classes
+from .classes import classes_of
+from .fitted import Fitted, fitted, of_file, require_different_prompts, unpack
 from .images import examples_of, image_list
-from .labels import Label, label_list
+from .labels import label_list
 from .nested import NestedParams, given_fields
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
     that hold the true class as often as wanted MAPIE, with X as an array (`np.array(paths)`):
     `SplitConformalClassifier(classifier, confidence_level=0.9, conformity_score="lac",
     prefit=True).conformalize(X, y).predict_set(X_new)`, or "aps", "raps". These take the
-    classifier as it is: a temperature before APS and RAPS can make their sets larger.
+    classifier as it is: a temperature before APS and RAPS can make their sets larger. The
+    temperature in an adapter of `train --calibrate` is applied to its own classes, and kept.
 
     Example:
         >>> from sklearn.datasets import load_digits
@@ -134,31 +135,25 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
         Raises:
             ValueError: the file cannot be used, names no classes, or its base is not found.
         """
-        return cls._of_file(path, pretrained, device, stored_names)
+        return cls._of_file(path, pretrained, device, stored=True)
 
     @classmethod
     def from_adapter(
         cls, path: str | Path, *, pretrained: str | None = None, device: str | None = None
     ) -> Self:
         """Return a fitted classifier whose labels are the names of the training; see `load`."""
-        return cls._of_file(path, pretrained, device, trained_names)
+        return cls._of_file(path, pretrained, device, stored=False)
 
     @classmethod
     def _of_file(
-        cls,
-        path: str | Path,
-        pretrained: str | None,
-        device: str | None,
-        names_of: Callable[[AdapterInfo], dict[Label, str]],
+        cls, path: str | Path, pretrained: str | None, device: str | None, *, stored: bool
     ) -> Self:
-        loaded, info = build_from_adapter(
-            path, base_pretrained=pretrained, device=pick_device(device)
-        )
-        names = info.trained_classes()
-        weights = pretrained or info.base.pretrained
-        self = cls(loaded.name, weights, class_names=names, template=info.template, device=device)
+        new, info = of_file(path, pretrained, device, stored=stored)
+        weights, names = pretrained or info.base.pretrained, new.trained
+        name = new.loaded.name
+        self = cls(name, weights, class_names=names, template=info.template, device=device)
         self._base = self._given_base()
-        return self._adopt(fitted(loaded, names_of(info), names, info.template))
+        return self._adopt(new)
 
     def fit(self, X: Sequence[Any], y: Sequence[Any]) -> Self:
         """Train on all images given; where this fails, an earlier fit stays as it was.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,9 +19,10 @@ from ..config import MMRLConfig
 from ..data.example import Example
 from ..data.loading.images import ImageSet, eval_transform, in_order, loader
 from ..evaluation.answers import Ranking
+from ..evaluation.certainty import Certainty
 from ..evaluation.predict import build_classifier
 from ..hub.adapter_file import FREE_FIELDS, save_adapter
-from ..hub.adapter_info import AdapterInfo
+from ..hub.adapter_info import AdapterInfo, Calibration
 from ..hub.class_tokens import repeated_readings, usable_names
 from ..hub.load import LoadedModel, build_from_adapter
 from ..utils.devices import pick_device
@@ -41,6 +42,8 @@ class Fitted:
         trained: the names of the classes of the training, in the order of its file.
         template: the prompt.
         ranking: of `names`: their text features, and which are scored by both features.
+        calibration: of the adapter that was loaded, which holds for all classes of the training
+            together; None for others.
     """
 
     loaded: LoadedModel
@@ -48,6 +51,7 @@ class Fitted:
     trained: list[str]
     template: str
     ranking: Ranking
+    calibration: Calibration | None = None
 
     def with_names(self, names: Mapping[Label, str]) -> Fitted:
         """Return the same model with other classes to choose among.
@@ -56,7 +60,8 @@ class Fitted:
             ValueError: the model reads two of them alike, or a prompt is too long.
         """
         require_different_prompts(self.loaded, list(names.values()), self.template)
-        return fitted(self.loaded, names, self.trained, self.template, self.ranking.precision)
+        new = fitted(self.loaded, names, self.trained, self.template, self.ranking.precision)
+        return replace(new, calibration=self.calibration)
 
     @property
     def seen(self) -> set[str]:
@@ -88,12 +93,16 @@ class Fitted:
         return self.loaded._replace(model=model)
 
     def probabilities(self, examples: Sequence[Example], fusion: str) -> np.ndarray:
-        """Return the probabilities of images, [N, C]."""
+        """Return the probabilities of images, [N, C], with the temperature of the calibration."""
         if not examples:
             raise ValueError("there are no images to score.")
+        ranking = self.ranking
+        if self.calibration and not ranking.has_new and len(self.names) == len(self.trained):
+            temperature = self.calibration.temperature.get(fusion, 1.0)
+            ranking = replace(ranking, certainty=Certainty(temperature))
         shown = ImageSet(examples, eval_transform(self.loaded.model))
         batches = loader(shown, in_order(len(shown)))
-        rows = [self.ranking.probabilities(images, fusion) for images, _ in batches]
+        rows = [ranking.probabilities(images, fusion) for images, _ in batches]
         return torch.cat(rows).numpy()
 
     def save(self, path: str | Path) -> Path:
@@ -106,6 +115,7 @@ class Fitted:
             class_names=self.trained,
             template=self.template,
             settings=None if as_trained else {_STORED: {"labels": labels, "class_names": names}},
+            calibration=self.calibration,
         )
 
     def pack(self) -> dict[str, Any]:
@@ -120,9 +130,26 @@ def unpack(packed: Mapping[str, Any], device: str | None) -> Fitted:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "adapter.safetensors"
         path.write_bytes(packed["adapter"])
-        loaded, info = build_from_adapter(path, device=pick_device(device))
-    names = stored_names(info)
-    return fitted(loaded, names, info.class_names, info.template, packed["precision"])
+        return of_file(path, None, device, precision=packed["precision"])[0]
+
+
+def of_file(
+    path: str | Path,
+    pretrained: str | None,
+    device: str | None,
+    *,
+    stored: bool = True,
+    precision: str = "fp32",
+) -> tuple[Fitted, AdapterInfo]:
+    """Return the model of an adapter file and its header.
+
+    Its classes are those that `Fitted.save` stored, or else those of the training, by their names.
+    """
+    loaded, info = build_from_adapter(path, base_pretrained=pretrained, device=pick_device(device))
+    trained = info.trained_classes()
+    names = stored_names(info) if stored else trained_names(info)
+    new = fitted(loaded, names, trained, info.template, precision)
+    return replace(new, calibration=info.calibration), info
 
 
 def fitted(

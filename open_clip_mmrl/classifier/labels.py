@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
 
+from ..utils.text import listing
 from .images import Array, several
 
 Label = str | int
@@ -67,3 +69,35 @@ def _why_none(value: Any) -> str:
         return "Input y contains infinity or a value too large for dtype('float64')."
     kind = "continuous" if isinstance(value, float) else "unknown"
     return f"Unknown label type: {kind}."
+
+
+def name_list(class_names: Any, what: str = "class_names") -> list[str]:
+    """Return names as plain texts, in their order; ValueError for anything else."""
+    names = None if isinstance(class_names, Set) else several(class_names)
+    if names is None:
+        raise ValueError(
+            f"{what} is {class_names!r}; give a list of names, in the order of the labels "
+            "that are numbers, or a mapping from labels to names."
+        )
+    for name in names:
+        _require_text(name)
+    return [str(name) for name in names]  # numpy's texts become plain ones
+
+
+def label_mapping(class_names: Mapping[Any, Any]) -> dict[Label, str]:
+    """Return names by label, all labels being texts or all whole numbers; or ValueError."""
+    found: dict[Label, str] = {}
+    for given, name in class_names.items():
+        label = given.item() if isinstance(given, np.generic) else given
+        if not isinstance(label, str) and not is_whole(label):
+            raise ValueError(f"class_names maps {given!r}; a label is a text or a whole number.")
+        _require_text(name)
+        found[label if isinstance(label, str) else int(label)] = str(name)
+    if len({type(label) for label in found}) > 1:
+        raise ValueError(f"class_names maps both texts and numbers: {listing(found)}.")
+    return found
+
+
+def _require_text(name: Any) -> None:
+    if not isinstance(name, str):
+        raise ValueError(f"class_names has {name!r}; a class name has to be a text.")

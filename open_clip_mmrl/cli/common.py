@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, ParamSpec
 import typer
 from rich.text import Text
 
-from ..config import PRECISIONS, Augment, Fusion, Precision, Shots
+from ..config import PRECISIONS, Augment, Fusion, Precision
 from ..errors import UsageError
 from ..utils.console import PlainConsole
 from ..utils.log import show_messages
@@ -82,19 +82,6 @@ def _given_path(text: str | Path) -> Path:
     if not str(text).strip():
         raise typer.BadParameter("it is empty; give a path, or . for the current folder.")
     return Path(text)
-
-
-def parse_shots(text: str) -> Shots:
-    """Read a number of images per class, or "all"."""
-    if text == "all":
-        return "all"
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise UsageError(f"--shots has {text!r}; give whole numbers from 1 up, or all.")
-    return number
 
 
 def say(text: str) -> None:

@@ -37,7 +37,6 @@ from .common import (
     WorkersOption,
     command,
     option,
-    parse_shots,
     path_option,
     say,
     set_fields,
@@ -170,6 +169,7 @@ def run(
 ) -> None:
     """Carry out a protocol of the paper; finished runs are kept, stopped ones resume."""
     from .. import assets
+    from ..data.sampling import parse_shots
     from ..experiments.experiment import Experiment
     from ..experiments.protocols import plan
     from ..experiments.run_spec import Runtime

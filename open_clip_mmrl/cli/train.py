@@ -40,7 +40,6 @@ from .common import (
     drop_none,
     option,
     out,
-    parse_shots,
     path_option,
     say,
     set_fields,
@@ -145,6 +144,7 @@ def train(
     """Train an adapter from a few images per class, test it, save it."""
     from .. import assets
     from ..data.load import read_names
+    from ..data.sampling import parse_shots
     from ..experiments import recipes
     from ..experiments.execute import execute
     from ..experiments.experiment import split_overrides

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..utils.text import counted, listing
-from .folders import ClassFolder, look_into, no_images, require_text
+from .folders import ClassFolder, ignored_note, look_into, no_images, require_text
 from .image_file import SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -53,17 +53,11 @@ class LeftOut:
 
     def log(self) -> None:
         """Say what was ignored; a warning where it may have been meant."""
-        parts = []
-        if self.files:
-            parts.append(f"{counted(len(self.files), 'file')}: {listing(self.files)}")
-        if self.litter:
-            parts.append(f"{counted(self.litter, 'hidden or system file')}")
-        if self.empty:
-            parts.append(f"{counted(self.empty, 'empty folder')}")
-        if parts:
+        note = ignored_note(self.root, self.files, self.litter, self.empty)
+        if note:
             level = logging.WARNING if self.files else logging.INFO
             hint = ". With --nested, each folder that holds images is a class" * self.deeper
-            logger.log(level, "%s: ignored %s%s", self.root, "; ".join(parts), hint)
+            logger.log(level, "%s%s", note, hint)
 
 
 def find_layout(root: Path) -> Layout:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..utils.text import listing, printable
+from ..utils.text import counted, listing, printable
 from .image_file import SUFFIXES, is_image
 
 _LITTER = ("thumbs.db", "desktop.ini", "__macosx")
@@ -138,6 +138,24 @@ def images_below(folder: Path) -> FolderImages:
         pending += [current / name for name in found.folders]
         hidden += found.litter
     return FolderImages(sorted(images), sorted(ignored), hidden)
+
+
+def ignored_note(folder: Path, files: Sequence[str], litter: int, empty: int = 0) -> str:
+    """Return what was ignored in a folder, in one line; "" for nothing.
+
+    Args:
+        folder: the folder.
+        files: those that are not taken.
+        litter: number of hidden files and of those that file managers leave behind.
+        empty: number of empty folders.
+    """
+    found = [
+        (litter, counted(litter, "hidden or system file")),
+        (empty, counted(empty, "empty folder")),
+        (len(files), f"{counted(len(files), 'file')}: {listing(files)}"),
+    ]
+    parts = [text for count, text in found if count]
+    return f"{folder}: ignored {' and '.join(parts)}" if parts else ""
 
 
 def _is_text(name: str) -> bool:

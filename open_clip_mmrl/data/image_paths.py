@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..utils.files import expand_home
-from ..utils.text import counted, listing
-from .folders import images_below, is_litter
+from .folders import ignored_note, images_below, is_litter
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ def image_paths(paths: Iterable[str | Path]) -> ImagePaths:
             images.setdefault(os.path.abspath(image), image)  # noqa: PTH100
         if not found.images:
             missing[str(path)] = "it holds no images"
-        notes.extend(_left_out(path, found.ignored, found.hidden))
+        note = ignored_note(path, found.ignored, found.hidden)
+        notes.extend([note] if note else [])
 
     for given in dict.fromkeys(map(str, paths)):
         if not given.strip():  # an empty variable of a shell
@@ -80,12 +80,3 @@ def _matches(pattern: Path) -> list[Path]:
         return []
     given = pattern.parts
     return [p for p in found if not any(is_litter(n) and n not in given for n in p.parts)]
-
-
-def _left_out(folder: Path, ignored: list[str], hidden: int) -> list[str]:
-    parts = []
-    if hidden:
-        parts.append(counted(hidden, "hidden or system file"))
-    if ignored:
-        parts.append(f"{counted(len(ignored), 'file')} without an image: {listing(ignored)}")
-    return [f"{folder}: ignored {' and '.join(parts)}"] if parts else []

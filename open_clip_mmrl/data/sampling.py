@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from numbers import Integral
 
 from ..config import Shots
+from ..errors import UsageError
 
 _MANY = 2**63
 
@@ -17,6 +18,23 @@ _MANY = 2**63
 def shots_number(shots: Shots) -> int:
     """Return the shots as a number: "all" is more than any class has."""
     return _MANY if shots == "all" else shots
+
+
+def parse_shots(text: str) -> Shots:
+    """Read a number of images per class, or "all", as commands take them.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text == "all":
+        return "all"
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise UsageError(f"shots is {text!r}; give whole numbers from 1 up, or all.")
+    return number
 
 
 def few_shot_subset(labels: Sequence[int], shots: Shots, seed: int) -> list[int]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .text import printable
 
@@ -34,3 +36,21 @@ def show_messages(level: int = logging.INFO) -> None:
         logger.propagate = False  # open_clip gives the root logger a handler of its own
         if not any(isinstance(handler, ConsoleHandler) for handler in logger.handlers):
             logger.addHandler(ConsoleHandler())
+
+
+@contextmanager
+def each_once(name: str) -> Iterator[None]:
+    """Within it, pass each message of a logger once: several steps may find the same."""
+    seen: set[str] = set()
+    logger = logging.getLogger(name)
+
+    def is_new(record: logging.LogRecord) -> bool:
+        known, message = len(seen), record.getMessage()
+        seen.add(message)
+        return len(seen) > known
+
+    logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_new)

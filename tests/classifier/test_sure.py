@@ -1,6 +1,8 @@
 """How sure it is, by scikit-learn and MAPIE, as the class's docstring has it."""
 
+import copy
 import math
+import pickle
 import warnings
 from types import SimpleNamespace
 
@@ -10,6 +12,10 @@ from helpers.packages import has_temperature
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
+
+from open_clip_mmrl import save_adapter
+from open_clip_mmrl.hub.adapter_info import Calibration
+from open_clip_mmrl.hub.adapter_reading import read_adapter
 
 NAMES = ("zero", "one", "two", "three", "four")
 WANTED, HELD_BACK, TESTED = 0.9, 150, 250
@@ -64,3 +70,36 @@ def test_sets_hold_the_true_class_as_often_as_wanted(score, by_name, model, tmp_
     assert covered > WANTED - 3 * error
     assert 1 <= sets.sum(axis=1).mean() < 4.5
     assert np.mean(answers == labels[model.tested.y]) > 0.6
+
+
+def test_the_temperature_of_a_calibrated_adapter_is_applied_and_kept(fitted, few, tmp_path):
+    """As `predict` answers; other classes than all of the training are not those it is of."""
+    plain = fitted.from_adapter(fitted.save(tmp_path / "plain.safetensors"), device="cpu")
+    info = read_adapter(tmp_path / "plain.safetensors")
+    calibration = Calibration(
+        held_back="shots",
+        temperature={"logits": 2.0, "probabilities": 3.0},
+        true_probability={"logits": [0.9, 0.8], "probabilities": [0.7, 0.6]},
+        max_softmax=[0.4, 0.5],
+    )
+    path = save_adapter(
+        plain.model_,
+        tmp_path / "calibrated.safetensors",
+        class_names=info.class_names,
+        template=info.template,
+        calibration=calibration,
+    )
+    images = few.X_test[:8]
+    loaded = type(fitted).load(path, device="cpu")
+    again = type(fitted).load(loaded.save(tmp_path / "again.safetensors"), device="cpu")
+    for fusion, temperature in calibration.temperature.items():
+        expected = plain.predict_proba(images, fusion=fusion) ** (1 / temperature)
+        expected /= expected.sum(axis=1, keepdims=True)
+        for one in (loaded, again, pickle.loads(pickle.dumps(loaded))):
+            np.testing.assert_allclose(one.predict_proba(images, fusion=fusion), expected)
+    assert read_adapter(tmp_path / "again.safetensors").calibration == calibration
+    for change, arguments in (("add_classes", ["nine"]), ("remove_classes", ["one"])):
+        other, without = (getattr(copy.deepcopy(one), change)(arguments) for one in (again, plain))
+        np.testing.assert_array_equal(other.predict_proba(images), without.predict_proba(images))
+    loaded.set_params(warm_start=True, train={"epochs": 1})
+    assert loaded.fit(few.X, np.array(NAMES)[few.y])._fitted.calibration is None

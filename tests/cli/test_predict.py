@@ -193,7 +193,7 @@ def test_broken_files_are_listed_and_all_others_answered(adapter, photos, tmp_pa
     code, text, result = run("predict", "--adapter", adapter, gone, tmp_path, photos, *options)
     assert code == 1 and "2 of 6 images cannot be read" in text
     assert f"{gone} (it does not exist)" in " ".join(result.stderr.split())
-    assert "a.png (not an image" in text and "ignored 1 file without an image: notes.txt" in text
+    assert "a.png (not an image" in text and "ignored 1 file: notes.txt" in text
     if options == ["--json"]:
         errors = [row["error"] for row in json_rows(result.stdout) if not row["classes"]]
     elif options == ["--csv"]:

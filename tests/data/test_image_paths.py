@@ -33,7 +33,7 @@ def test_a_folder_stands_for_all_images_below_it(tree):
     found = image_paths(["photos"])
     assert names(found) == [f"photos/{name}" for name in ALL] and not found.missing
     (note,) = found.notes
-    assert "ignored 4 hidden or system files and 2 files without an image" in note
+    assert "ignored 4 hidden or system files and 2 files: " in note
     assert "read me" in note and "sub/notes.txt" in note
 
 

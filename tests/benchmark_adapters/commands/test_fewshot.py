@@ -266,3 +266,10 @@ def test_the_command(root, tmp_path, capsys, caplog):
     (run,) = tmp_path.glob("runs/*2shots*/results.json")
     train = json.loads(run.read_text())["train"]
     assert (train["flip"], train["epochs"], train["batch_size"]) == (False, 1, 20)
+
+
+@pytest.mark.parametrize("word", ["0", "x", "1.5"])
+def test_shots_that_are_none_are_named_with_what_is_allowed(word, capsys):
+    with pytest.raises(SystemExit):
+        options("--dataset", "wds/few/digits", "--shots", word)
+    assert f"shots is '{word}'; give whole numbers from 1 up, or all" in capsys.readouterr().err

@@ -54,9 +54,9 @@ def test_what_is_ignored_is_counted_and_named_once(root, write_image, caplog):
     assert len(load_data(f"folder:{root}").train) == 4
     (message,) = caplog.messages
     assert message == (
-        f"{root}: ignored 3 files: train/cat/deeper/c.png, test/Dog/gone.jpg (a broken link), "
-        "test/Dog/notes.txt; 2 hidden or system files. With --nested, each folder that holds "
-        "images is a class"
+        f"{root}: ignored 2 hidden or system files and 3 files: train/cat/deeper/c.png, "
+        "test/Dog/gone.jpg (a broken link), test/Dog/notes.txt. With --nested, each folder that "
+        "holds images is a class"
     )
 
 
