@@ -1,6 +1,7 @@
 """Jobs that do no more than their test wants: picklable, for processes of other machines too."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -14,11 +15,12 @@ def planned(name):
 
 @dataclass(frozen=True)
 class FakeJob:
-    """A job that notes its process and the GPU that it sees, and may kill its process once."""
+    """A job that notes the GPU that it sees; it may kill its process once, or wait for a file."""
 
     name: str
     folder: Path
     dies_once: bool = False
+    waits: bool = False
 
     @property
     def planned(self):
@@ -29,6 +31,11 @@ class FakeJob:
         if self.dies_once and not marker.exists():
             marker.touch()
             os._exit(9)
+        if self.waits:
+            with (self.folder / f"{self.name}.began").open("a") as log:
+                log.write("began\n")
+            while not (self.folder / f"{self.name}.may_end").exists():
+                time.sleep(0.1)
         gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
         (self.folder / f"{self.name}.gpu").write_text(str(gpu))
         return Outcome(self.planned, 0, metrics={"accuracy": float(os.getpid())})

@@ -122,7 +122,8 @@ class _Cluster:
         ):
             if some:
                 span = some[0].id if len(some) == 1 else f"{some[0].id} to {some[-1].id}"
-                logger.info("%s job %s; their output is in %s", what, span, self.folder)
+                logger.info("%s job %s; output in %s", what, span, self.folder)
+        logger.info("Jobs do not end with this command: give it again to join them.")
         with self.lock:
             self.waiting.update({entry.id: entry for entry in entries})
         return [entry.future for entry in entries]
