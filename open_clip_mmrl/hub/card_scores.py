@@ -86,7 +86,8 @@ def certainty_section(info: AdapterInfo, runs: Sequence[ScoredRun]) -> list[str]
     ours, frozen = columns(runs, "calibration"), columns(runs, "calibration_zero_shot")
     if ours:
         pairs = (
-            f"{words(key)}: {_percent(values)} (frozen CLIP {_percent(frozen.get(key, []))})"
+            f"{_percent(values)}{'' if key == 'accuracy' else f' on {words(key)}'} (frozen CLIP "
+            f"{_percent(frozen.get(key, []))})"
             for key, values in ours.items()
         )
         lines = [f"Expected calibration error in %, without a temperature: {'; '.join(pairs)}.", ""]
@@ -138,7 +139,7 @@ def _percent(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "-"
-    return decimal(mean(known), std=stdev(known) if len(known) > 1 else None)
+    return decimal(mean(known), std=stdev(known) if len(set(known)) > 1 else None)
 
 
 def _seed(run: ScoredRun) -> str:

@@ -21,6 +21,7 @@ from .adapter_info import AdapterInfo, BaseInfo
 from .adapter_reading import find_adapter
 from .base_check import check_shape, registered_shape
 from .base_weights import trained_on_grid
+from .hub_repository import require_weights
 from .names import ModelName
 
 
@@ -78,6 +79,9 @@ def _build(
     vision = (open_clip.get_model_config(str(name)) or {}).get("vision_cfg", {})
     patch = _pair(vision.get("patch_size", CLIPVisionCfg.patch_size))
     size = _registered_size(vision)
+    known: Any = tags.get_pretrained_cfg(str(name), weights) if weights else {}
+    if known.get("hf_hub") and "file" not in known:
+        require_weights(known["hf_hub"], cache_dir=kwargs.get("cache_dir"))
     with trained_on_grid((size[0] // patch[0], size[1] // patch[1])):
         model = original(str(name), weights, mmrl_cfg=config.to_dict(), **kwargs)
     if not isinstance(model, MMRLCLIP):

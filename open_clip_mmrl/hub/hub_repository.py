@@ -87,7 +87,7 @@ def upload(
 ) -> str:
     """Put the files of a folder into a repository, in one commit; return its address.
 
-    The repository is created if there is none.
+    The repository is created if there is none; one that is there stays private or public.
 
     Args:
         folder: its files replace those of the same name.
@@ -97,7 +97,8 @@ def upload(
         message: of the commit.
 
     Raises:
-        UsageError: no token, or one that may not write there.
+        UsageError: no token, or one that may not write there; or a public repository is there
+            where a private one was wanted.
         ValueError: it cannot be reached, or refuses.
     """
     from huggingface_hub import HfApi
@@ -108,8 +109,33 @@ def upload(
     with _hub_errors(name, "the files"):
         require_reachable("")
         url = api.create_repo(name.repo, private=private, exist_ok=True)
+        if private and not api.model_info(name.repo).private:
+            raise UsageError(
+                f"{name} is there already, and public: nothing was uploaded. Make it private in "
+                "its settings on the hub, or choose another name."
+            )
         api.upload_folder(repo_id=name.repo, folder_path=folder, commit_message=message)
         return str(url)
+
+
+def require_weights(place: str, *, cache_dir: str | None = None) -> None:
+    """Raise ValueError at once where weights are neither in the cache nor to be had.
+
+    Args:
+        place: "organization/name/file" as in open_clip's tags; without a file its default ones.
+        cache_dir: of downloads; None takes huggingface_hub's.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    repo, _, file = place.rpartition("/")
+    names = [file, f"{Path(file).stem}.safetensors"] if file else []
+    for name in names or [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]:
+        if isinstance(try_to_load_from_cache(repo, name, cache_dir=cache_dir), str):
+            return
+    require_reachable(
+        f"the base weights of {repo} are not in the cache (a file of them can be given instead), and"
+    )
 
 
 def require_reachable(start: str) -> None:

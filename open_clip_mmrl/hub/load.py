@@ -23,6 +23,7 @@ from ..models.mmrl_clip import MMRLCLIP
 from ..utils.seeds import DrawFrom, mix_seed
 from ..utils.text import did_you_mean, listing
 from .adapter_info import AdapterInfo
+from .adapter_path import adapter_in
 from .adapter_reading import read_adapter
 from .class_tokens import class_tokens, readings
 from .names import ModelName
@@ -93,7 +94,7 @@ def resolve_pretrained(name: ModelName, pretrained: str | Path | None) -> str:
             f"{name} needs the weights of its base: give a tag ({listing(tags)}) or a "
             "checkpoint file as pretrained."
         )
-    pretrained = str(pretrained)
+    pretrained = str(adapter_in(pretrained))
     is_tag = pretrained.lower().replace("-", "_") in tags
     if not is_tag and not Path(pretrained).is_file():
         raise UsageError(

@@ -193,9 +193,17 @@ def _training(info: AdapterInfo, runs: Sequence[ScoredRun]) -> list[str]:
         }.get(get(settings, "classes", str) or ""),
         "seed": get(train, "seed", int),
         **{name: value for name, value in train.items() if name != "seed"},
+        "written with": _versions(info),
     }
     known = {name: value for name, value in facts.items() if value is not None}
     return _table(known) if known else ["Not recorded in the adapter."]
+
+
+def _versions(info: AdapterInfo) -> str | None:
+    own, others = info.provenance, get(info.provenance, "environment", dict) or {}
+    packages = ("open_clip_mmrl", "open_clip_torch", "torch")
+    found = {name: own.get(name) or others.get(name) for name in packages}
+    return ", ".join(f"{name} {value}" for name, value in found.items() if value) or None
 
 
 def _settings(info: AdapterInfo) -> list[str]:
@@ -250,4 +258,4 @@ def _license(license: str | None) -> list[str]:
 
 def _table(values: Mapping[str, object]) -> list[str]:
     rows = ([markdown_text(name), markdown_text(str(value))] for name, value in values.items())
-    return [line(["", ""]), line(["---", "---"]), *map(line, rows)]
+    return [line(["name", "value"]), line(["---", "---"]), *map(line, rows)]

@@ -190,6 +190,7 @@ def _wrapper(original: Build) -> Build:
     def create_model(
         model_name: str, pretrained: str | None = None, *args: Any, **kwargs: Any
     ) -> nn.Module:
+        from .adapter_path import adapter_in
         from .adapter_reading import is_adapter, read_adapter
         from .create import create
         from .shared_config import shared_adapter
@@ -205,8 +206,9 @@ def _wrapper(original: Build) -> Build:
             name = ModelName(shared.base.model or "", shared.config.variant)
             return create(original, name, registered_config(name), shared, kwargs)
         if name.variant is None:
-            if pretrained is not None and is_adapter(pretrained):
-                adapter = read_adapter(pretrained)
+            source = adapter_in(pretrained)
+            if source is not None and is_adapter(source):
+                adapter = read_adapter(source)
                 right = ModelName(adapter.base.model or name.base, adapter.config.variant)
                 raise ValueError(
                     f"{pretrained} is an adapter, which {model_name!r} cannot hold: create "

@@ -169,7 +169,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not parts or parts[0] == "revision":
             revision = parts[1] if parts else "main"
             names = [{"rfilename": file} for file in repository.files(revision)]
-            self._answer({"id": name, "sha": repository.refs.get(revision), "siblings": names})
+            sha, private = repository.refs.get(revision), repository.private
+            self._answer({"id": name, "sha": sha, "siblings": names, "private": private})
             return
         self._writer(name.partition("/")[0])
         if parts[0] == "preupload":

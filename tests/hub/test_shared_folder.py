@@ -266,6 +266,13 @@ def test_nothing_reaches_the_hub_unasked(hub, adapter, model, tmp_path):
     assert not hub.log
 
 
+def test_what_was_to_be_private_is_not_uploaded_to_a_public_repository(pushed, model):
+    commits = dict(pushed.repositories[REPO].commits)
+    with pytest.raises(UsageError, match="there already, and public: nothing was uploaded"):
+        model.push_to_hub(REPO, token=TOKEN, private=True)
+    assert pushed.repositories[REPO].commits == commits
+
+
 def test_a_revision_cannot_be_written(hub, model):
     with pytest.raises(UsageError, match="without @v1"):
         model.push_to_hub(f"{REPO}@v1", token=TOKEN)
