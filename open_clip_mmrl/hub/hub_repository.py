@@ -134,7 +134,7 @@ def require_weights(place: str, *, cache_dir: str | None = None) -> None:
         if isinstance(try_to_load_from_cache(repo, name, cache_dir=cache_dir), str):
             return
     require_reachable(
-        f"the base weights of {repo} are not in the cache (a file of them can be given instead), and"
+        f"the weights {repo} are not in the cache (a file of them can be given instead), and"
     )
 
 
