@@ -138,7 +138,7 @@ class TimmTower(ImageTower):
 
     def with_tokens(self, rows: TimmRows, tokens: Tensor, beta: float) -> tuple[Tensor, Tensor]:
         """Run the upper layers with tokens -> own rows [B, N, D], token rows [B, K, D]."""
-        x, batch, count = rows.x, len(rows.x), rows.x.shape[1]
+        x, batch, count = rows.x, rows.x.shape[0], rows.x.shape[1]
         layers = zip(*self._upper(rows), tokens.to(x.dtype), strict=True)
         previous: Tensor | None = None
         for block, rope, own in layers:
