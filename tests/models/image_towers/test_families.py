@@ -41,7 +41,7 @@ def run(task):
     return result, {n: p.grad.clone() for n, p in task.model.learner.named_parameters()}
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(IMAGE_FAMILIES),
     st.sampled_from(["mmrl", "mmrl++"]),
@@ -119,6 +119,21 @@ def test_runs_in_half(family, precision):
     if precision == "amp_bf16":
         assert torch.equal(found, literal)
     torch.testing.assert_close(found.float(), literal.float(), rtol=0, atol=0.03)
+
+
+def test_export_takes_any_number():
+    class Encoder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = family_model("pe-core", 1, start_layer=3).requires_grad_(False)
+
+        def forward(self, images):
+            return self.model.encode_image(images, features="fused")
+
+    encoder, dynamic = Encoder(), {0: torch.export.Dim.DYNAMIC}
+    graph = torch.export.export(encoder, (IMAGES,), dynamic_shapes=(dynamic,)).module()
+    more = tiny_images(5, seed=2)
+    close(graph(more), encoder(more))
 
 
 def test_images_of_another_size_raise():
