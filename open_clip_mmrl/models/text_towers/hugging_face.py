@@ -75,13 +75,18 @@ class HuggingFaceTextTower(TextTower):
             ValueError: the tokens are not integers of such a shape.
         """
         check_tokens(tokens, self.text.context_length or tokens.shape[-1])
+        if torch.compiler.is_compiling():  # exporting included: any number of prompts
+            return FrozenPrompts(self._encode(tokens))
         weight = next(self.text.parameters())
         parts = [weight.new_zeros(0, self.text.output_dim)]  # transformers refuses empty batches
-        with torch.no_grad():
-            for ids in tokens.split(FROZEN_CHUNK) if len(tokens) else ():
-                out = self.text(ids)
-                parts.append(out[0] if isinstance(out, tuple) else out)
+        for ids in tokens.split(FROZEN_CHUNK) if len(tokens) else ():
+            parts.append(self._encode(ids))
         return FrozenPrompts(torch.cat(parts))
+
+    def _encode(self, tokens: Tensor) -> Tensor:
+        """Run open_clip's tower over tokens [c, N] -> features [c, E]."""
+        out = self.text(tokens)
+        return out[0] if isinstance(out, tuple) else out
 
     def with_tokens(
         self,
