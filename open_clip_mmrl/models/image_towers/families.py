@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..blocks import warn_bypassed
+from ..whole_blocks import warn_bypassed
 from .open_clip_vit import ClassTokenTower, PooledTower
 from .timm_vit import EvaTower, TimmViTTower
 from .tower import ImageTower
@@ -40,7 +40,11 @@ def image_tower(visual: nn.Module, token_layers: int = 1) -> ImageTower:
         token_layers: n, layers with tokens, counted from the top.
     """
     family = _family(visual)
-    assert family is not None, type(visual)  # `image_reason` is asked first
+    if family is None:  # `check_model` has seen another one
+        raise ValueError(
+            f"model.visual has become a {type(visual).__name__}, whose layers cannot be found: "
+            "leave it as it is, and wrap or compile its blocks or the whole model."
+        )
     warn_bypassed("visual", visual)
     for name in ("transformer", "trunk"):
         if hasattr(visual, name):

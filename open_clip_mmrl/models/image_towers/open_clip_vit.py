@@ -23,16 +23,15 @@ from torch import Tensor, nn
 
 from ..blocks import (
     Block,
-    are_plain,
     block_reason,
     blocks_of,
     compose,
     keys_values,
     run_block,
-    run_whole,
     runs_quick_gelu,
 )
 from ..learner import Projection
+from ..whole_blocks import are_plain, run_whole
 from .tower import ImageTower
 
 

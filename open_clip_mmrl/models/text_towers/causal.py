@@ -14,7 +14,7 @@ Tokens are placed after the first token (BOS) and before the rest. The tower is 
 Grouping by length reads the tokens, which a graph cannot: under torch.export, torch.compile and
 torch.jit.trace prompts stay as they are, `FullPrompts`, and every row goes through every layer.
 
-Where a block has hooks or is changed, that is so too (see `blocks`).
+Where a block has hooks or is changed, that is so too (see `whole_blocks`).
 
 Shapes: C prompts, N token ids of one, c prompts in a group, T rows of the group's longest after
 its first token, U different first tokens (usually 1), K representation tokens, n layers with
@@ -30,15 +30,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..blocks import (
-    Block,
-    KeysValues,
-    are_plain,
-    causal_mask,
-    compose,
-    keys_values,
-    run_block,
-)
+from ..blocks import Block, KeysValues, causal_mask, compose, keys_values, run_block
+from ..whole_blocks import are_plain
 from .class_prompts import ClassPrompts, FullPrompts, PromptGroup, length_groups
 from .rows import TextRows
 from .tower import check_tokens

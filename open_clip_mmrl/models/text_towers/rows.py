@@ -14,7 +14,8 @@ from open_clip.transformer import Transformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..blocks import Block, are_plain, blocks_of, run_whole, runs_quick_gelu, warn_bypassed
+from ..blocks import Block, blocks_of, runs_quick_gelu
+from ..whole_blocks import are_plain, run_whole, warn_bypassed
 from .class_prompts import FullPrompts
 from .tower import TextTower, first_equal
 

@@ -8,7 +8,7 @@ from helpers.tiny import CONTEXT, tiny_clip, tiny_images, tiny_mmrl, tiny_prompt
 from torch import nn
 
 from open_clip_mmrl import MMRLTask
-from open_clip_mmrl.models import blocks
+from open_clip_mmrl.models import whole_blocks
 from open_clip_mmrl.models.reference import ReferenceTask
 
 IMAGES, LABELS = tiny_images(3), torch.tensor([0, 3, 1])
@@ -18,8 +18,8 @@ CUSTOM = pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTe
 
 @pytest.fixture(autouse=True)
 def warned(caplog):
-    blocks._warn.cache_clear()
-    blocks._warn_bypassed.cache_clear()
+    whole_blocks._warn.cache_clear()
+    whole_blocks._warn_bypassed.cache_clear()
     caplog.set_level(logging.WARNING)
     return caplog
 
@@ -153,6 +153,21 @@ def test_hooks_on_what_is_never_called_are_reported(name, warned):
     (record,) = warned.records
     assert f"Hooks on model.{name} do not fire" in record.message
     assert "Use its blocks" in record.message
+
+
+def test_a_tower_that_was_replaced_is_refused():
+    model = tiny_mmrl()
+    model.visual = torch.compile(model.visual)
+    with pytest.raises(ValueError, match=r"model\.visual has become a OptimizedModule.*blocks"):
+        model.encode_image(IMAGES)
+
+
+def test_blocks_within_another_module(warned):
+    model = tiny_mmrl()
+    expected = model.encode_image(IMAGES), model.encode_text(TOKENS)
+    for blocks in (model.visual.transformer.resblocks, model.transformer.resblocks):
+        blocks[1] = Wrapped(blocks[1])
+    close([model.encode_image(IMAGES), model.encode_text(TOKENS)], list(expected))
 
 
 def test_gradients_wanted_outside_of_the_learner_are_reported(warned):
