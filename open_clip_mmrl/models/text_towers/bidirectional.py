@@ -11,8 +11,8 @@ tower's shortcuts
 hold here too. A shared prefix and cropped prompts do not: prompts keep the context length, and
 memory is that of all their rows. `text_chunk_size` bounds it.
 
-While a graph is traced, and where a block has hooks or is changed (see `whole_blocks`), every row goes
-through every layer.
+While a graph is traced, and where a block has hooks or is changed (see `whole_blocks`), every row
+goes through every layer.
 
 Tokens get no position, so their place among the rows has no effect; here they are in front.
 
