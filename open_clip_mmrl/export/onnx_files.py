@@ -58,7 +58,13 @@ def write_onnx(
 
     with quietly(), tracing_errors(path.name):
         made: Any = torch.onnx.export(
-            program, dynamo=True, verbose=False, input_names=[inputs], output_names=list(outputs)
+            program,
+            dynamo=True,
+            dynamic_shapes=({0: "batch"},),
+            verbose=False,
+            optimize=False,  # below
+            input_names=[inputs],
+            output_names=list(outputs),
         )
         # The tokens do not depend on the input: here they are computed.
         optimizer.optimize_ir(made.model, input_size_limit=_ALL, output_size_limit=_ALL)
@@ -68,7 +74,7 @@ def write_onnx(
         return
     whole = path.with_suffix(".float32.onnx")
     made.save(whole)
-    _quantize(whole, path)
+    quantize(whole, path)
     for part in path.parent.glob(f"{whole.name}*"):
         part.unlink()
 
@@ -83,7 +89,8 @@ def _forget_source(graph: Any) -> None:
         value.metadata_props.clear()
 
 
-def _quantize(whole: Path, path: Path) -> None:
+def quantize(whole: Path, path: Path) -> None:
+    """Write an ONNX file in float32 again, with products and embeddings in int8."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     large = whole.with_name(f"{whole.name}.data").exists()

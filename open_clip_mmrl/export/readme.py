@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from open_clip.transform import PreprocessCfg
 
 from ..utils.files import write_atomically
+from ..version import __version__
 from .source import README, Source
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -38,18 +40,21 @@ def write_readme(
         keep_trailing_newline=True,
         autoescape=False,  # Markdown and Python
     )
-    base = source.info.base
+    # Not the whole path of a file: the folder is there to be given away.
+    model, pretrained = source.info.base.model, Path(source.info.base.pretrained or "?").name
     text = environment.get_template(template).render(
-        base=f"{base.model} ({base.pretrained})",
+        base=f"{model} ({pretrained})",
         classes=source.classes,
-        cropping=_cropping(source),
+        cropping=cropping(source.preprocess),
         features=source.features,
         height=source.image_size[0],
         lines=lines,
         method="MMRL++" if source.info.config.variant == "mmrl++" else "MMRL",
+        model=model,
         name=Path(output).name,
         preprocess=source.preprocess,
-        versions=f"open_clip_mmrl, torch {version('torch')}",
+        pretrained=pretrained,
+        versions=f"open_clip_mmrl {__version__} with torch {version('torch')}",
         width=source.image_size[1],
         context=source.loaded.model.context_length,
         **values,
@@ -59,9 +64,9 @@ def write_readme(
     return Exported(Path(output), files, lines)
 
 
-def _cropping(source: Source) -> list[str]:
+def cropping(config: PreprocessCfg) -> list[str]:
     """Return lines of Python that bring a Pillow image to the input's size, as open_clip does."""
-    config, (height, width) = source.preprocess, source.image_size
+    _, height, width = config.input_size
     mode, square = config.resize_mode, height == width
     # open_clip passes no interpolation on where the shortest side has to fit a rectangle.
     bilinear = config.interpolation == "bilinear" and (mode != "shortest" or square)

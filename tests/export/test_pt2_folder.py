@@ -1,0 +1,96 @@
+"""`--to pt2` and `--to classifier`: programs of torch.export, and what may go wrong."""
+
+import errno
+import runpy
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from helpers.cli import run
+from helpers.exported import answers, blocks, imported, predicted
+
+from open_clip_mmrl.evaluation.predict import build_classifier, predict
+from open_clip_mmrl.export import export_classifier, export_pt2, source
+from open_clip_mmrl.hub.load import build_from_adapter
+from open_clip_mmrl.models.mmrl_clip import MMRLCLIP
+
+CPU = torch.device("cpu")
+
+
+def test_code_of_the_readme_answers_as_predict(adapters, pictures, tmp_path, monkeypatch):
+    given = ["--images", pictures[0], "--images", pictures[1], "--output", tmp_path / "out"]
+    code, text, _ = run("export", "--adapter", adapters.mmrlpp, "--to", "pt2", *given)
+    assert code == 0 and "on 2 images: the largest difference" in text and "torch.export" in text
+    (code,) = blocks(tmp_path / "out")
+    assert imported(code) == {"json", "sys", "numpy", "torch", "PIL"}
+    (seen,) = answers(tmp_path / "out", pictures, monkeypatch)
+    assert np.abs(seen - predicted(adapters.mmrlpp, pictures)).max() < 1e-5
+    stored = torch.export.load(tmp_path / "out/image.pt2").state_dict
+    assert max(tensor.numel() for tensor in stored.values()) < 49408  # no text tower
+
+
+def test_clip_benchmark_scores_as_we_do(adapters, tmp_path):
+    zero_shot = pytest.importorskip("clip_benchmark.metrics.zeroshot_classification")
+    export_classifier(adapters.mmrl, tmp_path / "out")
+    script = runpy.run_path(str(tmp_path / "out/run_clip_benchmark.py"))
+    model, transform, _ = script["load"]("any", "any", None, "cpu")
+    images = torch.randn(60, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    batches = [(part, torch.zeros(len(part))) for part in images.split(25)]
+    classifier = torch.load(tmp_path / "out/classifier.pt", weights_only=True)
+    theirs, _ = zero_shot.run_classification(model.eval(), classifier, batches, "cpu", amp=False)
+    rounded, _ = zero_shot.run_classification(model, classifier, batches, "cpu", amp=True)
+    loaded, info = build_from_adapter(adapters.mmrl, device=CPU)
+    own = build_classifier(loaded.model, loaded.class_tokens(info.class_names, info.template))
+    ours = predict(loaded.model, own, batches, features="fused").scores
+    scale = loaded.model.logit_scale.exp().item()
+    assert torch.equal(theirs.argmax(1), ours.argmax(1))
+    assert (theirs / 100 - ours / scale).abs().max() < 1e-6
+    assert (rounded - theirs).abs().max() < 2
+    frozen = torch.load(tmp_path / "out/text_classifier.pt", weights_only=True)
+    assert torch.equal(frozen, own.text.T) and frozen.dtype == torch.float32
+    assert transform.transforms[0].size == 16
+
+
+def wrong_encoder(self, image, normalize=False, features=None):
+    return image.sum() if image.sum() > 0 else image
+
+
+@pytest.mark.parametrize(
+    ("patch", "message"),
+    [
+        (
+            SimpleNamespace(target=MMRLCLIP, name="encode_image", value=wrong_encoder),
+            "image tower of mmrl-Tiny-8-plain cannot be exported",
+        ),
+        (
+            SimpleNamespace(
+                target=source,
+                name="write_atomically",
+                value=lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")),
+            ),
+            "cannot write .*out: No space left. Nothing was written",
+        ),
+    ],
+    ids=["cannot be traced", "full disk"],
+)
+def test_nothing_is_left_of_what_failed(adapters, tmp_path, monkeypatch, patch, message, capfd):
+    monkeypatch.setattr(patch.target, patch.name, patch.value)
+    with pytest.raises((ValueError, OSError), match=message):
+        export_pt2(adapters.mmrl, tmp_path / "new" / "out")
+    assert not list((tmp_path / "new").glob("*")) and "def forward" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--to", "pt2", "--dtype", "int8"], "--dtype and --no-text are for --to onnx"),
+        (["--to", "classifier", "--no-text"], "--dtype and --no-text are for --to onnx"),
+        (["--to", "tflite"], "'tflite' is not one of"),
+        (["--to", "pt2", "--output", "."], "give a folder that does not exist yet"),
+    ],
+)
+def test_wrong_use_is_answered(adapters, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    code, text, _ = run("export", "--adapter", adapters.mmrl, "--output", "out", *options)
+    assert code == 2 and message in text.replace("│ ", "") and not list(tmp_path.iterdir())
