@@ -16,8 +16,7 @@ from torch import Tensor
 from ..hub.adapter_info import AdapterInfo
 from ..utils.files import refuse_existing, write_atomically
 from .check import check_inputs
-from .modules import FusedFeature, ImageFeatures
-from .pt2_folder import PROGRAM, write_program
+from .pt2_folder import write_program
 from .readme import TEMPLATES, Exported, write_readme
 from .source import load_source
 
@@ -43,16 +42,13 @@ def export_classifier(
     refuse_existing(Path(output))
     source = load_source(adapter, features, pretrained)
     inputs = check_inputs(source, images)
-    model, classes = source.loaded.model, source.classes
+    classes = source.classes
     with source.folder(output) as folder:
-        fused = source.features == "fused"
-        module = FusedFeature(model) if fused else ImageFeatures(model, "class")
-        check = write_program(source, module, folder / PROGRAM, inputs)
-        matrix = classes.fused_text() if fused else classes.text
+        lines = write_program(source, folder, inputs)
+        matrix = classes.fused_text() if source.features == "fused" else classes.text
         _write_tensor(folder / FUSED, torch.from_numpy(matrix.T))
         _write_tensor(folder / TEXT, torch.from_numpy(classes.text.T))
         write_atomically(folder / SCRIPT, (TEMPLATES / f"{SCRIPT}.txt").read_bytes())
-        lines = check.lines("torch.export")
         return write_readme("classifier.md.jinja", folder, output, source, lines)
 
 

@@ -159,9 +159,7 @@ def _largest(ours: list[np.ndarray], theirs: list[np.ndarray], exact: bool) -> f
 
 
 def probabilities(features: list[np.ndarray], classes: ClassMatrix) -> np.ndarray:
-    """Return probabilities [N, C] of one or two unit features [N, E], or the fused one [N, 2E]."""
-    if features[0].shape[1] == 2 * classes.text.shape[1]:
-        return _softmax(classes.scale * features[0].astype(float) @ classes.fused_text().T)
+    """Return probabilities [N, C] of one or two unit features [N, E]."""
     by_class, *rest = (
         _softmax(classes.scale * feature.astype(float) @ classes.text.T) for feature in features
     )

@@ -51,20 +51,6 @@ class ImageFeatures(nn.Module):
         return both[:, 0], both[:, 1]
 
 
-class FusedFeature(nn.Module):
-    """The fused image feature [B, 2E] of unit length, float32: its products mix both logits."""
-
-    names = ("fused",)
-
-    def __init__(self, model: MMRLCLIP) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature of images [B, 3, H, W], normalized as the base expects."""
-        return (self.model.encode_image(images, features="fused").float(),)
-
-
 class TextFeatures(nn.Module):
     """Text features of unit length, float32, [C, E]."""
 

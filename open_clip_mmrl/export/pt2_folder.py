@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..hub.adapter_info import AdapterInfo
 from ..utils.files import refuse_existing, write_atomically
-from .check import Check, check_inputs, compare_images
-from .modules import FusedFeature, ImageFeatures
+from .check import check_inputs, compare_images
+from .modules import ImageFeatures
 from .readme import Exported, write_readme
 from .source import Source, load_source
-from .trace import quietly, trace, without_unused
+from .trace import drop_unused, quietly, trace
 
 PROGRAM = "image.pt2"
 
@@ -41,26 +41,24 @@ def export_pt2(
     source = load_source(adapter, features, pretrained)
     inputs = check_inputs(source, images)
     with source.folder(output) as folder:
-        module = ImageFeatures(source.loaded.model, source.features)
-        check = write_program(source, module, folder / PROGRAM, inputs)
-        return write_readme("pt2.md.jinja", folder, output, source, check.lines("torch.export"))
+        lines = write_program(source, folder, inputs)
+        return write_readme("pt2.md.jinja", folder, output, source, lines)
 
 
-def write_program(
-    source: Source, module: ImageFeatures | FusedFeature, path: Path, images: Tensor
-) -> Check:
-    """Write a module's program without what it does not read, load it again and compare."""
-    example = torch.zeros(2, 3, *source.image_size)
+def write_program(source: Source, folder: Path, images: Tensor) -> list[str]:
+    """Write the image tower, load it again; return what a comparison on the images has shown."""
+    module = ImageFeatures(source.loaded.model, source.features).eval()
     what = f"the image tower of {source.loaded.name}"
-    program = trace(module, example, what)
-    program = trace(without_unused(module, program), example, what)
+    program = trace(module, torch.zeros(2, 3, *source.image_size), what)
+    drop_unused(program)
     stream = io.BytesIO()  # on a full disk, torch's own writing ends the process
     with quietly():
         torch.export.save(program, stream)
-        write_atomically(path, stream.getvalue())
-        run = torch.export.load(path).module()
+        write_atomically(folder / PROGRAM, stream.getvalue())
+        run = torch.export.load(folder / PROGRAM).module()
 
     def features(values: np.ndarray) -> list[np.ndarray]:
         return [feature.numpy() for feature in run(torch.from_numpy(values))]
 
-    return compare_images(module.eval(), features, images, source.classes, exact=True)
+    check = compare_images(module, features, images, source.classes, exact=True)
+    return check.lines("torch.export")

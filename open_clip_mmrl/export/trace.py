@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import logging
 import warnings
@@ -53,28 +52,17 @@ def tracing_errors(what: str) -> Iterator[None]:
         ) from error
 
 
-def without_unused(module: nn.Module, program: ExportedProgram) -> nn.Module:
-    """Return a copy of a module whose parameters that the program does not read are empty.
-
-    Args:
-        module: as traced.
-        program: what `trace` made of it.
-    """
-    placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-    signature = program.graph_signature
-    targets = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    read = {target for name, target in targets.items() if placeholders[name].users}
-    # One tensor has one name in a program.
-    addresses = {_address(program.state_dict[name]) for name in read if name in program.state_dict}
-    own = copy.deepcopy(module)
-    for before, after in zip(module.parameters(), own.parameters(), strict=True):
-        if _address(before) not in addresses:
-            after.data = after.data.new_zeros(0)
-    return own
-
-
-def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+def drop_unused(program: ExportedProgram) -> None:
+    """Remove the weights that a program does not read, such as those of the other tower."""
+    signature, graph = program.graph_signature, program.graph
+    stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    for node in list(graph.nodes):
+        if node.op == "placeholder" and node.name in stored and not node.users:
+            graph.erase_node(node)
+            program.state_dict.pop(stored[node.name], None)
+            specs = signature.input_specs
+            specs[:] = [spec for spec in specs if getattr(spec.arg, "name", None) != node.name]
+    program.graph_module.recompile()
 
 
 @contextmanager

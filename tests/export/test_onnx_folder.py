@@ -29,7 +29,7 @@ def exported(request, adapters, tmp_path):
     """MMRL on a CLIP in float32, or MMRL++ on a CustomTextCLIP in float16."""
     if request.param == "float32":
         return request.getfixturevalue("float32")
-    done = export_onnx(adapters.mmrlpp, tmp_path / "half", dtype="float16")
+    done = export_onnx(adapters.mmrlpp, tmp_path / "half", dtype="float16", text=False)
     return SimpleNamespace(folder=tmp_path / "half", done=done, adapter=adapters.mmrlpp)
 
 
@@ -39,11 +39,12 @@ def exported(request, adapters, tmp_path):
 def test_code_of_the_readme_answers_as_predict(exported, tolerance, pictures, monkeypatch):
     code = blocks(exported.folder)
     assert imported(code[0]) == {"json", "sys", "numpy", "onnxruntime", "PIL"}
-    assert imported(code[1]) == {"tokenizers"}
-    seen, both = answers(exported.folder, pictures, monkeypatch)
-    assert np.abs(seen - predicted(exported.adapter, pictures)).max() < tolerance
-    wanted = predicted(exported.adapter, pictures, ["okapi", "sea lion"])
-    assert np.abs(both - wanted).max() < tolerance
+    found = answers(exported.folder, pictures, monkeypatch)
+    assert np.abs(found[0] - predicted(exported.adapter, pictures)).max() < tolerance
+    if len(found) > 1:  # text.onnx is there
+        assert imported(code[1]) == {"tokenizers"}
+        wanted = predicted(exported.adapter, pictures, ["okapi", "sea lion"])
+        assert np.abs(found[1] - wanted).max() < tolerance
     assert "on 64 images" in exported.done.lines[0]
 
 
