@@ -40,6 +40,10 @@ MAX_PIXELS = 178_956_970
 MAX_BYTES = 2**31
 """Larger files are refused: some decoders read the whole file into memory."""
 
+MAX_RATIO = 200
+"""Longer strips are refused: a model's input is cut out of the image with its shorter side resized,
+which for 2 x 20,000 pixels takes 2 GB."""
+
 _MAX_READS = 100_000
 """Plus one for every 256 bytes. More, and the file is a chain of tiny blocks, which takes long."""
 
@@ -88,6 +92,12 @@ def plain_format(source: Path | bytes, *, upright: bool = False) -> str | None:
         turned = upright and _orientation(image) not in (None, 1)
         special = image.mode.startswith("I") or image.has_transparency_data or turned
         return None if special else image.format
+
+
+def is_turned(source: Path | bytes) -> bool:
+    """Return whether `upright` changes the image, by the orientation that a camera noted."""
+    with _opened(source) as image:
+        return _orientation(image) not in (None, 1)
 
 
 def is_image(path: Path) -> bool:
@@ -211,6 +221,11 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
             if width * height > MAX_PIXELS:
                 raise _RefusedError(
                     f"{width} x {height} pixels are more than the {MAX_PIXELS} allowed"
+                )
+            if max(image.size) > MAX_RATIO * min(image.size):
+                raise _RefusedError(
+                    f"{width} x {height} pixels: a side is more than {MAX_RATIO:,} times the "
+                    "other; crop it"
                 )
             yield image
     except _RefusedError as reason:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from ..config import PROTOCOLS, Protocol, Shots
 from ..hub.adapter_path import ADAPTER as ADAPTER
+from ..hub.adapter_path import RESULTS as RESULTS
 from ..utils.files import read_json
 from ..utils.json_fields import Content, number, numbers, objects, optional, required, rows
 from .result_parts import (
@@ -27,7 +28,6 @@ from .result_parts import (
 )
 
 FORMAT_VERSION = 2
-RESULTS = "results.json"
 
 TRANSFER = ("cross-dataset", "domain-generalization")
 TRAINED_ON_BASE = ("base-to-novel", "ablation")

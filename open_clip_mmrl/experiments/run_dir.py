@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..hub.adapter_path import SETTINGS as SETTINGS
 from ..training.checkpoint import CHECKPOINT
 from ..training.trainer import LOG
 from ..utils.files import json_bytes, read_json, remove_leftovers, write_atomically
+from ..version import __version__
 from .results import ADAPTER, RESULTS
 from .run_spec import FewShotRun, with_absolute_paths
 
-SETTINGS, SELECTION, TARGETS = "run.json", "selection.json", "targets"
+SELECTION, TARGETS = "selection.json", "targets"
 _COMPUTED = (RESULTS, ADAPTER, CHECKPOINT, SELECTION, TARGETS)
-_DIGEST, _SEEN_FROM = "train_images", "working_folder"
+_DIGEST, _SEEN_FROM, _VERSION = "train_images", "working_folder", "written_by"
 
 
 def is_finished(output: Path, run: FewShotRun, digests: Sequence[str]) -> bool:
@@ -66,8 +68,8 @@ def prepare_run_dir(output: Path, run: FewShotRun, digests: Sequence[str]) -> bo
     """
     finished = is_finished(output, run, digests)
     if not _computed(output):
-        settings = {**run.to_dict(), _DIGEST: digests[0], _SEEN_FROM: str(Path.cwd())}
-        write_atomically(output / SETTINGS, json_bytes(settings))
+        settings = {_DIGEST: digests[0], _SEEN_FROM: str(Path.cwd()), _VERSION: __version__}
+        write_atomically(output / SETTINGS, json_bytes({**run.to_dict(), **settings}))
     return finished
 
 
@@ -76,6 +78,11 @@ def finished_run(folder: Path) -> tuple[FewShotRun, str] | None:
     if not all((folder / name).is_file() for name in (SETTINGS, RESULTS, ADAPTER)):
         return None
     return _read(folder)
+
+
+def stopped_run_names_version(folder: Path) -> bool:
+    """Return False where a run was stopped that an earlier version began, which noted none."""
+    return not (folder / CHECKPOINT).is_file() or _VERSION in read_json(folder / SETTINGS)
 
 
 def same_but_for_seed(folder: Path) -> list[Path]:

@@ -10,16 +10,18 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from ..data.image_file import is_turned
 from ..data.loading.device_augment import training_images
 from ..hub.adapter_file import load_learner
 from ..hub.class_tokens import warn_of_look_alikes
 from ..hub.load import LoadedModel
 from ..training.trainer import Trainer, TrainSummary
+from ..utils.text import listing
 from .describe import whole_block
 from .measured import TrainingRecord
 from .resolve import ResolvedRun
 from .results import ADAPTER, RESULTS, RunResult
-from .run_dir import finished_run
+from .run_dir import finished_run, stopped_run_names_version
 from .run_spec import training_digest, training_key, with_absolute_paths
 from .tune import select
 
@@ -86,6 +88,8 @@ def _train_from_recipe(loaded: LoadedModel, job: ResolvedRun) -> TrainingRecord:
 
 def _train(loaded: LoadedModel, job: ResolvedRun) -> TrainSummary:
     subset, train, runtime = job.subset, job.run.train, job.runtime
+    if not stopped_run_names_version(job.folder):
+        _warn_of_turned_images(job)
     trainer = Trainer(
         loaded.model,
         loaded.class_tokens(subset.class_names, subset.template),
@@ -101,3 +105,16 @@ def _train(loaded: LoadedModel, job: ResolvedRun) -> TrainSummary:
         logger.info("%s", whole_block(job))
     warn_of_look_alikes(subset.class_names, trainer.task.frozen_text_features)
     return trainer.fit()
+
+
+def _warn_of_turned_images(job: ResolvedRun) -> None:
+    """Warn where a stopped run may have seen images as they lie in their files so far."""
+    paths = (e.image for e in job.subset.train if e.upright)
+    turned = [path for path in paths if isinstance(path, Path) and is_turned(path)]
+    if turned:
+        logger.warning(
+            "An earlier version began the run in %s, perhaps one that did not apply the "
+            "camera's orientation, which %d of its training images have (%s); from here on it is "
+            "applied. Remove the folder to train on all of them upright.",
+            job.folder, len(turned), listing(turned, 3),
+        )  # fmt: skip

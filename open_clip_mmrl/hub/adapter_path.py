@@ -13,6 +13,8 @@ from .hub_repository import HubName, download, is_hub_name
 
 ADAPTER = "adapter.safetensors"
 """Its name in a run's folder."""
+RESULTS, SETTINGS = "results.json", "run.json"
+"""What else such a folder holds; see `experiments.run_dir`."""
 _SHOWN = 5
 
 Source = TypeVar("Source")
@@ -51,12 +53,12 @@ def _why_none(where: Path) -> str:
     below = sorted(str(path.parent) for path in islice(where.rglob(ADAPTER), 100))
     if below:
         return f"{where} is not the folder of one run; adapters are in {listing(below, _SHOWN)}."
-    if is_file(where / "results.json"):
+    if is_file(where / RESULTS):
         return (
             f"{where} holds the results of a run, but no {ADAPTER}: zeroshot and linear_probe "
             "train none, else it was removed."
         )
-    if is_file(where / "run.json"):
+    if is_file(where / SETTINGS):
         return (
             f"{where} holds no {ADAPTER} yet: its run is not finished. Give the command that "
             "trains it once more; it resumes."

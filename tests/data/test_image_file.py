@@ -247,6 +247,13 @@ def test_a_huge_image_is_refused_by_its_header():
         image_size(header)
 
 
+@pytest.mark.parametrize(("width", "height"), [(2, 20_000), (401, 2)])
+def test_a_strip_that_would_be_resized_to_gigabytes_is_refused_by_its_header(width, height):
+    with pytest.raises(ValueError, match=f"{width} x {height} pixels.* 200 times.*crop it"):
+        image_size(f"P5\n{width} {height}\n255\n".encode())
+    assert image_size(b"P5\n400 2\n255\n") == (400, 2)
+
+
 def in_time(read, content):
     """Read, or refuse, within a second."""
     start = time.perf_counter()

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -99,6 +100,28 @@ def test_a_stopped_run_resumes_and_ends_the_same(tmp_path, monkeypatch):
     assert resumed.metrics == whole.metrics
     files = [(tmp_path / x / "adapter.safetensors").read_bytes() for x in ("whole", "broken")]
     assert files[0] == files[1]
+
+
+def test_a_resume_tells_of_images_that_an_earlier_version_may_have_seen_sideways(
+    tmp_path, monkeypatch, caplog
+):
+    spec = write_folder(tmp_path / "data", {"one": 1, "two": 1})
+    image, exif = tmp_path / "data" / "train" / "one" / "0.png", Image.Exif()
+    exif[0x0112] = 6
+    Image.open(image).save(image, exif=exif)
+    given = {"data": spec, "classes": "all", "shots": 1, "test_split": "test"}
+    monkeypatch.setattr(execute_module, "score_run", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "run", **given)
+    monkeypatch.undo()
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert settings.pop("written_by")
+    shutil.copytree(tmp_path / "run", tmp_path / "earlier")
+    (tmp_path / "earlier" / "run.json").write_text(json.dumps(settings))
+    for folder, told in (("run", False), ("earlier", True)):
+        caplog.clear()
+        go(tmp_path / folder, **given)
+        assert ("which 1 of its training images have" in caplog.text) == told
 
 
 def test_a_folder_of_another_run_is_refused_and_kept(tmp_path):

@@ -7,7 +7,11 @@ sets' home pages.
 
 from __future__ import annotations
 
+import faulthandler
 import re
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +181,27 @@ def _read_mat(path: Path, key: str, source: str) -> Any:
 
     require(path, source)
     try:
+        if _crashes(loadmat, path):
+            raise ValueError("it is damaged: SciPy's reader ends the whole program")
         content = loadmat(path, squeeze_me=True)
     except Exception as error:  # what a damaged file raises depends on where the damage is
         raise ValueError(f"{path} cannot be read ({error}); get it from {source}") from error
     if key not in content:
         raise ValueError(f"{path} has no array {key!r}; get it from {source}")
     return np.atleast_1d(content[key]).ravel()
+
+
+def _crashes(read: Callable[[Path], Any], path: Path) -> bool:
+    """Return whether a reader in C crashes on a file, tried in a process of its own."""
+    if "fork" not in get_all_start_methods():  # Windows: not tried
+        return False
+
+    def attempt() -> None:
+        faulthandler.disable()
+        with suppress(Exception):
+            read(path)
+
+    child = get_context("fork").Process(target=attempt)
+    child.start()
+    child.join()
+    return (child.exitcode or 0) < 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,13 +33,28 @@ _SETTINGS = {
     "ytick.color": INK,
     "svg.hashsalt": "open_clip_mmrl",  # the same picture gives the same bytes
 }
+_WIDE_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans CJK TC",
+    "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback",
+    "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "SimHei", "Yu Gothic",
+    "Malgun Gothic", "Arial Unicode MS", "Unifont",
+)  # fmt: skip
+"""With Chinese, Japanese or Korean characters, which matplotlib's own font draws as boxes."""
 
 
 def style_context() -> AbstractContextManager:
     """Return a context in which everything is drawn and saved in one style."""
     from matplotlib import rc_context
 
-    return rc_context(_SETTINGS)
+    return rc_context({**_SETTINGS, "font.family": font_families()})
+
+
+def font_families() -> list[str]:
+    """Return the usual font, then those on this machine that have what it lacks."""
+    from matplotlib.font_manager import fontManager
+
+    there = {font.name for font in fontManager.ttflist}
+    return ["sans-serif", *(name for name in _WIDE_FONTS if name in there)]
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -63,7 +79,8 @@ def disable_mathtext(figure: Figure) -> Figure:
 def image_bytes(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
     """Return the file's content; the same for the same figure."""
     stream = io.BytesIO()
-    with style_context():
+    with style_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # no font here has it
         metadata = {"Date": None} if kind == "svg" else {}
         figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
     figure.set_layout_engine("none")  # laid out once is enough for both kinds, and slow

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...config import MMRLConfig, TrainConfig
 from ...experiments.results import RunResult
+from ...hub.adapter_path import SETTINGS
 from ...hub.names import ModelName
 from ...utils.files import expand_home, read_json
 
@@ -25,7 +26,7 @@ TEST_IMAGES = "test images"
 _FROM_RESULT = (
     "model", "pretrained", "method", "protocol", "classes", "shots", "test_split", "fusion",
     "settings", "settings_source", "train", "ablation", "targets", "train_images",
-    "working_folder",
+    "working_folder", "written_by",
 )  # fmt: skip
 """Keys of run.json that results.json has as well, or that change no number."""
 
@@ -96,7 +97,7 @@ def asked_settings(folder: Path) -> dict[str, Any]:
     A damaged run.json does not matter here: results.json has the numbers.
     """
     try:
-        content = read_json(folder / "run.json")
+        content = read_json(folder / SETTINGS)
     except (ValueError, OSError):
         return {}
     if not isinstance(content, dict):

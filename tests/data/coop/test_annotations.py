@@ -109,6 +109,19 @@ def test_damaged_mat_files(tmp_path, read, damage):
         read("oxford_flowers")
 
 
+def test_a_damaged_file_that_crashes_scipy_is_an_error(tmp_path, read):
+    folder = write_tree(tmp_path, "stanford_cars")
+    meta = folder / "devkit" / "cars_meta.mat"
+    entries = np.zeros(2, dtype=[("fname", object), ("class", object)])
+    entries[:] = [("1.jpg", 1), ("2.jpg", 2)]
+    savemat(meta, {"class_names": entries[None]})
+    content = bytearray(meta.read_bytes())
+    content[252] ^= 1
+    meta.write_bytes(content)
+    with pytest.raises(ValueError, match=r"cars_meta\.mat cannot be read .*get it from "):
+        read("stanford_cars")
+
+
 def test_mat_files_without_what_is_needed(tmp_path, read):
     folder = write_tree(tmp_path, "stanford_cars")
     test = folder / "cars_test_annos_withlabels.mat"

@@ -1,6 +1,7 @@
 """Colors, legends and files of all pictures."""
 
 import io
+import warnings
 
 from helpers.figures import cut_off, lines
 from helpers.made_results import (
@@ -11,6 +12,7 @@ from helpers.made_results import (
 )
 from PIL import Image
 
+from open_clip_mmrl.report.figures import drawing
 from open_clip_mmrl.report.figures.curves import few_shot_curves
 from open_clip_mmrl.report.figures.dots import difference_dots
 from open_clip_mmrl.report.figures.drawing import (
@@ -78,3 +80,21 @@ def test_the_same_figure_gives_the_same_bytes(section_of):
     assert image_bytes(first, "svg") == image_bytes(second, "svg")
     with Image.open(io.BytesIO(image_bytes(first, "png"))) as image:
         assert image.width > 800
+
+
+def test_a_font_of_this_machine_draws_what_the_usual_one_lacks(monkeypatch):
+    """A letter in the private area, which only one of matplotlib's own fonts has."""
+
+    def picture(text):
+        with drawing.style_context():
+            figure = drawing.new_figure(2, 1)
+            figure.text(0.1, 0.5, text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return image_bytes(figure)
+
+    assert drawing.font_families()[0] == "sans-serif"
+    boxes, plain = picture("\ue000"), picture("one")
+    monkeypatch.setattr(drawing, "_WIDE_FONTS", ("No Such Font", "STIXNonUnicode"))
+    assert drawing.font_families() == ["sans-serif", "STIXNonUnicode"]
+    assert picture("\ue000") != boxes and picture("one") == plain
