@@ -166,7 +166,7 @@ def _check(model: MMRLCLIP, state: State, path: str, strict: bool) -> None:
     wanted = {k: v for k, v in model.state_dict().items() if not k.startswith("learner.")}
     for name, value in wanted.items():
         found = state.get(name)
-        if found is not None and not found.is_floating_point():
+        if found is not None and value.is_floating_point() and not found.is_floating_point():
             raise ValueError(f"{path} has {name} of type {found.dtype}; it has to be floating.")
         if found is None or found.shape == value.shape:
             continue
