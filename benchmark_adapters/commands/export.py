@@ -20,9 +20,10 @@ import numpy as np
 import webdataset
 from PIL import Image
 
-from open_clip_mmrl.data import Example, ImageData, load_data, read_image
+from open_clip_mmrl.data import Example, FolderOptions, ImageData, load_data, read_image
 from open_clip_mmrl.data.example import ShardImage
 from open_clip_mmrl.data.image_file import plain_format
+from open_clip_mmrl.data.load import read_names
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.utils.files import new_folder, refuse_existing, write_atomically
@@ -51,6 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="SPEC", required=True, help=what)
     what = "folder of the coop: and clip_benchmark: data sets"
     add("--data-root", metavar="PATH", help=what)
+    what = "class names for folders, as of open-clip-mmrl train"
+    add("--class-names", metavar="FILE", help=what)
+    what = "take each folder that holds images as a class, however deep it lies"
+    add("--nested", action="store_true", help=what)
     what = 'the prompt, {} for the class name: "a photo of a {}."'
     add("--template", metavar="TEXT", help=what)
     add = parser.add_argument_group("Output").add_argument
@@ -73,7 +78,9 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     output = Path(args.output)
     refuse_existing(output)
-    data = load_data(args.data, data_root=args.data_root, template=args.template)
+    names = read_names(args.data, args.class_names, nested=args.nested)
+    folder = FolderOptions(nested=args.nested, class_names=names)
+    data = load_data(args.data, data_root=args.data_root, template=args.template, folder=folder)
     shards = export(
         data,
         args.output,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from ..config import MMRLConfig, TrainConfig
 from ..data import DEFAULT_TEMPLATE
 from ..data.check_images import require_readable
 from ..data.loading.device_augment import training_images
+from ..evaluation.choose_features import require_different
 from ..experiments import recipes
 from ..hub.load import LoadedModel, build_for_training, resolve_name
 from ..models.sharing import Shareable
@@ -21,7 +23,7 @@ from ..training.trainer import Trainer
 from ..utils.devices import pick_device
 from .class_changes import added_classes, remaining_classes
 from .classes import classes_of
-from .fitted import Fitted, fitted, of_file, require_different_prompts, unpack
+from .fitted import Fitted, fitted, of_file, unpack
 from .images import examples_of, image_list
 from .labels import label_list
 from .nested import NestedParams, given_fields
@@ -184,7 +186,7 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
             recipes.recipe(loaded.model.config.variant, "few-shot").train, **changes
         )
         tokens = loaded.class_tokens(trained, template)
-        require_different_prompts(loaded, classes.names, template)
+        require_different(classes.names, partial(loaded.readings, template=template))
         examples = examples_of(images, [trained.index(classes.names[i]) for i in classes.indices])
         require_readable(examples, quiet=self.quiet)
         shown = training_images(loaded.model, examples, train)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,10 +21,11 @@ from ..data.example import Example
 from ..data.loading.images import ImageSet, eval_transform, in_order, loader
 from ..evaluation.answers import Ranking
 from ..evaluation.certainty import Certainty
+from ..evaluation.choose_features import require_different
 from ..evaluation.predict import build_classifier
 from ..hub.adapter_file import FREE_FIELDS, save_adapter
 from ..hub.adapter_info import AdapterInfo, Calibration
-from ..hub.class_tokens import repeated_readings, usable_names
+from ..hub.class_tokens import usable_names
 from ..hub.load import LoadedModel, build_from_adapter
 from ..utils.devices import pick_device
 from .labels import Label
@@ -59,7 +61,8 @@ class Fitted:
         Raises:
             ValueError: the model reads two of them alike, or a prompt is too long.
         """
-        require_different_prompts(self.loaded, list(names.values()), self.template)
+        readings = partial(self.loaded.readings, template=self.template)
+        require_different(list(names.values()), readings)
         new = fitted(self.loaded, names, self.trained, self.template, self.ranking.precision)
         return replace(new, calibration=self.calibration)
 
@@ -206,17 +209,3 @@ def stored_names(info: AdapterInfo) -> dict[Label, str]:
             "from_adapter loads it without them."
         ) from error
     return found
-
-
-def require_different_prompts(loaded: LoadedModel, names: Sequence[str], template: str) -> None:
-    """Check that the model reads no two classes alike: it could not distinguish them.
-
-    Raises:
-        ValueError: the tokenizer makes the same of two prompts.
-    """
-    for place, first in repeated_readings(loaded.readings(names, template)):
-        raise ValueError(
-            f"the classes {names[first]!r} and {names[place]!r} have the same prompt for this "
-            "model's tokenizer and could never be told apart: give them other class_names, or one "
-            "label."
-        )

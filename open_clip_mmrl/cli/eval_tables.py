@@ -41,7 +41,7 @@ def _print_classes(found: Confusions, rest: str) -> None:
         table.add_row(one.name, f"{one.images:,}", *numbers)
     out.print(table)
     if len(worst) > len(shown):
-        say(f"{len(worst) - len(shown):,} more classes {rest}")
+        say(f"{len(worst) - len(shown):,} more classes {rest}\n")
 
 
 def _print_pairs(found: Confusions, rest: str) -> None:
@@ -53,7 +53,7 @@ def _print_pairs(found: Confusions, rest: str) -> None:
     out.print(table)
     more = len(found.pairs) - _MAX_PAIRS
     if more > 0:
-        say(f"{more:,} more pairs {rest}")
+        say(f"{more:,} more pairs {rest}\n")
 
 
 def _table(title: str, first: str, *numbers: str) -> Table:

@@ -139,6 +139,8 @@ def predict(
         loaded, _ = build_from_adapter(info, base_pretrained=pretrained, device=chosen)
         ranked = ranking(loaded, info, new, only_new=only_new, certainty=sure)
         top = min(top, len(ranked.names))
+        if len(ranked.names) == 1:
+            logger.warning("There is one class to choose from, so that every image has 100 %.")
     # A bar would stand among the lines; a table is printed above it.
     bar = not (quiet or (kind and not output and sys.stdout.isatty()))
     failed: dict[str, str] = {}

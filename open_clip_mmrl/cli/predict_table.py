@@ -23,6 +23,8 @@ NONE_OF_THESE = "none of these"
 _NEW = " (new)"
 _ROWS = 100
 """Rows that are printed at a time."""
+_NAMES = 3
+"""Classes named of a set; a file written with --output names all."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _table(answers: Sequence[Answer], shape: Columns, *, header: bool) -> Table:
         if shape.then:
             cells.append(", ".join(f"{_name(one)} {_percent(one)}" for one in others))
         if shape.sets:
-            cells.append(listing(answer.set or ()) or "-")
+            cells.append(listing(answer.set or (), _NAMES) or "-")
         table.add_row(*cells)
     return table
 

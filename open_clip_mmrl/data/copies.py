@@ -1,9 +1,10 @@
-"""Files of images with the same content, in one class or in several."""
+"""Files of images with the same content, in one class or in several, in one split or in two."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..utils.digest import file_digest
@@ -13,6 +14,10 @@ logger = logging.getLogger(__name__)
 
 _FEW = 4
 """Files named in a warning."""
+_TAIL = 4096
+"""Bytes from the end that tell most files of one size apart, so that few are read whole."""
+_MOST = 100_000
+"""Images among which given splits are compared: seconds of work."""
 
 Images = Mapping[str, Sequence[str]]
 """Paths from the folder of the class folders on, "/" between their parts, by class folder."""
@@ -20,20 +25,41 @@ Images = Mapping[str, Sequence[str]]
 
 def first_copies(root: Path, paths: Iterable[str]) -> dict[str, str]:
     """Return, of images whose content is there more than once, the first path with that content."""
-    by_size: dict[int, list[str]] = {}
-    for path in paths:
-        by_size.setdefault(file_size(root / path), []).append(path)
-    first: dict[str, str] = {}
-    for size, same_size in by_size.items():
-        if size > 0 and len(same_size) > 1:
-            by_content: dict[str, str] = {}
-            for path in sorted(same_size):
-                content = content_digest(root / path) or path
-                first[path] = by_content.setdefault(content, path)
-    counts: dict[str, int] = {}
-    for path in first.values():
-        counts[path] = counts.get(path, 0) + 1
-    return {path: one for path, one in first.items() if counts[one] > 1}
+    groups = [sorted(paths)]
+    for look in (file_size, _tail, content_digest):
+        found: dict[Hashable, list[str]] = {}
+        for number, group in enumerate(groups):
+            for path in group:
+                seen = look(root / path)
+                if seen not in (None, 0, -1):
+                    found.setdefault((number, seen), []).append(path)
+        groups = [group for group in found.values() if len(group) > 1]
+    return {path: group[0] for group in groups for path in group}
+
+
+def warn_of_shared(root: Path, splits: Mapping[str, Images]) -> None:
+    """Warn of images that are in two given splits; of more than `_MOST`, none is looked at.
+
+    Args:
+        root: the folder that the paths begin in.
+        splits: the images of each split.
+    """
+    split_of = {p: split for split, images in splits.items() for c in images.values() for p in c}
+    if len(splits) < 2 or len(split_of) > _MOST:
+        return
+    kept: dict[str, str] = {}  # by the first path with a content, the first in training
+    pairs = []
+    first = first_copies(root, split_of)
+    for path in sorted(first, key=lambda path: split_of[path] != "train"):
+        one = kept.setdefault(first[path], path)
+        if split_of[one] != split_of[path]:
+            pairs.append(f"{path} = {one}")
+    if pairs:
+        logger.warning(
+            "%s: %s of one in another split, so that results flatter: %s. Remove one of each.",
+            root, "1 image is a copy" if len(pairs) == 1 else f"{len(pairs):,} images are copies",
+            printable(listing(pairs, _FEW)),
+        )  # fmt: skip
 
 
 def in_several_classes(images: Images, first: Mapping[str, str]) -> set[str]:
@@ -71,6 +97,16 @@ def file_size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return -1
+
+
+def _tail(path: Path) -> bytes | None:
+    """Return the last bytes of a file; None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            return file.read(_TAIL)
+    except OSError:
+        return None
 
 
 def content_digest(path: Path) -> str | None:

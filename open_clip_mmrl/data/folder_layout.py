@@ -146,7 +146,7 @@ def class_images(place: Path, left_out: LeftOut, *, nested: bool) -> dict[str, l
     if deeper and not nested:
         where = f"; or did you mean folder:{place / deeper[0]}?" if len(top.folders) == 1 else "."
         raise ValueError(
-            f"{place}: {listing(sorted(deeper))} hold images only in folders below; with --nested "
+            f"{place}: images only in folders below: {listing(sorted(deeper))}; with --nested "
             f"each folder that holds images is a class{where}"
         )
     if bare and not nested:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ..models.mmrl_clip import MMRLCLIP
 from ..models.ops import logit_scale
 from ..utils.progress import Progress
 from .certainty import Certainty, max_softmax
-from .choose_features import require_new
+from .choose_features import require_different
 from .image_batches import image_batches
 from .logits import Scoring
 from .predict import Classifier, build_classifier, predict, predict_all
@@ -153,7 +154,11 @@ def ranking(
     if not all(name.strip() for name in new_classes):
         raise UsageError("a new class has an empty name; give every one a name.")
     known = [] if only_new else info.trained_classes()
-    require_new(new_classes, info.class_names, lambda names: loaded.readings(names, info.template))
+    require_different(
+        [*info.class_names, *new_classes],
+        partial(loaded.readings, template=info.template),
+        seen=len(info.class_names),
+    )
     names = [*known, *new_classes]
     seen = [True] * len(known) + [False] * len(new_classes)
     tokens = loaded.class_tokens(usable_names(names, info.template), info.template)

@@ -73,29 +73,26 @@ def choose_features(
     return FeatureChoice("fused", reason, known)
 
 
-def require_new(
-    new: Sequence[str],
-    seen: Sequence[str],
-    readings: Callable[[list[str]], Sequence[Hashable]],
+def require_different(
+    names: Sequence[str], readings: Callable[[list[str]], Sequence[Hashable]], *, seen: int = 0
 ) -> None:
-    """Check that the model reads every new class unlike those of the training and one another.
+    """Check that the model reads no class like one before it: it could not distinguish them.
 
     Args:
-        new: names of classes without training images.
-        seen: names of the training.
+        names: of the classes.
         readings: what the model reads of each name.
+        seen: that many of the first were seen in training, and are not compared with each other.
 
     Raises:
         UsageError: some read the same; the message names them.
     """
-    names = [*seen, *new]
-    alike = []
-    for index, other in repeated_readings(readings(names)):
-        if index >= len(seen):
-            known = "seen in training" if other < len(seen) else "new as well"
-            alike.append(f"{names[index]!r} reads like {names[other]!r}, {known}")
+    alike = [
+        f"{names[place]!r} reads like {names[first]!r}" + ", seen in training" * (first < seen)
+        for place, first in repeated_readings(readings(list(names)))
+        if place >= seen
+    ]
     if alike:
         raise UsageError(
-            f"{len(alike)} of {len(new)} new classes are not new to this model: "
-            f"{listing(alike)}. Leave these names out, or give others."
+            f"{len(alike)} of {len(names) - seen} classes have the same prompt as another one for "
+            f"this model's tokenizer: {listing(alike)}. Leave these out, or give other names."
         )

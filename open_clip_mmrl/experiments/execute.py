@@ -10,14 +10,12 @@ from pathlib import Path
 
 from ..data.check_images import require_readable
 from ..data.test_split import SPLIT_FILE
-from ..hub import class_tokens
 from ..hub.adapter_file import read_adapter, save_adapter
 from ..hub.load import LoadedModel, build_for_training
 from ..training.checkpoint import CHECKPOINT
 from ..utils.environment import environment
 from ..utils.files import json_bytes, write_atomically
 from ..utils.folder_lock import lock_folder
-from ..utils.log import each_once
 from ..utils.stopwatch import Stopwatch
 from .describe import data_line
 from .measured import RunScores, TrainingRecord
@@ -73,8 +71,7 @@ def execute(
             return finished
         if prepare_run_dir(job.folder, run, job.digests):
             reuse_from = (job.folder, *reuse_from)
-        with each_once(class_tokens.__name__):  # names that read the same, by every pass
-            done = _carry_out(job, reuse_from, watch)
+        done = _carry_out(job, reuse_from, watch)
         _write(job, done)
     result = done.result
     if run.trains_adapter and result.is_no_better_than_frozen:

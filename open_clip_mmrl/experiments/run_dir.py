@@ -52,7 +52,10 @@ def is_finished(output: Path, run: FewShotRun, digests: Sequence[str]) -> bool:
     theirs = _flat({**there.to_dict(), _DIGEST: digests[0] if digest in digests else digest})
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     if keys:
-        lines = "; ".join(f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in keys)
+        texts = {_DIGEST: f"{_DIGEST}, a digest of what is trained on"}
+        lines = "; ".join(
+            f"{texts.get(k, k)}: {theirs.get(k)!r} there, {ours.get(k)!r} now" for k in keys
+        )
         raise UsageError(
             f"{output} belongs to a run with other settings ({lines}). Give another folder, or "
             "remove this one."

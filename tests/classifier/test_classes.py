@@ -60,7 +60,7 @@ def test_added_classes_are_answered_and_scored(fitted, few):
     ("given", "message"),
     [
         (["two"], "classes of this label or name already: two"),
-        (["Two"], "'two' and 'Two' have the same prompt"),
+        (["Two"], "same prompt .*'Two' reads like 'two'"),
         ({1: "nine"}, "already: nine"),
         ({"n": "nine"}, "the labels so far are 0, 1, 2"),
         ("nine", "give a list of names"),

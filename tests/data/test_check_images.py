@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from helpers.shards import write_tar
+from PIL import Image
 
 from open_clip_mmrl.data import Example, check_images
 from open_clip_mmrl.data.check_images import require_readable
@@ -29,6 +30,29 @@ def test_all_problems_are_listed_with_their_reasons(tmp_path, write_image):
     message = str(error.value)
     assert all(name in message for name in names) and "good.png" not in message
     assert "not an image" in message and "empty" in message and "does not exist" in message
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.bmp", "a.tif", "a.webp", "a.ppm"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_cut_images_are_found_in_files_and_shards(tmp_path, name, share):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    cut = content[: int(share * len(content))]
+    (tmp_path / name).write_bytes(cut)
+    members = {name.replace(".", "__"): cut, "a__cls": b"0"}
+    shard = write_tar(tmp_path / "0.tar", **members)
+    with pytest.raises(ValueError, match="1 of 1"):
+        require_readable([Example(image=tmp_path / name, label=0)])
+    if name[2:] not in ("gif", "bmp", "tif", "ppm"):  # clip_benchmark reads none of these
+        with pytest.raises(ValueError, match="1 of 1"):
+            require_readable(index_shard(shard))
+
+
+def test_what_follows_an_image_in_its_file_does_no_harm(tmp_path, write_image):
+    file = write_image(tmp_path / "a.jpg")
+    file.write_bytes(file.read_bytes() + b"a camera's own notes")
+    require_readable([Example(image=file, label=0)])
 
 
 def test_images_in_shards_are_checked(tmp_path, write_image):

@@ -58,6 +58,20 @@ def test_the_fraction_is_rounded_and_leaves_one_image_on_each_side(flat):
         read(flat, test_fraction=0.5)
 
 
+def test_copies_between_given_splits_are_named(flat, caplog):
+    divided = flat.parent / "divided"
+    shutil.copytree(flat, divided / "train")
+    for name in ("cat", "dog"):
+        (divided / "test" / name).mkdir(parents=True)
+        (divided / "test" / name / "own.png").write_bytes(f"{name}, not in train".encode())
+    read(divided)
+    assert not caplog.records
+    shutil.copy(flat / "cat" / "0.png", divided / "test" / "dog")
+    read(divided)
+    (message,) = caplog.messages
+    assert "1 image is a copy" in message and "test/dog/0.png = train/cat/0.png" in message
+
+
 def test_copies_stay_on_one_side_and_are_named_once(flat, caplog):
     for number in range(10):
         shutil.copy(flat / "cat" / f"{number}.png", flat / "cat" / f"copy of {number}.png")

@@ -45,7 +45,7 @@ def test_whatever_was_computed_belongs_to_its_settings(tmp_path, name):
     (tmp_path / name).mkdir() if name == "targets" else (tmp_path / name).write_text("[]")
     with pytest.raises(UsageError, match="shots: 1 there, 2 now"):
         prepare_run_dir(tmp_path, RUN, DIGEST)
-    with pytest.raises(UsageError, match="train_images: 'a digest' there, 'others' now"):
+    with pytest.raises(UsageError, match="trained on: 'a digest' there, 'others' now"):
         prepare_run_dir(tmp_path, RUN.replace(shots=1), ("others",))
 
 
@@ -107,7 +107,7 @@ def test_a_digest_that_an_earlier_version_wrote_is_accepted(tmp_path):
     prepare_run_dir(tmp_path, RUN, ("as it was",))
     finish(tmp_path)
     assert is_finished(tmp_path, RUN, ("as it is", "as it was"))
-    with pytest.raises(UsageError, match="train_images: 'as it was' there, 'as it is' now"):
+    with pytest.raises(UsageError, match="trained on: 'as it was' there, 'as it is' now"):
         is_finished(tmp_path, RUN, ("as it is",))
 
 

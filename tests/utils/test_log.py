@@ -15,6 +15,15 @@ def test_info_and_warnings_are_shown_once_each(capsys):
     assert shown.err == "epoch [1/2]\ntwo labels\n" and not shown.out
 
 
+def test_a_text_is_shown_once_per_command(capsys):
+    logger = logging.getLogger("open_clip_mmrl.data")
+    for _ in range(2):
+        show_messages()
+        for place in ("a", "a", "b"):
+            logger.warning("%s: two labels", place)
+    assert capsys.readouterr().err == 2 * "a: two labels\nb: two labels\n"
+
+
 def test_a_higher_level_leaves_the_warnings(capsys):
     show_messages()
     show_messages(logging.WARNING)

@@ -16,6 +16,7 @@ from ...errors import UsageError
 from ...utils.files import expand_home
 from ...utils.text import listing, nfc
 from ..class_names import known_names, renamed
+from ..copies import Images, warn_of_shared
 from ..dataset import ImageData
 from ..example import Example
 from ..folder_layout import Layout, LeftOut, class_images, find_layout
@@ -23,7 +24,6 @@ from ..prompts import DEFAULT_TEMPLATE, readable
 from ..test_split import (
     TEST_FRACTION,
     DrawnSplit,
-    Images,
     checked_fraction,
     draw_split,
     test_part,
@@ -102,6 +102,7 @@ def read_folder(path: str | Path, options: FolderOptions | None = None) -> Image
                 f"{root} has a test split of its own, {layout.test.name}: leave out the test "
                 "fraction, with which one is drawn"
             )
+        warn_of_shared(root, {s: _below(root, places[s], i) for s, i in images.items()})
     elif len(classes) > 1:  # else ImageData says what is wrong
         drawn, images = _divided(layout, images["train"], options)
         places["test"] = layout.train
@@ -135,6 +136,12 @@ def class_folder_names(path: str | Path, *, nested: bool = False) -> list[str]:
     layout = find_layout(root)
     found = class_images(layout.train or layout.test or root, LeftOut(root), nested=nested)
     return _last_names(list(found))
+
+
+def _below(root: Path, place: Path | None, images: Images) -> Images:
+    """Return the images' paths from the root on."""
+    start = (place or root).relative_to(root)
+    return {name: [(start / path).as_posix() for path in paths] for name, paths in images.items()}
 
 
 def _divided(

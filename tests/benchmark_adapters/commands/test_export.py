@@ -258,6 +258,16 @@ def test_the_command_exports_a_spec_with_its_prompt(tmp_path, write_split, capsy
         main(args)
 
 
+def test_nested_folders_are_exported_under_other_names(tmp_path, write_image):
+    for folder, color in (("n/n01", "red"), ("n/n02", "blue")):
+        for number in range(2):
+            write_image(tmp_path / "root" / folder / f"{number}.png", color, (8 + number, 8))
+    (tmp_path / "names.txt").write_text("n01: tench\nn02: goldfish")
+    words = ("--data", f"folder:{tmp_path / 'root'}", "--output", tmp_path / "out", "--quiet")
+    assert main(parsed(*words, "--nested", "--class-names", tmp_path / "names.txt")) == 0
+    assert (tmp_path / "out" / "classnames.txt").read_text() == "tench\ngoldfish\n"
+
+
 def test_the_help_names_every_format(capsys):
     with pytest.raises(SystemExit):
         parsed("--help")
