@@ -87,7 +87,7 @@ def import_checkpoint(
     from ..hub.class_tokens import usable_names
     from ..hub.import_official import load_official_state_dict
     from ..hub.load import build_for_training, resolve_name
-    from ..hub.registry import registered_config
+    from ..hub.registered import registered_config
     from ..utils.digest import file_digest
     from ..utils.text import counted
 

@@ -33,12 +33,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import open_clip
-
 from ..config import PROTOCOLS, SOURCES, VARIANTS, MMRLConfig, Sweep, TrainConfig
 from ..errors import UsageError
+from ..hub.base_place import base_config
 from ..hub.names import ModelName
-from ..models.base_config import lowest_start_layer
+from ..models.base_config import depths, lowest_start_layer
 
 CHOSEN_BY_VALIDATION = ("reg_weight", "beta", "alpha")
 """What "validation" chooses for every run."""
@@ -237,10 +236,11 @@ def sweep_values(sweep: Sweep, variant: str, model: str) -> list[Any]:
     values = [value for value in SWEEPS[sweep] if _possible(variant, sweep, value)]
     if sweep != "start_layer":
         return values
-    config = open_clip.get_model_config(ModelName.parse(model).base) or {}
-    depths = [config.get(tower, {}).get("layers", 12) for tower in ("text_cfg", "vision_cfg")]
-    lowest = lowest_start_layer(*depths)
-    return [value for value in values if lowest <= value <= depths[0]]
+    config = base_config(ModelName.parse(model))
+    counted, image = depths(config) if config else (None, None)
+    counted = counted or 12  # of timm's towers, which are not built here
+    lowest = lowest_start_layer(counted, image or counted)
+    return [value for value in values if lowest <= value <= counted]
 
 
 def _possible(variant: str, sweep: str, value: Any) -> bool:

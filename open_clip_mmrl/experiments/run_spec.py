@@ -27,7 +27,7 @@ from ..data.dataset import dataset_name as dataset_name
 from ..data.loading.cache import check_cache_gb
 from ..errors import UsageError
 from ..hub.load import resolve_name
-from ..hub.registry import registered_config
+from ..hub.registered import registered_config
 from ..utils.files import expand_home
 from .results import TRAINED_ON_BASE
 

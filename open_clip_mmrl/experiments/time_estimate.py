@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from statistics import median
 
-import open_clip
 import torch
 from torch.nn import functional as F
 
@@ -17,8 +16,9 @@ from ..config import VARIANTS
 from ..data import ImageData
 from ..data.prompts import prompts
 from ..data.sampling import shots_number
+from ..hub.base_place import base_config
 from ..hub.names import ModelName
-from ..hub.registry import registered_config
+from ..hub.registered import registered_config
 from ..models.precision import half_type
 from .run_spec import FewShotRun
 from .tune import BETAS, LAMBDAS
@@ -37,7 +37,7 @@ def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
         rate: operations per second, see `matrix_product_rate`.
     """
     name = ModelName.parse(run.model)
-    config = open_clip.get_model_config(name.base) or {}
+    config = base_config(name) or {}
     settings = {**registered_config(name), **run.settings}
     # open_clip's own defaults, where a config leaves them out.
     vision = {"layers": 12, "width": 768, **config["vision_cfg"]}

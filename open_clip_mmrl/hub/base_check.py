@@ -11,6 +11,7 @@ import torch
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
+from ..models.base_config import has_text_tokens
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.support import counted_depth
 from .adapter_info import BaseInfo, Fingerprint
@@ -77,24 +78,17 @@ def _base_shape(model: MMRLCLIP) -> dict[str, int]:
 def registered_shape(config: Mapping[str, Any]) -> dict[str, int]:
     """Return the same of open_clip's config of a base, of which nothing is built.
 
-    What timm and transformers build is left out: the config does not hold it.
+    Without what only timm or transformers know.
     """
     vision = {**asdict(CLIPVisionCfg()), **config["vision_cfg"]}
     text = {**asdict(CLIPTextCfg()), **config["text_cfg"]}
-    patch = vision["patch_size"]
-    shape = {"embed_dim": config["embed_dim"]}
+    patch, shape = vision["patch_size"], {"embed_dim": config["embed_dim"]}
     if not vision["timm_model_name"]:
-        shape |= {
-            "image_width": vision["width"],
-            "image_layers": vision["layers"],
-            "patch_size": patch[0] if isinstance(patch, list | tuple) else patch,
-        }
-    if not text["hf_model_name"]:
-        shape |= {
-            "text_width": text["width"],
-            "text_layers": text["layers"],
-            "vocab_size": text["vocab_size"],
-        }
+        shape |= {"image_width": vision["width"], "image_layers": vision["layers"]}
+        shape["patch_size"] = patch[0] if isinstance(patch, list | tuple) else patch
+    if has_text_tokens(config):
+        shape |= {"text_width": text["width"], "text_layers": text["layers"]}
+        shape["vocab_size"] = text["vocab_size"]
     return shape
 
 

@@ -7,22 +7,23 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import open_clip
 from open_clip import pretrained as tags
 from open_clip.model import CLIPVisionCfg
 from torch import nn
 
 from ..config import MMRLConfig
 from ..errors import UsageError
+from ..models.base_config import has_text_tokens
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.files import is_file
 from .adapter_file import FREE_FIELDS, apply_adapter
 from .adapter_info import AdapterInfo, BaseInfo
 from .adapter_reading import find_adapter
 from .base_check import check_shape, registered_shape
+from .base_place import base_config
 from .base_weights import trained_on_grid
 from .hub_repository import require_weights
-from .names import ModelName
+from .names import ModelName, is_place
 
 
 def create(
@@ -48,17 +49,24 @@ def create(
         )
     override = _override(kwargs.pop("mmrl_cfg", None), name)
     base_pretrained = kwargs.pop("base_pretrained", None)
+    if name.is_place and source == name.base:  # its own weights
+        source = None
     adapter = find_adapter(source)
     if adapter is None:
         if base_pretrained:
             raise UsageError("base_pretrained goes with an adapter file as pretrained=.")
         weights = None if source is None else str(source)
+        if name.is_place and weights:
+            raise UsageError(
+                f"pretrained is {weights!r}, but {name.base} brings its own weights: leave "
+                "pretrained out, or give an adapter file."
+            )
         if weights and tags.get_pretrained_cfg(str(name), weights).get("quick_gelu"):
             kwargs["force_quick_gelu"] = True
         config = MMRLConfig.from_dict({**registered, **override})
         return _build(original, name, weights, config, kwargs)
     config = _adapter_config(adapter, name, override)
-    known = open_clip.get_model_config(str(name)) or {}
+    known = base_config(name, kwargs.get("cache_dir")) or {}
     check_shape(registered_shape(known), adapter.base, adapter.path)
     weights = str(base_pretrained or find_base(adapter))
     kwargs = as_in_training(adapter.base, name, kwargs)
@@ -76,24 +84,60 @@ def _build(
     kwargs: Mapping[str, Any],
 ) -> MMRLCLIP:
     """Build the model through open_clip, and note where its base came from, for its adapter."""
-    vision = (open_clip.get_model_config(str(name)) or {}).get("vision_cfg", {})
+    base = base_config(name, kwargs.get("cache_dir")) or {}
+    vision = base.get("vision_cfg", {})
     patch = _pair(vision.get("patch_size", CLIPVisionCfg.patch_size))
     size = _registered_size(vision)
     known: Any = tags.get_pretrained_cfg(str(name), weights) if weights else {}
     if known.get("hf_hub") and "file" not in known:
         require_weights(known["hf_hub"], cache_dir=kwargs.get("cache_dir"))
+    given = _pair(kwargs.get("force_image_size") or size)
+    if not vision.get("timm_model_name") and (given[0] < patch[0] or given[1] < patch[1]):
+        raise UsageError(
+            f"images of {given[0]} x {given[1]} pixels hold no patch of {patch[0]} x {patch[1]}, "
+            f"which {name.base} is made of: give a larger force_image_size."
+        )
     with trained_on_grid((size[0] // patch[0], size[1] // patch[1])):
-        model = original(str(name), weights, mmrl_cfg=config.to_dict(), **kwargs)
+        if name.is_place:
+            model = _from_place(original, name.base, config, kwargs)
+        else:
+            model = original(str(name), weights, mmrl_cfg=config.to_dict(), **kwargs)
     if not isinstance(model, MMRLCLIP):
         raise ValueError(
             f"open_clip made a {type(model).__name__} of {str(name)!r}, which has no "
             f"representation tokens: {name.base} is not one of its CLIP models. "
             "open_clip.list_models() lists those that are, with the prefix mmrl- or mmrlpp-."
         )
-    is_file = weights is not None and not tags.is_pretrained_cfg(str(name), weights)
-    origin = str(Path(weights).resolve()) if is_file else weights
+    if not has_text_tokens(base):
+        # transformers counts positions that tokenizers do not fill; open_clip's take these.
+        length = kwargs.get("force_context_length") or base["text_cfg"].get("context_length", 77)
+        model.context_length = length
+    if name.is_place:
+        origin = name.base
+    else:
+        is_file = weights is not None and not tags.is_pretrained_cfg(str(name), weights)
+        origin = str(Path(weights).resolve()) if is_file and weights else weights
     model.base_origin = {"model": name.base, "pretrained": origin}
     return model
+
+
+def _from_place(
+    original: Callable[..., nn.Module],
+    place: str,
+    config: MMRLConfig,
+    kwargs: Mapping[str, Any],
+) -> nn.Module:
+    """Build the model of a place with its weights, which open_clip takes for optional."""
+    required = {"require_pretrained": True} if kwargs.get("load_weights", True) else {}
+    try:
+        return original(place, None, mmrl_cfg=config.to_dict(), **{**required, **kwargs})
+    except RuntimeError as error:
+        if "Required pretrained weights" not in str(error):
+            raise
+        raise ValueError(
+            f"{place} has a config but no weights of open_clip (open_clip_model.safetensors): add "
+            "them, or give load_weights=False for random ones."
+        ) from error
 
 
 def _override(given: Any, name: ModelName) -> dict[str, Any]:
@@ -121,7 +165,7 @@ def as_in_training(
 ) -> dict[str, Any]:
     """Return arguments that run the base as in training, where none of `given` says otherwise."""
     kwargs = dict(given)
-    registered = open_clip.get_model_config(str(name)) or {}
+    registered = base_config(name, kwargs.get("cache_dir")) or {}
     kwargs["force_quick_gelu"] = base.quick_gelu
     size = _registered_size(registered["vision_cfg"])
     if kwargs.get("force_image_size") is None and tuple(base.image_size) != size:
@@ -155,7 +199,8 @@ def _adapter_config(
         raise ValueError(
             f"{path} holds {adapter.config.variant}, not {name.variant}: create {right!r}."
         )
-    if trained_on not in (None, name.base):
+    # The same weights may be at several places; their fingerprint decides.
+    if trained_on not in (None, name.base) and not (name.is_place or is_place(trained_on)):
         raise ValueError(
             f"{path} belongs to the base {trained_on}, not {name.base}: create {right!r}."
         )
@@ -176,7 +221,7 @@ def find_base(adapter: AdapterInfo) -> str:
             f"{adapter.path} does not name the base weights it was trained on: give their tag or "
             "file with base_pretrained=... (on the command line: --pretrained)."
         )
-    if tags.is_pretrained_cfg(adapter.base.model or "", source):
+    if is_place(source) or tags.is_pretrained_cfg(adapter.base.model or "", source):
         return source
     for path in (Path(source), Path(adapter).parent / Path(source).name):
         if is_file(path):

@@ -184,9 +184,10 @@ def _hub_errors(name: HubName, what: str) -> Iterator[None]:
             f"{place} has no revision {name.revision!r}: give a branch, a tag or a commit of it."
         ) from error
     except errors.RemoteEntryNotFoundError as error:
+        is_model = what == "open_clip_config.json"
+        kind = "model of open_clip" if is_model else "adapter that was shared with open_clip_mmrl"
         raise UsageError(
-            f"{place} holds no {what}: it is no adapter that was shared with open_clip_mmrl. "
-            "Check the name and the revision."
+            f"{place} holds no {what}: it is no {kind}. Check the name and the revision."
         ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0

@@ -26,8 +26,8 @@ from .adapter_info import AdapterInfo
 from .adapter_path import adapter_in
 from .adapter_reading import read_adapter
 from .class_tokens import class_tokens, readings
-from .names import ModelName
-from .registry import registered_config
+from .names import ModelName, is_place
+from .registered import registered_config
 
 
 class Random(Enum):
@@ -80,12 +80,19 @@ def resolve_name(model: str, method: str | None = None) -> ModelName:
 
 
 def resolve_pretrained(name: ModelName, pretrained: str | Path | None) -> str:
-    """Return `pretrained`, checked, or the default for the model that is shipped.
+    """Return `pretrained`, checked, or the default: of a place, and of the model that is shipped.
 
     Raises:
         UsageError: the model, tag or file does not exist, or the base does not support tokens.
     """
     registered_config(name)
+    if name.is_place:
+        if pretrained not in (None, name.base):
+            raise UsageError(
+                f"pretrained is {str(pretrained)!r}, but {name.base} brings its own weights: leave "
+                "pretrained out."
+            )
+        return name.base
     if pretrained is None and name.base == assets.MODEL_NAME:
         return assets.TAG
     tags = list_pretrained_tags_by_model(str(name))
@@ -136,12 +143,15 @@ def build_from_adapter(
 ) -> tuple[LoadedModel, AdapterInfo]:
     """Return the model of an adapter, a file, a run's folder or a header, and its header."""
     info = read_adapter(adapter)
-    if info.base.model is None:
+    base = info.base.model
+    if is_place(base_pretrained):  # where the base is now
+        base, base_pretrained = base_pretrained, None
+    if base is None:
         raise ValueError(
             f"{info.path} does not name its base model: load it with load_adapter into a model "
             "made by MMRLCLIP.from_open_clip."
         )
-    name = ModelName(info.base.model, info.config.variant)
+    name = ModelName.parse(str(ModelName(base, info.config.variant)))
     with loading_errors(base_pretrained or info.base.pretrained):
         loaded = _create(
             name, info, mmrl_cfg=settings, base_pretrained=base_pretrained, device=device

@@ -7,11 +7,14 @@
    base's tags, and the tiny CLIP that this package ships: all functions of open_clip read there.
 2. `factory.CLIP` and `factory.CustomTextCLIP` build our class where a config has the key
    `mmrl_cfg`, and open_clip's own otherwise: `create_model` takes its classes by these names.
-3. `create_model` and `load_checkpoint`, under both of their names, are wrapped: the first for what
-   only it can see, the argument `pretrained` (an adapter file? a tag that needs QuickGELU?) and
-   names that do not exist; the second for files of base weights, see `base_weights`.
+3. `create_model`, `load_checkpoint` and `get_tokenizer`, under both of their names, are wrapped:
+   the first for what only it can see, the argument `pretrained` (an adapter file? a tag that needs
+   QuickGELU?), names that do not exist and names of places (`mmrl-hf-hub:...`,
+   `mmrl-local-dir:...`); the second for files of base weights, see `base_weights`; the third for
+   names of places.
 
-Written against open_clip 3.3; a factory without these names is refused with a clear message.
+Written against open_clip 3.3. `_NEEDED` are the names that have to be there, in open_clip's
+unreleased main (4.x) too: a version without one of them is refused with a clear message.
 
 What imports torch or open_clip is imported inside functions: this module is loaded with the
 package, and `register()` runs at the end of open_clip's own import, where other imports could
@@ -23,17 +26,16 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import assets
-from ..config import MMRLConfig, Variant, merged_config
+from ..config import merged_config
 from ..errors import UsageError
-from ..models.base_config import lowest_start_layer, unsupported_reason
-from ..utils.text import did_you_mean
-from .names import PREFIXES, ModelName
+from ..models.base_config import unsupported_reason
+from .names import ModelName
 from .on_import import AfterImport
+from .registered import is_ours, register_base, registered_config, variant_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,11 +43,19 @@ if TYPE_CHECKING:
     Build = Callable[..., nn.Module]
 
 _CLASSES = ("CLIP", "CustomTextCLIP")
-_WRAPPED = ("create_model", "load_checkpoint")
+_WRAPPED = ("create_model", "load_checkpoint", "get_tokenizer")
 _HOOKED = (*_CLASSES, *_WRAPPED)
 _GIVEN = "mmrl_cfg_given"
 """open_clip would put fields that are given in place of a stored config: they go by this name."""
 NO_SCRIPT = "jit=True: {!r} cannot be scripted, because of its tokens; leave jit out."
+_NEEDED = {
+    "factory": (*_HOOKED, "_MODEL_CONFIGS", "list_models", "get_model_config"),
+    "pretrained": ("_PRETRAINED", "get_pretrained_cfg", "is_pretrained_cfg"),
+    "transformer": ("VisionTransformer", "TextTransformer", "ResidualAttentionBlock", "Attention"),
+    "hf_model": ("HFTextEncoder",),
+    "timm_model": ("TimmModel",),
+}
+"""By module of open_clip: what is patched, and what decides on families of towers."""
 _replaced: dict[str, tuple[Build, Build]] = {}
 """What is replaced in open_clip.factory: name -> (open_clip's own, ours)."""
 _lock = threading.Lock()
@@ -69,19 +79,21 @@ def register() -> None:
     from open_clip import factory
     from open_clip import pretrained as tags
 
-    missing = [name for name in (*_HOOKED, "_MODEL_CONFIGS") if not hasattr(factory, name)]
-    if missing:
-        raise RuntimeError(
-            f"open_clip {open_clip.__version__} has no open_clip.factory.{missing[0]}, where "
-            "open_clip_mmrl joins it: install open_clip_torch 3.3 or a later version that has it."
-        )
+    for module, names in _NEEDED.items():
+        missing = [name for name in names if not hasattr(getattr(open_clip, module, None), name)]
+        if missing:
+            raise RuntimeError(
+                f"open_clip {open_clip.__version__} has no open_clip.{module}.{missing[0]}, where "
+                "open_clip_mmrl joins it: install open_clip_torch 3.3 or a later version that has "
+                "it."
+            )
     with _lock:
         if assets.MODEL_NAME not in factory._MODEL_CONFIGS:
             factory._MODEL_CONFIGS[assets.MODEL_NAME] = assets.model_config()
             tags._PRETRAINED[assets.MODEL_NAME] = {assets.TAG: assets.pretrained_config()}
         for base, config in list(factory._MODEL_CONFIGS.items()):
-            if not _variant(base) and unsupported_reason(config) is None:
-                _register_base(base)
+            if not variant_of(base) and unsupported_reason(config) is None:
+                register_base(base)
         if not _replaced:
             for name in _HOOKED:
                 original = getattr(factory, name)
@@ -118,50 +130,11 @@ def unregister() -> None:
         _replaced.clear()
         for registry in (factory._MODEL_CONFIGS, tags._PRETRAINED):
             for name in list(registry):
-                if _is_ours(name):
+                if is_ours(name):
                     del registry[name]
 
 
 on_open_clip = AfterImport("open_clip", register)
-
-
-def _variant(name: object) -> Variant | None:
-    """Return the variant in a registered name, which may be anything."""
-    return ModelName.parse(name).variant if isinstance(name, str) else None
-
-
-def _is_ours(name: Any) -> bool:
-    """Return whether `register()` made this name, rather than a user's own config file."""
-    from open_clip import factory
-
-    config = factory._MODEL_CONFIGS.get(name, {"mmrl_cfg": {}})
-    is_ours = isinstance(config, dict) and isinstance(config.get("mmrl_cfg"), dict)
-    return name == assets.MODEL_NAME or (_variant(name) is not None and is_ours)
-
-
-def default_config(base: Mapping[str, Any], variant: Variant) -> MMRLConfig:
-    """Return the paper's config for a base with this open_clip config.
-
-    J is 6 of 12 text layers, as in the paper; for other depths half-way up, or as low as a
-    shallower image tower allows.
-    """
-    text_layers = base["text_cfg"].get("layers", 12)
-    lowest = lowest_start_layer(text_layers, base["vision_cfg"].get("layers", 12))
-    return MMRLConfig(variant=variant, start_layer=max(lowest, text_layers // 2))
-
-
-def _register_base(base: str) -> None:
-    """Add both of our names of a base, with its tags."""
-    from open_clip import factory
-    from open_clip import pretrained as tags
-
-    config = factory._MODEL_CONFIGS[base]
-    for variant in PREFIXES.values():
-        name = str(ModelName(base, variant))
-        ours = {**deepcopy(config), "mmrl_cfg": default_config(config, variant).to_dict()}
-        factory._MODEL_CONFIGS[name] = ours
-        if base in tags._PRETRAINED:
-            tags._PRETRAINED[name] = tags._PRETRAINED[base]
 
 
 def _dispatcher(original: Build) -> Build:
@@ -199,12 +172,12 @@ def _wrapper(original: Build) -> Build:
         # Later positional arguments by name, so that some of them can be set below.
         later = list(signature.parameters)[2 : 2 + len(args)]
         kwargs.update(zip(later, args, strict=True))
-        shared = None
+        shared, cache = None, kwargs.get("cache_dir")
         if name.variant is None:
-            shared = shared_adapter(name.base, kwargs.get("cache_dir"))
+            shared = shared_adapter(name.base, cache)
         if shared is not None:
             name = ModelName(shared.base.model or "", shared.config.variant)
-            return create(original, name, registered_config(name), shared, kwargs)
+            return create(original, name, registered_config(name, cache), shared, kwargs)
         if name.variant is None:
             source = adapter_in(pretrained)
             if source is not None and is_adapter(source):
@@ -220,7 +193,7 @@ def _wrapper(original: Build) -> Build:
             if kwargs.get("jit") and hasattr(model, "learner"):
                 raise UsageError(NO_SCRIPT.format(model_name))
             return model
-        return create(original, name, registered_config(name), pretrained, kwargs)
+        return create(original, name, registered_config(name, cache), pretrained, kwargs)
 
     return create_model
 
@@ -240,43 +213,19 @@ def _checkpoint_loader(original: Build) -> Build:
     return load_checkpoint
 
 
-_WRAPPERS = {"create_model": _wrapper, "load_checkpoint": _checkpoint_loader}
+def _tokenizer_getter(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the replacement of open_clip's `get_tokenizer`."""
+
+    @functools.wraps(original)
+    def get_tokenizer(model_name: str = "", *args: Any, **kwargs: Any) -> Any:
+        name = ModelName.parse(model_name)
+        return original(name.base if name.is_place else model_name, *args, **kwargs)
+
+    return get_tokenizer
 
 
-def registered_config(name: ModelName) -> dict[str, Any]:
-    """Return the method's config registered under one of our names.
-
-    A base added since `register()` is registered on the way.
-
-    Raises:
-        UsageError: open_clip has no such base, or it does not support representation tokens.
-    """
-    from open_clip import factory
-
-    base, full, configs = name.base, str(name), factory._MODEL_CONFIGS
-    if _variant(base):
-        raise UsageError(
-            f"{full!r} would add representation tokens twice: create {base!r}, which has them."
-        )
-    if base.startswith(("hf-hub:", "local-dir:")):
-        raise UsageError(
-            f"{base!r} cannot be given by a name of ours: create the base itself, clip = "
-            f"open_clip.create_model({base!r}), and add tokens, MMRLCLIP.from_open_clip(clip)."
-        )
-    if full not in configs:
-        if base not in configs:
-            raise UsageError(
-                f"open_clip has no model {base!r}, so there is no {full!r}."
-                f"{did_you_mean(full, filter(_variant, configs))} "
-                "open_clip.list_models() lists all."
-            )
-        reason = unsupported_reason(configs[base])
-        if reason:
-            raise UsageError(f"{base} does not support representation tokens: {reason}.")
-        _register_base(base)
-    if not _is_ours(full):
-        raise UsageError(
-            f"the config registered with open_clip as {full!r} has no 'mmrl_cfg' with the method's "
-            "config: add it, or give it another name."
-        )
-    return configs[full]["mmrl_cfg"]
+_WRAPPERS: dict[str, Callable[..., Any]] = {
+    "create_model": _wrapper,
+    "load_checkpoint": _checkpoint_loader,
+    "get_tokenizer": _tokenizer_getter,
+}

@@ -2,17 +2,23 @@
 
 open_clip's registry may hold anything: configs of other kinds of models, with keys of their own
 (those of open_clip's unreleased main generate text, hear sound or have no image tower), and what
-users put there. A config is accepted only if every key of it is known here.
+users put there. A config is accepted only if every key of it is known here. What timm builds is
+known by the module of timm that builds it. `support` decides on the built model; a test compares.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 POOL_TYPES = ("argmax", "eos", "last")
 """How a causal text tower may pool: at the end of the prompt, which sees all of it."""
 BIDIRECTIONAL_POOL_TYPES = ("first", *POOL_TYPES)
+IMAGE_POOL_TYPES = ("tok", "avg")
+_TIMM_MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "eva")
+"""Modules of timm.models that build the image towers of a family here."""
 
 # Keys of open_clip 3.3 that leave the architecture of CLIP or CustomTextCLIP as it is supported.
 _MODEL_KEYS = {
@@ -26,18 +32,36 @@ _TOWER_KEYS = {
 }  # fmt: skip
 _VISION_KEYS = {
     *_TOWER_KEYS, "image_size", "patch_size", "head_width", "patch_dropout", "attentional_pool",
-    "attn_pooler_queries", "attn_pooler_heads", "no_ln_pre", "pos_embed_type",
+    "attn_pooler_queries", "attn_pooler_heads", "no_ln_pre", "pos_embed_type", "timm_model_name",
+    "timm_model_pretrained", "timm_pool", "timm_proj", "timm_proj_bias", "timm_drop",
+    "timm_drop_path",
 }  # fmt: skip
 _TEXT_KEYS = {
     *_TOWER_KEYS, "context_length", "vocab_size", "heads", "embed_cls", "pad_id", "eos_id",
     "no_causal_mask", "proj_bias", "proj_type", "hf_tokenizer_name", "tokenizer_mode",
-    "tokenizer_kwargs",
+    "tokenizer_kwargs", "hf_model_name", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type",
 }  # fmt: skip
 
 
 def lowest_start_layer(text_layers: int, image_layers: int) -> int:
     """Return the lowest J: the image tower gets tokens in as many layers as the text tower."""
     return max(1, text_layers - image_layers + 1)
+
+
+def has_text_tokens(config: Mapping[str, Any]) -> bool:
+    """Return whether the text tower takes tokens: those from Hugging Face do not."""
+    return not config["text_cfg"].get("hf_model_name")
+
+
+def depths(config: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Return the layers that `start_layer` counts in, and the image tower's; None where unknown.
+
+    They count in the text tower, or in the image tower where that takes no tokens. What timm
+    builds is not known without building it.
+    """
+    vision = config["vision_cfg"]
+    image = None if vision.get("timm_model_name") else vision.get("layers", 12)
+    return (config["text_cfg"].get("layers", 12) if has_text_tokens(config) else image), image
 
 
 def unsupported_reason(config: object) -> str | None:
@@ -51,7 +75,9 @@ def unsupported_reason(config: object) -> str | None:
     if not isinstance(vision, dict) or not isinstance(text, dict):
         return "its config has no vision_cfg and text_cfg that are JSON objects"
     return (
-        _unsupported_kind(config, vision, text)
+        _coca_reason(config)
+        or _image_reason(vision)
+        or _text_reason(text)
         or _unknown_key("config", config, _MODEL_KEYS)
         or _unknown_key("vision_cfg", vision, _VISION_KEYS)
         or _unknown_key("text_cfg", text, _TEXT_KEYS)
@@ -61,30 +87,59 @@ def unsupported_reason(config: object) -> str | None:
     )
 
 
-def _unsupported_kind(
-    config: Mapping[str, Any], vision: Mapping[str, Any], text: Mapping[str, Any]
-) -> str | None:
-    """Name what is known of open_clip and does not support tokens."""
-    if "multimodal_cfg" in config:
-        return "it is a CoCa model, whose towers pool by other means than class token and EOT"
-    if "timm_model_name" in vision:
-        return (
-            f"its image tower is timm's {vision['timm_model_name']}, not open_clip's "
-            "VisionTransformer with a class token"
-        )
+def _coca_reason(config: Mapping[str, Any]) -> str | None:
+    if "multimodal_cfg" not in config:
+        return None
+    return "it is a CoCa model, whose text feature is that of an appended, masked class token"
+
+
+def _image_reason(vision: Mapping[str, Any]) -> str | None:
+    """Name the image towers of open_clip that do not support tokens."""
+    name = vision.get("timm_model_name")
+    if name:
+        module = timm_module(str(name))
+        if module in _TIMM_MODULES:
+            return None
+        return f"its image tower is timm's {name} ({module or 'not known to timm'})"
     if isinstance(vision.get("layers"), list | tuple):
         return "its image tower is a ResNet, which has no tokens"
-    if vision.get("attentional_pool") or vision.get("pool_type", "tok") != "tok":
-        return "its image tower does not pool by a class token"
-    if "hf_model_name" in text:
-        return f"its text tower is {text['hf_model_name']}, not open_clip's TextTransformer"
-    if text.get("no_causal_mask"):
-        return "its text tower is not causal"
-    if text.get("embed_cls") or text.get("pool_type", "argmax") not in POOL_TYPES:
-        return "its text tower does not pool at the end of the prompt"
-    if vision.get("scaled_cosine_attn") or text.get("scaled_cosine_attn"):
+    is_coca = isinstance(vision.get("attentional_pool"), str)
+    if is_coca or vision.get("pool_type", "tok") not in IMAGE_POOL_TYPES:
+        return "its image tower does not pool"
+    if vision.get("scaled_cosine_attn"):
         return "it uses scaled cosine attention"
     return None
+
+
+def _text_reason(text: Mapping[str, Any]) -> str | None:
+    """Name the text towers of open_clip that do not support tokens."""
+    if text.get("hf_model_name"):
+        return None
+    allowed = BIDIRECTIONAL_POOL_TYPES if text.get("no_causal_mask") else POOL_TYPES
+    if text.get("embed_cls") or text.get("pool_type", "argmax") not in allowed:
+        return "its text tower does not pool at the end of the prompt"
+    if text.get("scaled_cosine_attn"):
+        return "it uses scaled cosine attention"
+    return None
+
+
+def timm_module(name: str) -> str | None:
+    """Return which module of timm.models builds a model, "eva"; None where timm does not know it.
+
+    Names may be of a folder, "local-dir:...", that names its architecture.
+    """
+    import timm  # open_clip has imported it; here, because this module is loaded without torch
+
+    if name.startswith("local-dir:"):
+        try:
+            content = json.loads(Path(name[len("local-dir:") :], "config.json").read_text())
+            name = str(content["architecture"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+    name = name.split(".")[0]  # without a tag
+    if not timm.is_model(name):
+        return None
+    return timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
 
 
 def _unknown_key(what: str, content: Mapping[str, Any], known: set[str]) -> str | None:

@@ -201,15 +201,6 @@ def test_scripting_is_refused(base):
         open_clip.create_model(MMRL, pretrained="tiny", jit=True)
 
 
-@pytest.mark.parametrize("name", ["hf-hub:org/base", "local-dir:/a/folder"])
-def test_names_of_folders_and_of_the_hub_name_the_way_to_add_tokens(name):
-    words = rf"'{name}' .*create_model\('{name}'\).*MMRLCLIP\.from_open_clip"
-    with pytest.raises(UsageError, match=words):
-        open_clip.create_model(f"mmrl-{name}")
-    with pytest.raises(UsageError, match=words):
-        build_for_training(name, None, device=torch.device("cpu"), seed=1)
-
-
 # Downloads.
 
 

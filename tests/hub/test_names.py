@@ -17,7 +17,8 @@ from open_clip_mmrl.hub.names import ModelName
         ("mmrlpp-ViT-B-16", "mmrl++", "ViT-B-16"),
         ("mmrl-ViT-B/16", "mmrl", "ViT-B-16"),
         ("ViT-B/16", None, "ViT-B-16"),
-        ("local-dir:mmrl-ViT-B-16", None, "local-dir:mmrl-ViT-B-16"),
+        ("local-dir:/mmrl-ViT-B-16", None, "local-dir:/mmrl-ViT-B-16"),
+        ("mmrlpp-hf-hub:org/mmrl-ViT", "mmrl++", "hf-hub:org/mmrl-ViT"),
         ("mmrl", None, "mmrl"),
     ],
 )

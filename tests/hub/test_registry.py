@@ -1,11 +1,13 @@
 """The seam into open_clip: which names are registered, and how that is undone."""
 
 import copy
+import functools
 import importlib
 import json
 
 import open_clip
 import pytest
+import timm
 import torch
 from helpers.tiny import BASE, tiny_images, tiny_model_config, tiny_prompts
 from open_clip import factory
@@ -14,9 +16,10 @@ from open_clip.model import CLIP, CustomTextCLIP
 import open_clip_mmrl
 from open_clip_mmrl import MMRLCLIP, MMRLConfig, assets
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.hub import registry
+from open_clip_mmrl.hub import registered
 from open_clip_mmrl.hub.names import ModelName
-from open_clip_mmrl.models.mmrl_clip import MMRLPlainCLIP
+from open_clip_mmrl.models import base_config
+from open_clip_mmrl.models.mmrl_clip import MMRLCustomTextCLIP, MMRLPlainCLIP
 
 MMRL, MMRLPP = f"mmrl-{BASE}", f"mmrlpp-{BASE}"
 IMAGES, TOKENS = tiny_images(3).float(), tiny_prompts([4, 7, 12])
@@ -25,19 +28,31 @@ IMAGES, TOKENS = tiny_images(3).float(), tiny_prompts([4, 7, 12])
 # Names and tags.
 
 
-def supports_tokens(config) -> bool:
-    """Build it without memory, with one layer per tower, and add tokens."""
-    if "timm_model_name" in config["vision_cfg"] or "hf_model_name" in config["text_cfg"]:
-        return False
+def shallow(config) -> dict:
+    """The same kinds of towers, with one layer each where that is possible, and narrow text."""
     config = copy.deepcopy(config)
-    custom = config.pop("custom_text", False) or "multimodal_cfg" in config
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    name = vision.get("timm_model_name")
+    if name and base_config.timm_module(name) not in base_config._TIMM_MODULES:
+        vision["timm_model_name"] = "resnet10t"  # the others are refused by their kind
+    if "hf_model_name" in text:  # transformers asks the hub for their configs
+        text = config["text_cfg"] = tiny_model_config()["text_cfg"]
+    text |= {"layers": 1, "width": 16, "heads": 2, "vocab_size": 40, "context_length": 8}
+    if not isinstance(vision.get("layers", 1), list):
+        vision["layers"] = 1
+    if "multimodal_cfg" in config:
+        config["multimodal_cfg"]["layers"] = 1
+    return {**config, "embed_dim": 16, "init_logit_scale": 1.0}
+
+
+@functools.cache
+def supports_tokens(text: str) -> bool:
+    """Build it without memory, and add tokens."""
+    config = json.loads(text)
+    custom = config.pop("custom_text", False)
     model_class = CustomTextCLIP if custom else CLIP
     if "multimodal_cfg" in config:
         model_class = open_clip.CoCa
-        config["multimodal_cfg"]["layers"] = 1
-    if not isinstance(config["vision_cfg"]["layers"], list):
-        config["vision_cfg"]["layers"] = 1
-    config["text_cfg"]["layers"] = 1
     with torch.device("meta"):
         model = model_class(**config)
     try:
@@ -47,12 +62,37 @@ def supports_tokens(config) -> bool:
     return True
 
 
-def test_names_are_exactly_the_bases_that_support_tokens():
+def one_layer(name, *args, create=timm.create_model, **how):
+    return create(name, *args, **how, **({} if name == "resnet10t" else {"depth": 1}))
+
+
+def test_names_are_exactly_the_bases_that_support_tokens(monkeypatch):
+    monkeypatch.setattr(timm, "create_model", one_layer)
     bases = {n: c for n, c in factory._MODEL_CONFIGS.items() if ModelName.parse(n).variant is None}
-    fit = {name for name, config in bases.items() if supports_tokens(config)}
-    assert {"ViT-B-32", "ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14", assets.MODEL_NAME} <= fit
+    fit = {n for n, c in bases.items() if supports_tokens(json.dumps(shallow(c), sort_keys=True))}
+    assert len(fit) == 112  # of 144 of open_clip 3.3, and the one that is shipped
+    assert {"ViT-B-32", "ViT-B-16-SigLIP2", "EVA02-B-16", "PE-Core-B-16", "mt5-base-ViT-B-32"} < fit
     ours = [name for name in open_clip.list_models() if name.startswith(("mmrl-", "mmrlpp-"))]
     assert sorted(ours) == sorted(prefix + name for prefix in ("mmrl-", "mmrlpp-") for name in fit)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "layers", "trained"),
+    [
+        ("ViT-H-14", 986_109_441, 13, 16_678_656),
+        ("ViT-SO400M-16-SigLIP2-256", 1_135_670_962, 15, 19_058_944),
+        ("PE-Core-L-14-336", 671_138_817, 13, 14_709_248),
+    ],
+)
+def test_large_bases_have_the_right_size(name, parameters, layers, trained):
+    """Built without memory."""
+    config = open_clip.get_model_config(f"mmrl-{name}")
+    method, custom = config.pop("mmrl_cfg"), config.pop("custom_text", False)
+    with torch.device("meta"):
+        model = (MMRLCustomTextCLIP if custom else MMRLPlainCLIP)(**config, mmrl_cfg=method)
+    count = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("learner."))
+    learned = sum(p.numel() for p in model.learner.parameters())
+    assert (count, model.learner.layers, learned) == (parameters, layers, trained)
 
 
 def test_every_base_brings_its_tags():
@@ -71,11 +111,14 @@ def test_default_start_layer_is_six_of_twelve_and_fits_every_base():
     assert factory._MODEL_CONFIGS["mmrl-ViT-B-16"]["mmrl_cfg"]["start_layer"] == 6
     for name, config in factory._MODEL_CONFIGS.items():
         if ModelName.parse(name).variant:
-            text, image = config["text_cfg"]["layers"], config["vision_cfg"]["layers"]
+            text, image = base_config.depths(config)
             start = config["mmrl_cfg"]["start_layer"]
-            assert max(1, text - image + 1) <= start <= text, name
+            if text and image:
+                assert max(1, text - image + 1) <= start <= text, name
+            else:  # timm's, which are deeper or as deep as their text towers
+                assert (text is None and start == 6) or start == text // 2, name
     shallow = {"vision_cfg": {"layers": 2}, "text_cfg": {"layers": 12}}
-    assert registry.default_config(shallow, "mmrl").start_layer == 11
+    assert registered.default_config(shallow, "mmrl").start_layer == 11
 
 
 def test_defaults_of_the_two_variants():
@@ -187,9 +230,8 @@ def test_stock_models_stay_stock(base, custom):
         ("RN50", "ResNet"),
         ("convnext_base", "timm's convnext_base"),
         ("coca_ViT-B-32", "CoCa"),
-        ("ViT-B-16-SigLIP", "timm's vit_base_patch16_siglip_224"),
-        ("roberta-ViT-B-32", "text tower is roberta-base"),
-        ("ViT-L-14-CLIPA", "does not pool by a class token"),
+        ("MobileCLIP-S1", "timm's fastvit_mci1 (fastvit)"),
+        ("vit_relpos_medium_patch16_cls_224", "(vision_transformer_relpos)"),
     ],
 )
 def test_unsupported_bases_name_the_reason(prefix, name, reason):
@@ -200,9 +242,22 @@ def test_unsupported_bases_name_the_reason(prefix, name, reason):
 
 
 @pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("RN50", "ViT-B-16"),  # tags
+        ("MobileCLIP-S1", "MobileCLIP-B"),
+        ("convnext_base_w", "ViT-B-32-plus-256"),
+        ("coca_ViT-L-14", "ViT-L-14"),
+    ],
+)
+def test_the_nearest_base_that_supports_tokens_is_named(name, nearest):
+    with pytest.raises(UsageError, match=rf"The nearest that does is {nearest}; .*models lists"):
+        open_clip.create_model(f"mmrl-{name}")
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ({"no_causal_mask": True}, "text tower is not causal"),
         ({"embed_cls": True}, "does not pool at the end of the prompt"),
         ({"pool_type": "first"}, "does not pool at the end of the prompt"),
     ],
