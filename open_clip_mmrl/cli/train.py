@@ -209,7 +209,8 @@ def train(
             notes.append(confusions_line(scores.confusions))
         if probe or (probe is None and takes_seconds(loaded, job)):
             with watch.stage("linear probe"):
-                found = score_probe(fit_probe(loaded, job)[0], loaded, job)
+                probe_ = fit_probe(loaded, job)[0]
+                found = score_probe(probe_, loaded, job, scores.frozen_features)
             compared["linear probe"] = known(found.metrics)
         elif probe is None:
             notes.append("The linear probe is left out, since it takes long; --probe adds it.")

@@ -58,6 +58,8 @@ class Logits:
     """[N], 0 .. C - 1."""
     names: Sequence[str] = ()
     """Of the C classes."""
+    features: Tensor | None = None
+    """Of the base model's image tower, [N, E], float32, not of unit length; where they are kept."""
 
     def scores(self, scoring: Scoring) -> Tensor:
         """Return scores [N, C]."""

@@ -142,11 +142,15 @@ def class_scores(
 
 
 def _every_feature(model: MMRLCLIP, classifier: Classifier, images: Tensor) -> list[Tensor]:
-    """Return logits [B, C] by class, by frozen and, with image tokens, by representation."""
+    """Return logits [B, C] by class and by frozen, frozen features [B, E], and others.
+
+    The last are logits by representation, with image tokens.
+    """
     both, frozen = model.image_branches(images, model.learner()[0])
     found = [
         _logits(model, both.class_, classifier),
         _logits(model, frozen, classifier, frozen=True),
+        frozen.float(),
     ]
     if both.representation is not None:
         found.append(_logits(model, both.representation, classifier))
@@ -194,8 +198,8 @@ def predict_all(
     with _enough_memory(len(classifier.text), precision):
         score = partial(_every_feature, in_half(model, precision), classifier)
         logits, labels, _ = _pass(score, classifier, batches, precision, progress)
-    by_class, frozen, *rest = logits
-    return Logits(by_class, rest[0] if rest else None, frozen, labels, class_names)
+    by_class, frozen, kept, *rest = logits
+    return Logits(by_class, rest[0] if rest else None, frozen, labels, class_names, kept)
 
 
 def _pass(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from ..evaluation.class_metrics import Confusions
 from .result_parts import AlphaPoint, ProbeStrength, Scores, Selection
 
@@ -43,4 +45,6 @@ class RunScores:
     alpha_curve: tuple[AlphaPoint, ...] = ()
     confusions: Confusions | None = None
     """Of the classes trained on; not written to results.json."""
+    frozen_features: Tensor | None = field(default=None, repr=False, compare=False)
+    """Of all images of the split, see `Logits.features`; not written either."""
     eval_images_per_second: float | None = None

@@ -58,11 +58,20 @@ def takes_seconds(loaded: LoadedModel, job: ResolvedRun) -> bool:
     return len(job.subset.train) * width * job.subset.num_classes <= 2.5e7
 
 
-def score_probe(probe: LinearProbe, loaded: LoadedModel, job: ResolvedRun) -> RunScores:
-    """Score the run's test split."""
-    start = time.perf_counter()
-    features, frozen = _frozen_pass(loaded, job.data, job.run, job.runtime)
-    speed = round(len(features) / (time.perf_counter() - start), 1)
+def score_probe(
+    probe: LinearProbe, loaded: LoadedModel, job: ResolvedRun, features: Tensor | None = None
+) -> RunScores:
+    """Score the run's test split.
+
+    Args:
+        probe: fitted on the run's training images.
+        loaded: the model.
+        job: the run.
+        features: of the test images, where another method's scores have them.
+    """
+    start, shared = time.perf_counter(), features is not None
+    features, frozen = _frozen_pass(loaded, job.data, job.run, job.runtime, features)
+    speed = None if shared else round(len(features) / (time.perf_counter() - start), 1)
     if job.run.classes == "all":
         scores, labels = probe.scores(features), frozen.labels
         return RunScores(
@@ -105,16 +114,21 @@ def target_scorer(probe: LinearProbe, trained_on: Sequence[str]) -> TargetScorer
 
 
 def _frozen_pass(
-    loaded: LoadedModel, data: ImageData, run: FewShotRun, runtime: Runtime
+    loaded: LoadedModel,
+    data: ImageData,
+    run: FewShotRun,
+    runtime: Runtime,
+    features: Tensor | None = None,
 ) -> tuple[Tensor, Logits]:
     """Return features [N, E] of the test images, and frozen CLIP's logits from the same."""
     model, precision = loaded.model, run.train.precision
     examples = getattr(data, run.test_split)
     if not examples:
         raise ValueError(f"{data.spec} has no {run.test_split} images to score.")
-    features = frozen_features(
-        model, examples, precision=precision, workers=runtime.workers, quiet=runtime.quiet
-    )
+    if features is None:
+        features = frozen_features(
+            model, examples, precision=precision, workers=runtime.workers, quiet=runtime.quiet
+        )
     tokens = loaded.class_tokens(data.class_names, data.template)
     text = build_classifier(model, tokens, precision).frozen
     with torch.no_grad():

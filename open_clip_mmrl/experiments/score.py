@@ -115,6 +115,7 @@ def score_run(
     The released code tests in float32 whatever it trained in; so does a run with precision fp32.
     """
     logits, speed = score_split(loaded, data, run.test_split, run.train.precision, runtime)
+    features = logits.features
     if run.method == "zeroshot":
         logits = logits.of_base_model()
     seen, new = _scorings(run, loaded.model.config.alpha)
@@ -137,7 +138,10 @@ def score_run(
             calibrated_zero_shot=frozen,
         )
     curve = () if run.method == "zeroshot" else scores.alpha_curve
-    return replace(scores, alpha_curve=curve, eval_images_per_second=round(speed, 1))
+    speed = round(speed, 1)
+    return replace(
+        scores, alpha_curve=curve, eval_images_per_second=speed, frozen_features=features
+    )
 
 
 def score_target(

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -35,6 +36,10 @@ def test_the_probe_sees_the_runs_images_and_its_zero_shot_is_the_pass_of_the_oth
     found = score_probe(fitted, loaded, job)
     zero_shot = score_run(loaded, data, run.replace(method="zeroshot"), QUIET)
     assert found.zero_shot == zero_shot.metrics
+    features = zero_shot.frozen_features  # of another method's pass: no second one is needed
+    assert torch.equal(features, frozen_features(loaded.model, data.val, quiet=True))
+    shared = score_probe(fitted, loaded, job, features)
+    assert shared == replace(found, eval_images_per_second=None)
     probe = train_probe(loaded.model, subset, shots=4, seed=1, quiet=True)
     base = data.select("base")
     scores = probe.scores(frozen_features(loaded.model, base.val, quiet=True))
