@@ -119,8 +119,11 @@ def build_for_training(
     settings: Mapping[str, Any] | MMRLConfig | None = None,
     device: torch.device,
     seed: int,
+    tokenizer: Callable | None = None,
 ) -> LoadedModel:
     """Return a model whose learner was drawn from `seed` alone.
+
+    The tokenizer is the model's where none is given.
 
     Raises:
         UsageError: a name, tag or file that does not exist, or a base that does not support
@@ -129,7 +132,7 @@ def build_for_training(
     name = resolve_name(model, method)
     weights = None if isinstance(pretrained, Random) else resolve_pretrained(name, pretrained)
     with loading_errors(weights):
-        loaded = _create(name, weights, seed, mmrl_cfg=settings, device="cpu")
+        loaded = _create(name, weights, seed, tokenizer, mmrl_cfg=settings, device="cpu")
     loaded.model.learner.reset_parameters(Generator().manual_seed(mix_seed(seed)))
     return loaded._replace(model=loaded.model.to(device).eval())
 
@@ -160,13 +163,17 @@ def build_from_adapter(
 
 
 def _create(
-    name: ModelName, source: str | AdapterInfo | None, seed: int = 0, **kwargs: Any
+    name: ModelName,
+    source: str | AdapterInfo | None,
+    seed: int = 0,
+    tokenizer: Callable | None = None,
+    **kwargs: Any,
 ) -> LoadedModel:
     """Create a model and its tokenizer through open_clip, quietly; random weights are of `seed`."""
     create_model: Callable[..., nn.Module] = open_clip.create_model  # ours; see `registry`
     with quiet_open_clip(), DrawFrom(Generator().manual_seed(seed)):
         model = create_model(str(name), source, **kwargs)
-        tokenizer = open_clip.get_tokenizer(str(name))
+        tokenizer = tokenizer or open_clip.get_tokenizer(str(name))
     assert isinstance(model, MMRLCLIP)  # `create` has checked it
     return LoadedModel(model, tokenizer, str(name))
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import open_clip
 import torch
+from open_clip.tokenizer import SimpleTokenizer
 
 from ...config import Augment, Precision, Variant
 from ...errors import UsageError
@@ -53,9 +54,18 @@ class Settings:
         return device
 
     def load(self, device: torch.device) -> LoadedModel:
-        """Return the model on random weights, always the same ones."""
+        """Return the model on random weights, always the same ones.
+
+        With CLIP's tokenizer: other families' would be downloaded, and words of random weights
+        mean nothing.
+        """
         torch.manual_seed(0)
-        return build_for_training(self.model, RANDOM, method=self.method, device=device, seed=0)
+        tokenizer = SimpleTokenizer()
+        loaded = build_for_training(
+            self.model, RANDOM, method=self.method, device=device, seed=0, tokenizer=tokenizer
+        )
+        last = loaded.model.text_tower.vocab_size - 1
+        return loaded._replace(tokenizer=lambda *a, **k: tokenizer(*a, **k).clamp(max=last))
 
 
 @dataclass(frozen=True, kw_only=True)
