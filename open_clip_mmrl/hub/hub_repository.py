@@ -207,5 +207,6 @@ def _hub_errors(name: HubName, what: str) -> Iterator[None]:
         ) from error
 
 
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+def _short(error: BaseException) -> str:
+    cause = error.__cause__ or error  # the first does not say what happened
+    return f"{type(cause).__name__}: {' '.join(str(cause).split()):.300}"

@@ -61,10 +61,10 @@ def model_card(
     title = f"{runs[0].dataset}, {name}" if runs else name
     parts = {
         "How to load it": _loading(name, repo or "USER/NAME"),
+        "Scores": scores_section(runs),
         f"Classes ({len(info.class_names):,})": _classes(info),
         "Data and training": _training(info, runs),
         "Settings": _settings(info),
-        "Scores": scores_section(runs),
         "How sure it is": certainty_section(info, runs),
         "Limits": _limits(info, runs),
         "License": _license(license),
@@ -145,7 +145,8 @@ def _loading(name: str, repo: str) -> list[str]:
         "```python",
         "from open_clip_mmrl import FewShotClassifier",
         "",
-        f'classifier = FewShotClassifier.from_pretrained("{repo}")  # or the path of this folder',
+        "# The name of the repository, or the path of this folder.",
+        f'classifier = FewShotClassifier.from_pretrained("{repo}")',
         'classifier.predict(["photo.jpg"])',
         'classifier.add_classes(["okapi"])  # by name alone, without training',
         "```",
