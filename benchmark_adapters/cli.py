@@ -14,7 +14,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from open_clip_mmrl import __version__
-from open_clip_mmrl.utils import stop
+from open_clip_mmrl.utils import stop, streams
 
 from . import seam
 
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     is_program, argv = argv is None, list(sys.argv[1:] if argv is None else argv)
     hint = ON_STOP.get(argv[0], stop.AGAIN) if argv else stop.AGAIN
     if is_program:
+        streams.prepare()
         stop.install(hint)
     options = _parser().parse_args(argv[:1])
     if options.command is None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from .utils import stop
+from .utils import stop, streams
 
 RESUMED = {"train", "run", "demo"}
 """Commands that resume when they are given again."""
@@ -10,6 +10,7 @@ RESUMED = {"train", "run", "demo"}
 
 def main() -> None:
     """Run the command line; Ctrl-C ends it without a traceback, also while it is starting."""
+    streams.prepare()
     stop.install(stop.RESUMES if RESUMED & set(sys.argv[1:2]) else stop.AGAIN)
     try:
         from .cli.app import app

@@ -57,7 +57,7 @@ _MAX_WIDTH = 65_536
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
-        raise UsageError(f"{name} is {value!r}, but it has to be {allowed}.")
+        raise UsageError(f"{name} is {value!r:.200}, but it has to be {allowed}.")
 
 
 def _is_int(value: object, low: int, high: int = 2**63 - 1) -> bool:

@@ -118,7 +118,7 @@ def value_of(text: str) -> Any:
     """Read a number, true, false or null; anything else is the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # of thousands of digits or brackets, too
         return text
 
 

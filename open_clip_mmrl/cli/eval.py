@@ -136,36 +136,40 @@ def evaluate(
         result["calibrated"] = calibrated_scores(calibration, logits, scoring)
         sure = calibration_line(result["calibrated"], adapted.calibration_error)
     title = f"{data}, {classes} classes, {len(logits.labels):,} {split} images"
-    if as_json:
-        say(json.dumps(result))
-    else:
-        say(f"features: {chosen.reason}\nprompt: {data_set.template}")
-        rest = "with --output DIR or --json" if output is None else f"in {output}/eval.json"
-        print_evaluation(title, info.config.variant, adapted.confusions, frozen.confusions, rest)
-        if sure:
-            say(sure)
-    if output is not None:
-        from ..report.evaluation import Evaluation, write_evaluation
+    try:
+        if output is not None:
+            from ..report.evaluation import Evaluation, write_evaluation
 
-        facts = {
-            "adapter": f"{adapter} ({loaded.name})",
-            "features": chosen.reason,
-            "confidence": f"largest softmax probability of {scoring.what_decides}",
-            "prompt": data_set.template,
-            **({"how sure": sure} if sure else {}),
-        }
-        evaluation = Evaluation(
-            title=title,
-            facts=facts,
-            method=info.config.variant,
-            class_names=names,
-            split=split,
-            examples=data_set.split(split),
-            adapted=adapted,
-            frozen=frozen,
-            numbers=result,
-        )
-        logger.info("page: %s", write_evaluation(output, evaluation))
+            facts = {
+                "adapter": f"{adapter} ({loaded.name})",
+                "features": chosen.reason,
+                "confidence": f"largest softmax probability of {scoring.what_decides}",
+                "prompt": data_set.template,
+                **({"how sure": sure} if sure else {}),
+            }
+            evaluation = Evaluation(
+                title=title,
+                facts=facts,
+                method=info.config.variant,
+                class_names=names,
+                split=split,
+                examples=data_set.split(split),
+                adapted=adapted,
+                frozen=frozen,
+                numbers=result,
+            )
+            logger.info("page: %s", write_evaluation(output, evaluation))
+    finally:  # a full disk must not lose the numbers, nor a reader that has gone the page
+        if as_json:
+            say(json.dumps(result))
+        else:
+            say(f"features: {chosen.reason}\nprompt: {data_set.template}")
+            rest = "with --output DIR or --json" if output is None else f"in {output}/eval.json"
+            print_evaluation(
+                title, info.config.variant, adapted.confusions, frozen.confusions, rest
+            )
+            if sure:
+                say(sure)
 
 
 def _calibration(

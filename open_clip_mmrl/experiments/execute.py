@@ -11,6 +11,7 @@ from pathlib import Path
 from ..data.check_images import require_readable
 from ..data.test_split import SPLIT_FILE
 from ..hub.adapter_file import read_adapter, save_adapter
+from ..hub.adapter_header import check_known
 from ..hub.load import LoadedModel, build_for_training
 from ..training.checkpoint import CHECKPOINT
 from ..utils.environment import environment
@@ -128,6 +129,14 @@ def _carry_out(job: ResolvedRun, reuse_from: Sequence[Path], watch: Stopwatch) -
         if job.runtime.describe == "briefly":
             logger.info("%s", data_line(job.data))
         require_readable(images, quiet=job.runtime.quiet)
+        if run.trains_adapter:
+            subset = job.subset
+            check_known(
+                job.folder / ADAPTER,
+                class_names=list(subset.class_names),
+                template=subset.template,
+                settings=run.to_dict(),
+            )
         loaded = build_for_training(
             run.model,
             job.pretrained,

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from ..data.image_file import is_turned
 from ..data.loading.device_augment import training_images
 from ..hub.adapter_file import load_learner
+from ..hub.adapter_reading import read_adapter
 from ..hub.class_tokens import warn_of_look_alikes
 from ..hub.load import LoadedModel
 from ..training.trainer import Trainer, TrainSummary
@@ -57,7 +58,8 @@ def _reuse(loaded: LoadedModel, job: ResolvedRun, folder: Path) -> TrainingRecor
         if training_key(run) != ours or digest not in job.digests:
             return None
         result = RunResult.read(folder / RESULTS)
-        load_learner(loaded.model, load_file(folder / ADAPTER), folder / ADAPTER)
+        sha256 = read_adapter(folder / ADAPTER).tensors_sha256
+        load_learner(loaded.model, load_file(folder / ADAPTER), folder / ADAPTER, sha256)
     except (ValueError, OSError, SafetensorError) as error:
         logger.warning("the training of %s is not reused: %s", folder, error)
         return None

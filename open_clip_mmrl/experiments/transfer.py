@@ -101,7 +101,8 @@ def sizes_of(data: ImageData, spec: str, run: FewShotRun) -> Sizes:
 def has_new_targets(result: RunResult, run: FewShotRun) -> bool:
     """Return whether a target that was missing when this run was finished is there now."""
     for spec in run.targets:
-        if result.targets[dataset_name(spec)].missing is not None:
+        there = result.targets.get(dataset_name(spec))
+        if there is None or there.missing is not None:
             try:
                 _target(spec, run)
                 return True

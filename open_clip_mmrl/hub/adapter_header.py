@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from ..config import FUSIONS, MMRLConfig
 from ..models.base_config import lowest_start_layer
+from ..utils.json_fields import unique_keys
 
 FORMAT_VERSION = 2
 """Version 2 added "tensors_sha256", the digest over the tensors."""
@@ -161,7 +162,7 @@ def parse_json(text: str) -> dict[str, Any]:
     if len(text) > MAX_BYTES:
         raise ValueError(f"of more than {MAX_BYTES:,} bytes")
     try:
-        header = json.loads(text)
+        header = json.loads(text, object_pairs_hook=unique_keys)
     except RecursionError as error:
         raise ValueError(f"nested deeper than {_MAX_DEPTH}") from error
     except ValueError as error:
@@ -216,6 +217,20 @@ def check_header(header: Mapping[str, Any]) -> MMRLConfig:
     if header["format_version"] != 1:
         _check(header, {"tensors_sha256": _TEXT})
     return config
+
+
+def check_known(path: object, **known: Any) -> None:
+    """Check what is known of a file's header before the training: it could not be saved after it.
+
+    Raises:
+        ValueError: the header would be refused; the message names the file and the reason.
+    """
+    try:
+        _check(
+            parse_json(json.dumps(known)), {name: {**_HEADER, **_OPTIONAL}[name] for name in known}
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} could not be written: it would have a header {error}.") from error
 
 
 def _check_calibration(calibration: Mapping[str, Any]) -> None:

@@ -168,6 +168,13 @@ def _check(model: MMRLCLIP, state: State, path: str, strict: bool) -> None:
         found = state.get(name)
         if found is not None and value.is_floating_point() and not found.is_floating_point():
             raise ValueError(f"{path} has {name} of type {found.dtype}; it has to be floating.")
+        if found is not None and found.layout != torch.strided:
+            raise ValueError(f"{path} has {name} as {found.layout}; it has to be dense.")
+        if found is not None and not found.isfinite().all():
+            raise ValueError(
+                f"{path} holds numbers in {name} that are not finite: it is damaged, or its "
+                "training diverged."
+            )
         if found is None or found.shape == value.shape:
             continue
         what, axis = _WIDTHS.get(name.removeprefix("text."), ("", 0))

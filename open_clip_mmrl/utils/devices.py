@@ -21,6 +21,8 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise UsageError(f"device is {device!r}; give cpu, cuda or cuda:N.") from error
+    if chosen.type == "meta":  # tensors without values
+        raise UsageError(f"device is {str(device)!r}; give cpu, cuda or cuda:N.")
     count = torch.cuda.device_count()
     if chosen.type == "cuda" and not count:
         raise UsageError(f"device is '{chosen}', but PyTorch finds no CUDA device here; use cpu.")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import UsageError
+from .json_fields import unique_keys
 from .text import listing
 
 try:
@@ -196,11 +197,12 @@ def read_json(path: str | Path) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        ValueError: it is no JSON in UTF-8, or is nested too deep; the message names the file.
+        ValueError: it is no JSON in UTF-8, has a key twice, or is nested too deep; the message
+            names the file.
         OSError: it cannot be read; the message names it.
     """
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = json.loads(Path(path).read_bytes(), object_pairs_hook=unique_keys)
     except OSError as error:
         raise OSError(f"cannot read {path}: {error.strerror or error}.") from error
     except ValueError as error:  # UnicodeDecodeError is one too

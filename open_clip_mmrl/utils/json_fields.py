@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 Content = Mapping[str, Any]
 T = TypeVar("T")
 _WORDS = {str: "text", bool: "true or false", int: "a whole number", dict: "an object"}
+
+
+def unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object for `json.loads(object_pairs_hook=...)`, which would keep the last of a key.
+
+    Raises:
+        ValueError: a key is there twice: nobody knows which value was meant.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:80]!r} is there twice")
+        found[key] = value
+    return found
 
 
 def optional(content: Content, key: str, kind: type[T]) -> T | None:

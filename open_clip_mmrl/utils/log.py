@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 
 from .text import printable
 
@@ -25,12 +26,13 @@ class ConsoleHandler(logging.Handler):
         self.shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one message."""
+        """Print one message; where nobody can read it any more, the work goes on."""
         text = self.format(record)
         if text not in self.shown:
             self.shown.add(text)
-            # Looked up each time: a progress bar replaces standard error while it is shown.
-            print(printable(text), file=sys.stderr)
+            with suppress(OSError):
+                # Looked up each time: a progress bar replaces standard error while it is shown.
+                print(printable(text), file=sys.stderr)
 
 
 def show_messages(level: int = logging.INFO) -> None:

@@ -150,6 +150,21 @@ def test_eval_shows_classes_and_confusions_and_writes_them(adapter, tmp_path):
     assert code == 2 and "index.html was not written by" in text
 
 
+@pytest.mark.parametrize("gone", ["say", "page"])
+def test_eval_keeps_the_page_without_a_reader_and_the_numbers_without_a_disk(
+    adapter, tmp_path, monkeypatch, gone
+):
+    def fails(*args):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    where = "cli.eval.say" if gone == "say" else "report.evaluation.write_evaluation"
+    monkeypatch.setattr(f"open_clip_mmrl.{where}", fails)
+    options = ["--split", "val", "--output", tmp_path / "page", "--quiet", "--json"]
+    code, text, _ = run("eval", "--adapter", adapter, "--data", "digits", *options)
+    assert code == 1 and ("accuracy" in text) == (gone == "page")
+    assert (tmp_path / "page" / "index.html").exists() == (gone == "say")
+
+
 def test_eval_uses_the_adapters_template_where_the_data_has_none(tmp_path):
     spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
     template = ["--template", "a printed digit {}."]
@@ -211,6 +226,13 @@ def test_a_truncated_adapter_is_named(adapter, tmp_path):
 def test_a_folder_in_use_is_refused(adapter):
     code, text, _ = run("train", *TRAIN, "--output", adapter.parent)
     assert code == 2 and "other settings" in text and "classes: 'base' there, 'all' now" in text
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000])
+def test_a_setting_that_json_does_not_take_is_named(tmp_path, value):
+    command = ["train", "--data", "digits", "--output", tmp_path, "--set", f"lr={value}"]
+    code, text, _ = run(*command)
+    assert code == 2 and "lr is '" in text and len(text) < 500
 
 
 def test_version_and_help():

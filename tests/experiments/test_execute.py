@@ -192,6 +192,33 @@ def test_long_class_names_are_refused_before_training(tmp_path):
         go(tmp_path / "run", data=spec, classes="all", test_split="test")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"shots": 10**20}, "whole number of more than 63 bits"),
+        ({"template": "a photo of a {}" + " " * 1000}, "template is no text of at most 1,000"),
+        ({"data_root": os.fsdecode(b"\xff")}, "text that is no Unicode"),
+    ],
+)
+def test_what_no_adapter_can_hold_is_refused_before_training(
+    tmp_path, monkeypatch, changes, message
+):
+    monkeypatch.setattr(Trainer, "fit", None)
+    with pytest.raises(ValueError, match=f"adapter.safetensors could not be written.*{message}"):
+        go(tmp_path, **changes)
+
+
+def test_a_damaged_adapter_is_not_used_by_another_run(tmp_path, caplog):
+    """It is trained again, as the digest in its header tells."""
+    go(tmp_path / "first")
+    adapter = tmp_path / "first" / "adapter.safetensors"
+    content = adapter.read_bytes()
+    adapter.write_bytes(content[:-9] + bytes([content[-9] ^ 64]) + content[-8:])
+    run, runtime = make_run(fusion="probabilities"), Runtime(device="cpu", quiet=True)
+    result = execute(run, tmp_path / "second", runtime, reuse_from=[tmp_path / "first"])
+    assert result.trained_in is None and "first/adapter.safetensors is damaged" in caplog.text
+
+
 def test_no_validation_images_is_an_error(tmp_path):
     spec = write_folder(tmp_path / "data", {"one": 2, "two": 2})
     with pytest.raises(ValueError, match="no val images"):

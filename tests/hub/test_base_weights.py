@@ -107,11 +107,16 @@ def test_an_archive_with_code_is_opened_only_if_that_is_asked(base, archive, mon
             },
             r"tensors are missing \(.* and \d+ more\), 1 are not known \(x\.y\)",
         ),
+        (
+            lambda s: {**s, "visual.proj": torch.full_like(s["visual.proj"], float("nan"))},
+            "holds numbers in visual.proj that are not finite",
+        ),
+        (lambda s: {**s, "visual.proj": s["visual.proj"].to_sparse()}, "it has to be dense"),
         (lambda s: {**s, "step": 3}, "holds more than tensors: step"),
         (lambda s: [1, 2], "holds no state dict but 'list'"),
         (lambda s: {}, "holds no state dict"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_weights_that_do_not_fit_are_named(base, tmp_path, change, words):
     path = tmp_path / "weights.pt"

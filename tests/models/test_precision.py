@@ -302,7 +302,7 @@ def test_default_device(monkeypatch, given, has_cuda):
     assert pick_device(given).type == ("cuda" if has_cuda else "cpu")
 
 
-@pytest.mark.parametrize("given", ["gpu", "cuda:x", ""])
+@pytest.mark.parametrize("given", ["gpu", "cuda:x", "", "meta"])
 def test_unknown_devices(given):
     with pytest.raises(UsageError, match=rf"device is '{given}'; give cpu, cuda or cuda:N"):
         pick_device(given)

@@ -50,6 +50,7 @@ def test_json_refuses_what_it_cannot_hold():
         (b"", "not JSON"),
         (b'{"a": [1, 2', "not JSON"),
         (b'{"a": "\xff"}', "not JSON"),
+        (b'{"seed": 1, "train": {"lr": 1, "lr": 2}}', "not JSON .the key 'lr' is there twice"),
         (b"[" * 100_000, "nested deeper than"),
         (b"[" * 200 + b"]" * 200, "nested deeper than"),
     ],

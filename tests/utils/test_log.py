@@ -1,6 +1,11 @@
 """Messages of the packages on standard error."""
 
 import logging
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
 
 from open_clip_mmrl.utils.log import show_messages
 
@@ -41,3 +46,14 @@ def test_a_root_handler_of_others_does_not_show_them_again(capsys):
     finally:
         logging.getLogger().removeHandler(handler)
     assert capsys.readouterr().err.count("two labels") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+def test_a_terminal_that_is_gone_does_not_end_the_work(monkeypatch):
+    show_messages()
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        logging.getLogger("open_clip_mmrl").warning("epoch 1")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
