@@ -1,7 +1,9 @@
 """Exports read back: by clip_benchmark itself, and by our own reader of shards."""
 
 import argparse
+import errno
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -198,6 +200,16 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         export(mixed(tmp_path / "in"), tmp_path / "out", quiet=True)
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("webdataset.ShardWriter.write", full)
+    with pytest.raises(OSError, match=r"cannot write .*/out: .*No space left"):
+        export(mixed(tmp_path / "data"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_an_image_too_large_for_the_format_is_named(tmp_path):
