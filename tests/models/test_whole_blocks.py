@@ -9,6 +9,7 @@ from torch import nn
 
 from open_clip_mmrl import MMRLTask
 from open_clip_mmrl.models import whole_blocks
+from open_clip_mmrl.models.precision import autocast, in_half
 from open_clip_mmrl.models.reference import ReferenceTask
 
 IMAGES, LABELS = tiny_images(3), torch.tensor([0, 3, 1])
@@ -78,9 +79,8 @@ def step(task, model):
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("where", [slice(None), slice(2, 3), slice(0, 1)], ids=str)
-@CUSTOM
-def test_results_stay_the_same(change, where, custom, warned):
-    model = tiny_mmrl(tiny_clip(custom=custom), beta=0.7)
+def test_results_stay_the_same(change, where, warned):
+    model = tiny_mmrl(beta=0.7)
     given = [IMAGES, TOKENS]
     encoded = [model.encode_image(IMAGES), model.encode_text(TOKENS)]
     task = MMRLTask(model, TOKENS)
@@ -96,8 +96,21 @@ def test_results_stay_the_same(change, where, custom, warned):
     assert len(warned.records) == 1
 
 
+@pytest.mark.parametrize("precision", ["amp_bf16", "bf16"])
+def test_in_half_precision(precision):
+    losses = []
+    for hooked in (False, True):
+        model = tiny_mmrl().float()
+        for block in blocks_of(model) if hooked else ():
+            block.register_forward_hook(hook)
+        with autocast(precision, torch.device("cpu")):
+            task = MMRLTask(in_half(model, precision), TOKENS)
+            losses.append(task(IMAGES.float(), LABELS)["loss"])
+    torch.testing.assert_close(*losses, rtol=0.05, atol=0)
+
+
 @pytest.mark.parametrize("beta", [1.0, 0.5])
-@pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
+@CUSTOM
 def test_hooks_get_all_rows_in_stock_order(custom, beta):
     """Class token or BOS, representation tokens, the rest."""
     model, seen = tiny_mmrl(tiny_clip(custom=custom), beta=beta), {}

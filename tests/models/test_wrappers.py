@@ -1,6 +1,7 @@
 """The model in other people's hands: DDP, FSDP2, accelerate, EMA, copies, the meta device."""
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -67,9 +68,19 @@ def accelerated(task, _mesh):
     return accelerate.Accelerator(cpu=True).prepare(task)
 
 
+FSDP2 = pytest.mark.skipif(
+    "ignored_params" not in inspect.signature(fully_shard).parameters, reason="needs torch 2.7"
+)
+
+
 @CUSTOM
 @pytest.mark.parametrize(
-    "wrap", [data_parallel, shard_learner, shard_blocks, shard_all, accelerated]
+    "wrap",
+    [
+        data_parallel,
+        accelerated,
+        *(pytest.param(f, marks=FSDP2) for f in (shard_learner, shard_blocks, shard_all)),
+    ],
 )
 def test_a_wrapped_step_is_the_same(one_process, wrap, custom):
     model = tiny_mmrl(tiny_clip(custom=custom))
@@ -81,6 +92,7 @@ def test_a_wrapped_step_is_the_same(one_process, wrap, custom):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
+@FSDP2
 def test_a_sharded_model_encodes(one_process):
     expected, model = tiny_mmrl(), tiny_mmrl()
     for block in blocks_of(model):
