@@ -96,6 +96,7 @@ def tiny_timm(family: str, layers: int = 3) -> str:
     build.__name__ = name
     if not timm.is_model(name):
         timm.models.register_model(build)
+        build.__module__ = kind.__module__  # by which configs that timm can build are known
     return name
 
 
