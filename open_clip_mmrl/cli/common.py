@@ -217,7 +217,7 @@ AdapterArgument = Annotated[
     Path,
     typer.Argument(
         metavar="RUN_OR_FILE",
-        help="A run's folder, or an adapter.safetensors file.",
+        help="A run's folder, an adapter.safetensors file, or hf-hub:USER/NAME[@REVISION].",
         rich_help_panel=METHOD,
     ),
 ]

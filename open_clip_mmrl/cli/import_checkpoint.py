@@ -76,7 +76,6 @@ def import_checkpoint(
     --dataset, --set and --template, or are the defaults. Where it holds the
     frozen image tower and the embedded prompts, they are compared.
     """
-    import open_clip
     import torch
 
     from ..config import MMRLConfig
@@ -84,6 +83,7 @@ def import_checkpoint(
     from ..data.sampling import base_novel_split
     from ..hub import official_checkpoint as official
     from ..hub.adapter_file import save_adapter
+    from ..hub.base_place import base_config
     from ..hub.class_tokens import usable_names
     from ..hub.import_official import load_official_state_dict
     from ..hub.load import build_for_training, resolve_name
@@ -101,7 +101,7 @@ def import_checkpoint(
     found = official.find_checkpoint(checkpoint)
     tensors = official.read_checkpoint(found.path)
     registered_config(resolve_name(model))  # or the name is refused
-    known: dict[str, Any] = open_clip.get_model_config(str(resolve_name(model))) or {}
+    known = base_config(resolve_name(model)) or {}
     shapes = official.settings_in(tensors, known["text_cfg"].get("layers", 12))
     if dataset is not None:
         by_dataset = _paper_settings(shapes["variant"], dataset)

@@ -125,17 +125,25 @@ def require_weights(place: str, *, cache_dir: str | None = None) -> None:
         place: "organization/name/file" as in open_clip's tags; without a file its default ones.
         cache_dir: of downloads; None takes huggingface_hub's.
     """
+    if cached_weights(place, cache_dir=cache_dir) is None:
+        require_reachable(
+            f"the weights {place.rpartition('/')[0]} are not in the cache (a file of them can be "
+            "given instead), and"
+        )
+
+
+def cached_weights(place: str, *, cache_dir: str | None = None) -> str | None:
+    """Return the file of weights in huggingface_hub's cache, see `require_weights`, or None."""
     from huggingface_hub import try_to_load_from_cache
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
     repo, _, file = place.rpartition("/")
-    names = [file, f"{Path(file).stem}.safetensors"] if file else []
+    names = [f"{Path(file).stem}.safetensors", file] if file else []
     for name in names or [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]:
-        if isinstance(try_to_load_from_cache(repo, name, cache_dir=cache_dir), str):
-            return
-    require_reachable(
-        f"the weights {repo} are not in the cache (a file of them can be given instead), and"
-    )
+        found = try_to_load_from_cache(repo, name, cache_dir=cache_dir)
+        if isinstance(found, str):
+            return found
+    return None
 
 
 def require_reachable(start: str) -> None:

@@ -176,8 +176,14 @@ def require_same_base(model: MMRLCLIP, tensors: Mapping[str, Any], weights: str)
     compared = 0
     for name in ("conv1.weight", "class_embedding", "proj"):
         theirs = tensors.get(f"image_encoder.{name}")
-        if not isinstance(theirs, torch.Tensor) or theirs.shape != ours[name].shape:
+        if not isinstance(theirs, torch.Tensor) or name not in ours:
             continue
+        if theirs.shape != ours[name].shape:
+            raise ValueError(
+                f"the checkpoint was trained on another base: its image_encoder.{name} is "
+                f"{tuple(theirs.shape)}, that of the model {tuple(ours[name].shape)}. Give that of "
+                "its training as --model (the paper's is ViT-B-16)."
+            )
         own, compared = ours[name].detach().float(), compared + 1
         if (theirs.float() - own).abs().mean() > 0.01 * own.abs().mean():
             raise ValueError(

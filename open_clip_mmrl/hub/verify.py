@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import open_clip
 import torch
 from open_clip import pretrained as tags
-from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.digest import tensors_digest
@@ -17,8 +16,9 @@ from .adapter_info import AdapterInfo
 from .adapter_reading import open_safetensors, read_adapter
 from .base_check import check_base
 from .create import as_in_training, find_base
+from .hub_repository import cached_weights
 from .load import loading_errors, quiet_open_clip
-from .names import ModelName
+from .names import FOLDER, HUB, ModelName, is_place
 
 
 class Check(NamedTuple):
@@ -75,17 +75,20 @@ def _base(info: AdapterInfo, pretrained: str | None, download: bool) -> Check:
         return Check("base", None, "its name is not recorded")
     try:
         weights = pretrained or find_base(info)
-        found = weights if download else local_weights(info.base.model, weights)
+        if download:
+            found = (weights, None) if is_place(weights) else (info.base.model, weights)
+        else:
+            found = local_base(info.base.model, weights)
         if found is None:
             return Check(
                 "base", False, f"not compared: {info.base.model} ({weights}) is not on this "
                 "machine; add --download to fetch it, or --pretrained FILE",
             )  # fmt: skip
-        name = ModelName(info.base.model, info.config.variant)
+        name = ModelName(found[0], info.config.variant)
         with loading_errors(weights), quiet_open_clip(), torch.random.fork_rng(devices=[]):
             model = open_clip.create_model(
                 str(name),
-                found,
+                found[1],
                 mmrl_cfg=info.config,
                 device="cpu",
                 **as_in_training(info.base, name),
@@ -97,28 +100,24 @@ def _base(info: AdapterInfo, pretrained: str | None, download: bool) -> Check:
     return Check("base", True, f"{info.base.model} ({weights}), the weights of the training")
 
 
-def local_weights(model: str, weights: str) -> str | None:
-    """Return the file of a base's weights; None where it would have to be fetched.
+def local_base(model: str, weights: str) -> tuple[str, str | None] | None:
+    """Return the name of a base and its weights, such that nothing is fetched; else None.
 
     Args:
         model: open_clip's name of the base.
-        weights: a file, or a tag, whose file may be in the cache of huggingface_hub or open_clip.
+        weights: a file; a tag, whose file may be in the cache of huggingface_hub or open_clip; or a
+            place that holds model and weights, which may be in the former.
     """
-    found = tags.get_pretrained_cfg(model, weights)
-    if not found:
-        return weights if is_file(weights) else None
-    if "file" in found:
-        return str(found["file"])
-    if found.get("hf_hub"):
-        from huggingface_hub import try_to_load_from_cache
-
-        repository, _, name = str(found["hf_hub"]).rpartition("/")
-        names = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
-        if name:
-            names = (str(Path(name).with_suffix(".safetensors")), name)
-        for candidate in names:
-            path = try_to_load_from_cache(repository, candidate)
-            if isinstance(path, str):
-                return path
-    cached = expand_home("~/.cache/clip") / str(found.get("url")).rpartition("/")[2]
-    return str(cached) if is_file(cached) else None
+    if weights.startswith(HUB):
+        cached = cached_weights(f"{weights.removeprefix(HUB)}/")
+        return None if cached is None else (f"{FOLDER}{Path(cached).parent}", None)
+    if is_place(weights):
+        return weights, None
+    known: Any = tags.get_pretrained_cfg(model, weights)
+    if not known:
+        return (model, weights) if is_file(weights) else None
+    file = known.get("file") or (known.get("hf_hub") and cached_weights(known["hf_hub"]))
+    if not file:
+        path = expand_home("~/.cache/clip") / str(known.get("url")).rpartition("/")[2]
+        file = path if is_file(path) else None
+    return (model, str(file)) if file else None

@@ -170,6 +170,9 @@ def test_what_does_not_fit_is_named_with_a_remedy(layout, tmp_path):
     content["state_dict"]["image_encoder.proj"] = content["state_dict"]["image_encoder.proj"].neg()
     torch.save(content, tmp_path / "other")
     refused(tmp_path / "other", "other base weights", "--pretrained")
+    content["state_dict"]["image_encoder.proj"] = torch.zeros(3, 3)
+    torch.save(content, tmp_path / "other")
+    refused(tmp_path / "other", "another base", "(3, 3)", "--model")
     code, text, _ = import_it(layout, last, output, template="a picture of a {}.")
     assert code == 0 and "6 of 6 prompts are not those in the checkpoint" in text
     assert case.meta["class_names"][0] in text

@@ -1,17 +1,20 @@
 """What `verify` notices, and what it leaves alone."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.adapters import write_adapter
+from helpers.places import fill_cache, fill_folder
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from open_clip_mmrl import assets
+from open_clip_mmrl import assets, save_adapter
 from open_clip_mmrl.hub.adapter_reading import HEADER, read_adapter
-from open_clip_mmrl.hub.verify import local_weights, verify
+from open_clip_mmrl.hub.load import build_for_training
+from open_clip_mmrl.hub.verify import local_base, verify
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "v1"
 
@@ -86,6 +89,24 @@ def test_nothing_is_downloaded_unless_asked(saved, tmp_path, monkeypatch):
     assert base.holds is False and "--download" in base.text and "ViT-B-32 (openai)" in base.text
 
 
+@pytest.mark.parametrize("kind", ["hf-hub", "local-dir"])
+def test_the_base_of_a_place_is_compared_without_a_network(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    fill_cache(tmp_path / "cache", "org/tiny-clip")
+    place = f"local-dir:{fill_folder(tmp_path / 'folder')}"
+    if kind == "hf-hub":
+        place = "hf-hub:org/tiny-clip"
+    cpu = torch.device("cpu")
+    loaded = build_for_training(place, None, method="mmrl", device=cpu, seed=1)
+    path = save_adapter(loaded.model, tmp_path / "x.safetensors")
+    monkeypatch.setattr("socket.socket.connect", pytest.fail)
+    assert outcome(path) == {"tensors": True, "header": True, "base": True}
+    for there in ("folder", "cache"):
+        shutil.rmtree(tmp_path / there)
+    base = verify(path)[-1]
+    assert base.holds is False and ("--download" in base.text or "no folder" in base.text)
+
+
 def test_cached_weights_are_found_where_their_tools_keep_them(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -94,8 +115,11 @@ def test_cached_weights_are_found_where_their_tools_keep_them(tmp_path, monkeypa
     snapshot.mkdir(parents=True)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("a" * 40)
-    assert local_weights("ViT-B-32", "openai") is None
+    assert local_base("ViT-B-32", "openai") is None
     (snapshot / "open_clip_model.safetensors").touch()
-    assert local_weights("ViT-B-32", "openai") == str(snapshot / "open_clip_model.safetensors")
-    for weights in (str(tmp_path / "no.pt"), "no-tag"):
-        assert local_weights("ViT-B-32", weights) is None
+    file = str(snapshot / "open_clip_model.safetensors")
+    assert local_base("ViT-B-32", "openai") == ("ViT-B-32", file)
+    place = "hf-hub:timm/vit_base_patch32_clip_224.openai"
+    assert local_base(place, place) == (f"local-dir:{snapshot}", None)
+    for weights in (str(tmp_path / "no.pt"), "no-tag", "hf-hub:no/where"):
+        assert local_base("ViT-B-32", weights) is None
