@@ -36,13 +36,14 @@ def default_config(base: Mapping[str, Any], variant: Variant) -> MMRLConfig:
     """Return the paper's config for a base with this open_clip config.
 
     J is 6 of 12 text layers, as in the paper; for other depths half-way up, or as low as a
-    shallower image tower allows. Where no text tower takes tokens, J counts in the image tower;
-    of timm's, whose depth is not known here, 6 is taken.
+    shallower image tower allows. Where no text tower takes tokens, J counts in the image tower.
+    The depth of timm's is not known here: 6 is taken of it, and it is taken to have 12 layers, or
+    half as many as the text tower (PE-Core-B: 12 and 24).
     """
     text, image = depths(base)
     start = 6
     if text is not None:
-        start = max(lowest_start_layer(text, image or text), text // 2)
+        start = max(lowest_start_layer(text, image or max(12, text // 2)), text // 2)
     sides = "both" if has_text_tokens(base) else "image"
     return MMRLConfig(variant=variant, start_layer=start, token_sides=sides)
 
