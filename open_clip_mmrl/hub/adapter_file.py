@@ -227,7 +227,11 @@ def load_learner(
 
 
 def unwrapped(model: nn.Module) -> MMRLCLIP:
-    """Return the model within DataParallel, DistributedDataParallel or `torch.compile`."""
+    """Return the model within DataParallel, DistributedDataParallel or `torch.compile`.
+
+    Raises:
+        ValueError: there is none, or its weights are sharded over processes.
+    """
     inner: Any = model
     while not isinstance(inner, MMRLCLIP):
         outer, inner = inner, getattr(inner, "module", getattr(inner, "_orig_mod", None))
@@ -236,6 +240,12 @@ def unwrapped(model: nn.Module) -> MMRLCLIP:
                 f"a {type(outer).__name__} is no model with representation tokens: give what "
                 'open_clip.create_model("mmrl-...") or MMRLCLIP.from_open_clip returned.'
             )
+    if any(hasattr(parameter, "full_tensor") for parameter in inner.parameters()):
+        raise ValueError(
+            "the model's weights are sharded (FSDP). Gather them with get_model_state_dict(model, "
+            "options=StateDictOptions(full_state_dict=True)) of torch.distributed.checkpoint, and "
+            "load them into a model that is not."
+        )
     return inner
 
 

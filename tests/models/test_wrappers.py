@@ -8,11 +8,12 @@ import pytest
 import torch
 from helpers.tiny import tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
 from torch import distributed
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from open_clip_mmrl import MMRLTask
+from open_clip_mmrl import MMRLTask, save_adapter
 
 IMAGES, TOKENS, LABELS = tiny_images(3), tiny_prompts([4, 7, 12]), torch.tensor([0, 1, 2])
 CUSTOM = pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
@@ -102,6 +103,20 @@ def test_a_sharded_model_encodes(one_process):
         register_fsdp_forward_method(model, method)
     torch.testing.assert_close(model.encode_image(IMAGES), expected.encode_image(IMAGES))
     torch.testing.assert_close(model.encode_text(TOKENS), expected.encode_text(TOKENS))
+
+
+@FSDP2
+def test_adapters_of_a_sharded_model(one_process, tmp_path):
+    """Refused with the way out, which works."""
+    expected, model, whole = tiny_mmrl(), tiny_mmrl(), tiny_mmrl()
+    fully_shard(model.learner, mesh=one_process)
+    with pytest.raises(ValueError, match=r"sharded \(FSDP\)\. Gather .*full_state_dict=True"):
+        save_adapter(model, tmp_path / "a.safetensors")
+    options = StateDictOptions(full_state_dict=True)
+    whole.learner.reset_parameters()
+    whole.load_state_dict(get_model_state_dict(model, options=options))
+    saved = save_adapter(whole, tmp_path / "b.safetensors").read_bytes()
+    assert saved == save_adapter(expected, tmp_path / "c.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
