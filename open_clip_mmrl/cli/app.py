@@ -18,6 +18,7 @@ from .export import export
 from .help import Command, example
 from .import_checkpoint import import_checkpoint
 from .info import info
+from .models import models
 from .predict import predict
 from .report import report
 from .run import run
@@ -45,6 +46,7 @@ for _name, _function in {
     "run": run,
     "report": report,
     "share": share,
+    "models": models,
     "speed": speed,
 }.items():
     app.command(_name, cls=Command, epilog=example(_name))(_function)

@@ -22,6 +22,7 @@ EXAMPLES = {
     "run": "run few-shot --datasets digits --shots 1 2 4 --output runs",
     "report": "report runs",
     "share": "share --adapter runs/digits --output shared",
+    "models": "models siglip2",
     "check": "data check --data-root DATA",
     "speed": "speed --model ViT-B-32 --classes 50 --batch-size 4",
 }

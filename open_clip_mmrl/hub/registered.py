@@ -123,8 +123,8 @@ def _require_tokens(base: str, config: Mapping[str, Any]) -> None:
 def nearest_base(base: str, config: Any) -> str:
     """Return the registered base that is most like one that does not support tokens.
 
-    One with the same image tower first; then one with a tag in common (they name training data),
-    the same width of the text tower, the nearest embedding width and image size.
+    One with the same image tower first; then one with weights, with a tag in common (they name
+    training data), a like text tower, the nearest embedding width and image size.
     """
     from open_clip import factory
     from open_clip import pretrained as tags
@@ -136,8 +136,9 @@ def nearest_base(base: str, config: Any) -> str:
         embeds = [_number(c, "embed_dim", 512) for c in (config, its)]
         return (
             _image_tower(config) is None or _image_tower(config) != _image_tower(its),
+            not tags._PRETRAINED.get(other),
             not shared,
-            _setting(config, "text_cfg", "width", 512) != _setting(its, "text_cfg", "width", 512),
+            _text_tower(config) != _text_tower(its),
             abs(math.log(embeds[0] / embeds[1])),
             abs(math.log(images[0] / images[1])),
         )
@@ -153,6 +154,13 @@ def _image_tower(config: Any) -> list[int] | None:
     if not isinstance(vision, dict) or "layers" not in vision or vision.get("timm_model_name"):
         return None
     return [_number(vision, name, 0) for name in ("width", "layers", "patch_size", "image_size")]
+
+
+def _text_tower(config: Any) -> object:
+    """Return Hugging Face's name of a text tower, or the width of open_clip's own."""
+    text = config.get("text_cfg") if isinstance(config, dict) else None
+    name = text.get("hf_model_name") if isinstance(text, dict) else None
+    return name or _number(text, "width", 512)
 
 
 def _setting(config: Any, tower: str, name: str, default: int) -> int:

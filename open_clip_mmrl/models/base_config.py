@@ -19,6 +19,12 @@ BIDIRECTIONAL_POOL_TYPES = ("first", *POOL_TYPES)
 IMAGE_POOL_TYPES = ("tok", "avg")
 _TIMM_MODULES = ("vision_transformer", "vision_transformer_hybrid", "vitamin", "eva")
 """Modules of timm.models that build the image towers of a family here."""
+_TIMM_OTHERS = {
+    "convnext": "a ConvNeXt, which has no tokens",
+    "fastvit": "a FastViT, whose lower layers are convolutions and which has no tokens",
+    "swin_transformer": "a Swin transformer, whose windows have no place for tokens",
+    "vision_transformer_relpos": "a ViT with relative positions, which tokens do not have",
+}
 
 # Keys of open_clip 3.3 that leave the architecture of CLIP or CustomTextCLIP as it is supported.
 _MODEL_KEYS = {
@@ -100,7 +106,8 @@ def _image_reason(vision: Mapping[str, Any]) -> str | None:
         module = timm_module(str(name))
         if module in _TIMM_MODULES:
             return None
-        return f"its image tower is timm's {name} ({module or 'not known to timm'})"
+        other = f"timm's {name} ({module or 'not known to timm'}), of no family known here"
+        return f"its image tower is {_TIMM_OTHERS.get(module or '', other)}"
     if isinstance(vision.get("layers"), list | tuple):
         return "its image tower is a ResNet, which has no tokens"
     is_coca = isinstance(vision.get("attentional_pool"), str)

@@ -228,10 +228,10 @@ def test_stock_models_stay_stock(base, custom):
     ("name", "reason"),
     [
         ("RN50", "ResNet"),
-        ("convnext_base", "timm's convnext_base"),
+        ("convnext_base", "a ConvNeXt"),
         ("coca_ViT-B-32", "CoCa"),
-        ("MobileCLIP-S1", "timm's fastvit_mci1 (fastvit)"),
-        ("vit_relpos_medium_patch16_cls_224", "(vision_transformer_relpos)"),
+        ("MobileCLIP-S1", "a FastViT"),
+        ("vit_relpos_medium_patch16_cls_224", "relative positions"),
     ],
 )
 def test_unsupported_bases_name_the_reason(prefix, name, reason):
@@ -246,8 +246,9 @@ def test_unsupported_bases_name_the_reason(prefix, name, reason):
     [
         ("RN50", "ViT-B-16"),  # tags
         ("MobileCLIP-S1", "MobileCLIP-B"),
-        ("convnext_base_w", "ViT-B-32-plus-256"),
-        ("coca_ViT-L-14", "ViT-L-14"),
+        ("convnext_base_w", "ViT-B-16-plus-240"),
+        ("coca_ViT-B-32", "ViT-B-32"),  # image tower
+        ("coca_roberta-ViT-B-32", "roberta-ViT-B-32"),
     ],
 )
 def test_the_nearest_base_that_supports_tokens_is_named(name, nearest):
