@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
-from open_clip_mmrl.data.image_file import no_programs
+from open_clip_mmrl.data.no_programs import no_programs
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.hub.adapter_path import adapter_in
 from open_clip_mmrl.hub.names import ModelName

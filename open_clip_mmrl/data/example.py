@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .image_file import decode_image, no_programs, to_rgb
+from .image_file import decode_image, to_rgb
+from .no_programs import no_programs
 
 if TYPE_CHECKING:
     from PIL import Image

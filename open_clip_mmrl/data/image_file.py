@@ -7,9 +7,8 @@ programs (PostScript starts Ghostscript). So only the raster formats below are e
 from __future__ import annotations
 
 import io
-import threading
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -124,31 +123,6 @@ def to_rgb(image: Image.Image, *, upright: bool = False) -> Image.Image:
     rgb = _in_rgb(image)
     # After the pixels: for some formats Pillow turns the image while it decodes.
     return _turned(rgb, _orientation(image)) if upright else rgb
-
-
-_LOCK = threading.Lock()
-_saved: list[str | bool | None] = []
-"""One entry for every open block of `no_programs`; after the last, the first is put back."""
-
-
-@contextmanager
-def no_programs() -> Generator[None, None, None]:
-    """Keep Pillow from starting Ghostscript, where others open images: data sets of torchvision.
-
-    It holds for the whole process as long as any thread is in such a block.
-    """
-    from PIL import EpsImagePlugin
-
-    with _LOCK:
-        _saved.append(EpsImagePlugin.gs_binary if not _saved else None)
-        EpsImagePlugin.gs_binary = False  # its word for "not installed"
-    try:
-        yield
-    finally:
-        with _LOCK:
-            last = _saved.pop()
-            if not _saved:
-                EpsImagePlugin.gs_binary = last
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:

@@ -19,7 +19,7 @@ from ...utils.progress import Progress
 from ...utils.text import did_you_mean, listing
 from ..dataset import ImageData
 from ..example import DatasetItem, Example
-from ..image_file import no_programs
+from ..no_programs import no_programs
 from ..shards.download import is_url
 from .wds import choose_template, distinct_names, read_wds
 
