@@ -80,8 +80,8 @@ def test_names_are_exactly_the_bases_that_support_tokens(monkeypatch):
     ("name", "parameters", "layers", "trained"),
     [
         ("ViT-H-14", 986_109_441, 13, 16_678_656),
-        ("ViT-SO400M-16-SigLIP2-256", 1_135_670_962, 15, 19_058_944),
-        ("PE-Core-L-14-336", 671_138_817, 13, 14_709_248),
+        ("ViT-SO400M-16-SigLIP2-256", 1_135_670_962, 13, 16_695_040),
+        ("PE-Core-L-14-336", 671_138_817, 12, 13_658_624),
     ],
 )
 def test_large_bases_have_the_right_size(name, parameters, layers, trained):
@@ -115,8 +115,8 @@ def test_default_start_layer_is_six_of_twelve_and_fits_every_base():
             start = config["mmrl_cfg"]["start_layer"]
             if text and image:
                 assert max(1, text - image + 1) <= start <= text, name
-            else:  # timm's, which are deeper or as deep as their text towers
-                assert (text is None and start == 6) or start == text // 2, name
+            else:  # timm's, which have 12 layers at least, and half as many as their text towers
+                assert (text is None and start == 6) or text - start < max(12, text // 2), name
     shallow = {"vision_cfg": {"layers": 2}, "text_cfg": {"layers": 12}}
     assert registered.default_config(shallow, "mmrl").start_layer == 11
 
