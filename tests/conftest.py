@@ -9,6 +9,7 @@ from types import SimpleNamespace
 # Before numpy and torch are imported, and for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import open_clip
 import pytest
 import torch
@@ -22,6 +23,8 @@ import open_clip_mmrl
 from open_clip_mmrl.utils.log import PACKAGES
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 pytest_plugins = ["helpers.benchmark_fixtures", "helpers.hub", "helpers.site"]
 

@@ -78,9 +78,25 @@ def resolve(run: FewShotRun, folder: Path, runtime: Runtime) -> ResolvedRun:
 
 
 def data_of(run: FewShotRun, *, quiet: bool = False) -> ImageData:
-    """Return the data set that a run trains and tests on, whole."""
-    return load_data(
+    """Return the data set that a run trains and tests on, whole.
+
+    A folder without splits has no validation images either. Where they are to be scored, they are
+    a quarter of each class's images that are not for testing, the same for every run.
+    """
+    data = load_data(
         run.data, data_root=run.data_root, template=run.template, quiet=quiet, folder=run.folder
+    )
+    if run.test_split == "test" or data.drawn is None or data.val:
+        return data
+    val = set(hold_back([example.label for example in data.train], seed=data.drawn.seed))
+    logger.info(
+        "%s: %d of %d images to train on are for validation: a quarter of each class.",
+        run.data, len(val), len(data.train),
+    )  # fmt: skip
+    return replace(
+        data,
+        train=tuple(e for index, e in enumerate(data.train) if index not in val),
+        val=tuple(e for index, e in enumerate(data.train) if index in val),
     )
 
 

@@ -9,7 +9,7 @@ from helpers.runs import make_run
 from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.experiments.resolve import _hold_back, require_tested
+from open_clip_mmrl.experiments.resolve import _hold_back, data_of, require_tested
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,23 @@ def test_a_split_without_images_to_score_is_refused(classes, labels, message):
     data = replace(digits, test=tuple(e for e in digits.test if e.label in labels))
     with pytest.raises(ValueError, match=message):
         require_tested(data, make_run(classes=classes, test_split="test"))
+
+
+def test_a_folder_without_splits_has_validation_images_where_they_are_scored(tmp_path, write_image):
+    for number in range(20):
+        folder = tmp_path / ("cat", "dog")[number % 2]
+        write_image(folder / f"{number}.png", (10 * number, 0, 0))
+    tested, *validated = (
+        data_of(make_run(data=f"folder:{tmp_path}", test_split=split, train=TrainConfig(seed=seed)))
+        for split, seed in (("test", 1), ("val", 1), ("val", 2))
+    )
+    files = [[e.image.name for e in (*data.train, *data.val)] for data in (tested, *validated)]
+    assert len(tested.train) == 16 and not tested.val
+    for data, names in zip(validated, files[1:], strict=True):
+        assert len(data.train) == 12 and sorted(names) == sorted(files[0])
+        assert [e.image for e in data.test] == [e.image for e in tested.test]
+        assert Counter(e.label for e in data.val) == {0: 2, 1: 2}
+    assert files[1] == files[2]
 
 
 def calibrating(**changes):

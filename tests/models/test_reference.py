@@ -79,7 +79,7 @@ def cases(draw):
     }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_agrees_with_the_reference(case):
     text = {"pool_type": case["pool"], "eos_id": 39, "no_causal_mask": not case["causal"]}
