@@ -13,6 +13,7 @@ import open_clip_mmrl
 from open_clip_mmrl import FewShotClassifier
 from open_clip_mmrl.cli.speed.measure import measure
 from open_clip_mmrl.cli.speed.settings import SpeedSettings
+from open_clip_mmrl.hub import base_weights
 
 NAMES, IMAGES, LABELS = ["zero", "one", "two"], tiny_images(6), [0, 1, 2, 0, 1, 2]
 
@@ -22,7 +23,7 @@ def family_base(registries, tmp_path, monkeypatch):
     """Register a tiny base with an image tower of a family; return its name and weights."""
     monkeypatch.setattr(open_clip, "get_tokenizer", cache(open_clip.get_tokenizer))
 
-    def register(family):
+    def register(family, **changes):
         settings = image_family(family)
         vision = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 3}
         text = {"context_length": 12, "vocab_size": 49408, "width": 12, "heads": 2, "layers": 3}
@@ -31,6 +32,7 @@ def family_base(registries, tmp_path, monkeypatch):
             "embed_dim": settings.get("embed_dim", 10),
             "vision_cfg": {**vision, **settings["vision"]},
             "text_cfg": text,
+            **changes,
         }
         open_clip_mmrl.register()
         path = tmp_path / f"{family}.safetensors"
@@ -61,6 +63,20 @@ def test_from_a_fit_to_a_loaded_file(family_base, family, tmp_path):
     other = open_clip.create_model(f"{method}-{name}", mmrl_cfg={"rep_dim": 6, "start_layer": 2})
     with pytest.raises(ValueError, match="weights differ"):
         open_clip_mmrl.load_adapter(other, path)
+
+
+def test_numpy_weights_of_siglip_are_left_to_open_clip(family_base, monkeypatch, tmp_path):
+    name, _ = family_base("siglip", custom_text=True)
+    path = tmp_path / "siglip.npz"
+    np.savez(path, b=np.zeros(1))
+    with pytest.raises(ValueError, match=r"siglip\.npz holds no weights of SigLIP"):
+        open_clip.create_model(f"mmrl-{name}", str(path), mmrl_cfg={"start_layer": 2})
+    monkeypatch.setattr(
+        base_weights, "load_big_vision_weights", lambda *given: loaded.append(given)
+    )
+    loaded = []
+    model = open_clip.create_model(f"mmrl-{name}", str(path), mmrl_cfg={"start_layer": 2})
+    assert loaded == [(model, str(path))]
 
 
 def test_speed_needs_no_tokenizer_of_the_family(family_base, monkeypatch):

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from open_clip.convert import convert_state_dict
+from open_clip.convert import convert_state_dict, load_big_vision_weights
 from open_clip.model import (
     CLIP,
     CustomTextCLIP,
     convert_to_custom_text_state_dict,
     resize_text_pos_embed,
 )
+from open_clip.timm_model import TimmModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -72,11 +73,8 @@ def load_checkpoint(
     Raises:
         ValueError: the file cannot be read, or is not of this model; the message names it.
     """
-    if Path(checkpoint_path).suffix in (".npz", ".npy"):  # open_clip's loader of these wants timm
-        raise ValueError(
-            f"{checkpoint_path} is a NumPy file, as big_vision publishes weights of other towers "
-            f"than this model's. {_REMEDY}"
-        )
+    if Path(checkpoint_path).suffix in (".npz", ".npy"):
+        return _load_big_vision(model, checkpoint_path)
     assert isinstance(model, CLIP | CustomTextCLIP)  # ours are one or the other
     state = convert_state_dict(model, read_state_dict(checkpoint_path, weights_only, device))
     is_openai = [state.pop(name, None) for name in _OPENAI_BUFFERS] != [None] * 3
@@ -98,6 +96,23 @@ def load_checkpoint(
     _resize_positions(model, state, checkpoint_path)
     resize_text_pos_embed(state, model)
     return model.load_state_dict(state, strict=strict)
+
+
+def _load_big_vision(model: MMRLCLIP, path: str) -> Any:
+    """Load weights as big_vision publishes them, by open_clip's own loader."""
+    if not (isinstance(model, CustomTextCLIP) and isinstance(model.visual, TimmModel)):
+        raise ValueError(
+            f"{path} is a NumPy file, as big_vision publishes weights of SigLIP, which is another "
+            f"model than this. {_REMEDY}"
+        )
+    try:
+        load_big_vision_weights(model, path)
+    except Exception:  # zip, NumPy and missing names raise errors of many types, with unsafe advice
+        raise ValueError(
+            f"{path} holds no weights of SigLIP as big_vision publishes them, or not of this size. "
+            f"{_REMEDY}"
+        ) from None
+    return {}
 
 
 def read_state_dict(path: str, weights_only: bool = True, device: Any = "cpu") -> State:
