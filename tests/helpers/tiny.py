@@ -75,6 +75,17 @@ _OPEN_CLIP: dict[str, dict[str, Any]] = {
     "attention": {"attentional_pool": True, "attn_pooler_heads": 2, "attn_pooler_queries": 3},
 }
 IMAGE_FAMILIES = (*_OPEN_CLIP, *_TIMM)
+_BIDIRECTIONAL = {"no_causal_mask": True, "pool_type": "last"}
+_OF_FAMILY: dict[str, dict[str, Any]] = {
+    "clipa": {"custom": True, "text": _BIDIRECTIONAL},
+    "siglip": {
+        "custom": True,
+        "text": {**_BIDIRECTIONAL, "proj_bias": True},
+        "init_logit_bias": -10.0,
+    },
+    "mobileclip": {"custom": True, "text": {"no_causal_mask": True}},
+}
+"""What else the models of an image family have; the others' text towers are CLIP's."""
 
 
 def tiny_timm(family: str, layers: int = 3) -> str:
@@ -107,6 +118,11 @@ def image_family(family: str, layers: int = 3) -> dict[str, Any]:
     vision = {"timm_model_name": tiny_timm(family, layers), "timm_proj": "none", **_TIMM[family][2]}
     # Without a projection, the image tower's width.
     return {"vision": vision, "embed_dim": 16 if vision["timm_proj"] == "none" else 10}
+
+
+def tiny_family(family: str, layers: int = 3, **kwargs):
+    """Return a tiny model of a family, with the text tower that its models have."""
+    return tiny_clip(**image_family(family, layers), **_OF_FAMILY.get(family, {}), **kwargs)
 
 
 def tiny_clip(

@@ -6,8 +6,7 @@ import pytest
 import torch
 from helpers.tiny import (
     IMAGE_FAMILIES,
-    image_family,
-    tiny_clip,
+    tiny_family,
     tiny_images,
     tiny_mmrl,
     tiny_prompts,
@@ -27,7 +26,7 @@ IMAGES, PROMPTS, LABELS = tiny_images(3), tiny_prompts([4, 7, 12]), torch.tensor
 
 
 def family_model(family, layers=3, **config):
-    return tiny_mmrl(tiny_clip(**image_family(family, layers)), **config)
+    return tiny_mmrl(tiny_family(family, layers), **config)
 
 
 def close(ours, theirs):
@@ -68,7 +67,7 @@ def test_agrees_with_the_reference(family, variant, layers, tokens, beta):
 
 @pytest.mark.parametrize("family", IMAGE_FAMILIES)
 def test_without_tokens_it_is_the_base(family):
-    clip = tiny_clip(**image_family(family))
+    clip = tiny_family(family)
     expected, model = clip.encode_image(IMAGES), tiny_mmrl(clip)
     close(model.encode_image(IMAGES, features="frozen"), expected)
     alone = model.encode_image(IMAGES[1:2], features="fused")
@@ -155,7 +154,7 @@ def test_gradient_checkpointing_of_timm(family):
 
 def test_batch_norms_and_chance_of_the_base_stay_off():
     """In training too: MobileCLIP has batch norms, and stochastic depth."""
-    clip = tiny_clip(**image_family("mobileclip")).train()
+    clip = tiny_family("mobileclip").train()
     norms = [m for m in clip.modules() if "BatchNorm" in type(m).__name__]
     before = [norm.running_mean.clone() for norm in norms]
     model = tiny_mmrl(clip).train()
