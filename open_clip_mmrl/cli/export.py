@@ -60,8 +60,10 @@ def export(
     PyTorch on images before it appears: the largest difference, the top-1 class
     and the speed of both are printed, and are in its README.md.
 
-    No export: TorchScript; transformers' CLIP, which has no place for the
-    tokens; text towers with a tokenizer of their own kind (--no-text).
+    Not possible: TorchScript; transformers' CLIP and open_clip without this
+    package, which have no place for the tokens; tokenizer.json of tokenizers
+    whose ids open_clip changes afterwards. float16 is for GPUs: CPUs convert it
+    at every use.
     """
     from ..export import export_classifier, export_onnx, export_pt2
 

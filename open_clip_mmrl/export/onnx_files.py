@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,6 +73,8 @@ def write_onnx(
     _forget_source(made.model.graph)
     if dtype != "int8":
         made.save(path)
+        if dtype == "float16":
+            require_loads(path)
         return
     whole = path.with_suffix(".float32.onnx")
     made.save(whole)
@@ -87,6 +91,21 @@ def _forget_source(graph: Any) -> None:
             value.metadata_props.clear()
     for value in (*graph.inputs, *graph.initializers.values()):
         value.metadata_props.clear()
+
+
+def require_loads(path: Path) -> None:
+    """Load a file in another process: onnxruntime 1.32 dies of some in float16 (attention pools).
+
+    Raises:
+        ValueError: it cannot be loaded.
+    """
+    code = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=False)
+    if done.returncode:
+        raise ValueError(
+            f"this onnxruntime cannot load {path.name} in float16 (exit code {done.returncode}): "
+            "export in float32 or int8. Nothing was written."
+        )
 
 
 def quantize(whole: Path, path: Path) -> None:

@@ -9,7 +9,7 @@ from helpers.exported import answers, blocks, imported, predicted
 
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.export import export_onnx, onnx_files, onnx_folder
-from open_clip_mmrl.export.onnx_files import onnx_runner, quantize
+from open_clip_mmrl.export.onnx_files import onnx_runner, quantize, require_loads
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -97,6 +97,12 @@ def test_what_does_not_exist_is_refused(adapters, tmp_path, given, message):
     with pytest.raises(UsageError, match=message):
         export_onnx(adapters.mmrl, tmp_path / "out", **given)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_which_onnxruntime_dies_is_refused(tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"no model")
+    with pytest.raises(ValueError, match=r"cannot load x.onnx in float16 .*export in float32"):
+        require_loads(tmp_path / "x.onnx")
 
 
 def test_missing_packages_are_named(adapters, tmp_path, monkeypatch):
