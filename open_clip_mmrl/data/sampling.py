@@ -33,7 +33,7 @@ def parse_shots(text: str) -> Shots:
     except ValueError:
         number = 0
     if number < 1:
-        raise UsageError(f"shots is {text!r}; give whole numbers from 1 up, or all.")
+        raise UsageError(f"--shots has {text!r}; give whole numbers from 1 up, or all.")
     return number
 
 

@@ -272,4 +272,4 @@ def test_the_command(root, tmp_path, capsys, caplog):
 def test_shots_that_are_none_are_named_with_what_is_allowed(word, capsys):
     with pytest.raises(SystemExit):
         options("--dataset", "wds/few/digits", "--shots", word)
-    assert f"shots is '{word}'; give whole numbers from 1 up, or all" in capsys.readouterr().err
+    assert f"--shots has '{word}'; give whole numbers from 1 up, or all" in capsys.readouterr().err
