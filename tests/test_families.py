@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import open_clip
 import pytest
+import torch
 from helpers.tiny import image_family, shake, tiny_images
 from open_clip import factory
 from safetensors.torch import save_file
@@ -60,6 +61,8 @@ def test_from_a_fit_to_a_loaded_file(family_base, family, tmp_path):
     loaded = FewShotClassifier.load(path)
     np.testing.assert_allclose(loaded.predict_proba(pixels), found, rtol=0, atol=1e-6)
     assert np.ptp(found) > 1e-4
+    larger = open_clip.create_model(f"{method}-{name}", str(path), force_image_size=32).eval()
+    assert larger.encode_image(torch.zeros(1, 3, 32, 32)).isfinite().all()
     other = open_clip.create_model(f"{method}-{name}", mmrl_cfg={"rep_dim": 6, "start_layer": 2})
     with pytest.raises(ValueError, match="weights differ"):
         open_clip_mmrl.load_adapter(other, path)

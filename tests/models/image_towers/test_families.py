@@ -140,6 +140,15 @@ def test_images_of_another_size_raise():
         family_model("siglip").encode_image(IMAGES[:, :, :8])
 
 
+def test_hooks_on_blocks_and_attention_of_timm_fire():
+    model, seen = family_model("eva02"), []
+    for block in model.visual.trunk.blocks:
+        block.register_forward_hook(lambda *_: seen.append("block"))
+        block.attn.register_forward_hook(lambda *_: seen.append("attention"))
+    model.encode_image(IMAGES)
+    assert seen == ["attention", "block"] * 3
+
+
 @pytest.mark.parametrize("family", ["siglip", "eva02", "pe-core"])
 def test_gradient_checkpointing_of_timm(family):
     model = family_model(family, start_layer=2)
