@@ -57,10 +57,11 @@ def load(
     Raises:
         UsageError: a name, tag or file that does not exist or does not fit the model type.
     """
-    pretrained = str(adapter_in(pretrained))
+    pretrained = weights_of(model_name, pretrained)
     name = resolve_model(model_type, model_name, pretrained)
     seen = _adapter_with_classes(pretrained) if model_type == "mmrl_auto" else None
-    resolve_pretrained(ModelName.parse(name), pretrained)
+    if not is_adapter(pretrained):
+        resolve_pretrained(ModelName.parse(name), pretrained)
     with loading_errors(pretrained):
         model, _, transform = _create(name, pretrained=pretrained, cache_dir=cache_dir)
     if model_type != "mmrl_frozen" and not is_adapter(pretrained):
@@ -74,6 +75,18 @@ def load(
             seen.class_names, lambda names: readings(tokenizer, names, seen.template, length)
         )
     return model.to(device), transform, tokenizer
+
+
+def weights_of(model_name: str, pretrained: str) -> str:
+    """Return the adapter file that `pretrained` names, or else what it is.
+
+    A base in a place of its own brings its weights, while clip_benchmark always names some.
+    """
+    name = ModelName.parse(model_name)
+    if name.is_place and pretrained == name.base:
+        return pretrained
+    found = str(adapter_in(pretrained))
+    return name.base if name.is_place and not is_adapter(found) else found
 
 
 def resolve_model(model_type: str, model_name: str, pretrained: str) -> str:

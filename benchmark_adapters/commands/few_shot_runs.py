@@ -74,7 +74,9 @@ def plan_runs(args: argparse.Namespace) -> list[FewShotRun]:
     experiment = Experiment(
         protocol="few-shot",
         model=model.base,
-        pretrained=resolve_pretrained(ModelName(model.base, "mmrl"), args.pretrained),
+        pretrained=resolve_pretrained(
+            ModelName(model.base, "mmrl"), None if model.is_place else args.pretrained
+        ),
         datasets=[SPEC + dataset],
         methods=sorted(set(args.methods), key=lambda method: (*METHODS, method).index(method)),
         shots=sorted(set(args.shots), key=shots_number),

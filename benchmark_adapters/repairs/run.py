@@ -19,11 +19,10 @@ from typing import Any
 
 from open_clip_mmrl.data.no_programs import no_programs
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.hub.adapter_path import adapter_in
 from open_clip_mmrl.hub.names import ModelName
 from open_clip_mmrl.utils.text import printable
 
-from ..model_types import FEATURES, resolve_model
+from ..model_types import FEATURES, resolve_model, weights_of
 from .linear_probe import check_val_proportion
 from .result_json import result_file
 from .result_names import result_path
@@ -118,7 +117,7 @@ def prepare(args: argparse.Namespace) -> None:
         args.model_type = "mmrl"  # the same model, loaded with our checks
     is_ours = args.model_type in FEATURES
     if is_ours:
-        args.pretrained = str(adapter_in(args.pretrained))
+        args.pretrained = weights_of(args.model, args.pretrained)
         args.model = resolve_model(args.model_type, args.model, args.pretrained)
     if is_ours and args.task == "captioning":
         raise UsageError(

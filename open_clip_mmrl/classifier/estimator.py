@@ -220,7 +220,7 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
         return self._adopt(self._fitted.with_names(names))
 
     def predict_proba(self, X: Sequence[Any], fusion: str = "probabilities") -> np.ndarray:
-        """Return the probabilities [N, C] of the classes.
+        """Return the probabilities [N, C] of the classes: the softmax, of sigmoid models too.
 
         Args:
             X: images; see the class.

@@ -96,11 +96,12 @@ def predict(
 ) -> None:
     """Name the most probable classes of images.
 
-    Probabilities add up to 1 over all classes that are ranked. Without new
-    classes they mix those of both features; with --new-class they are the
-    softmax of logits: of both features for classes seen in training, of the
-    class feature for new ones. An adapter of train --calibrate has a
-    temperature, which makes them honest; --new-class does without it.
+    Probabilities add up to 1 over all classes that are ranked: a softmax, of
+    bases trained with a sigmoid (SigLIP) too. Without new classes they mix
+    those of both features; with --new-class they are the softmax of logits: of
+    both features for classes seen in training, of the class feature for new
+    ones. An adapter of train --calibrate has a temperature, which makes them
+    honest; --new-class does without it.
 
     Sets take probabilities before the temperature (LAC, by MAPIE); where no
     class is likely, a set is empty. --reject goes by the maximum softmax of

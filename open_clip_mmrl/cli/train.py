@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -220,7 +221,7 @@ def train(
     lines = {
         "frozen CLIP": known(result.zero_shot),
         **compared,
-        result.method: known(result.metrics),
+        f"{result.method}{_sides(result.config)}": known(result.metrics),
     }
     out.print(scores_table(title, lines))
     say(
@@ -233,3 +234,9 @@ def train(
         notes.append(calibration_line(result.calibrated, before or 0))
     for note in notes:
         say(note)
+
+
+def _sides(config: Mapping[str, Any]) -> str:
+    """Return where tokens are, if not in both towers."""
+    sides = config.get("token_sides", "both")
+    return "" if sides == "both" else f", {sides} tokens only"

@@ -23,6 +23,7 @@ from .footnotes import (
     precision_note,
     renamed_classes_note,
     settings_note,
+    sides_note,
     source_notes,
 )
 from .table import (
@@ -177,7 +178,10 @@ class TableBuilder:
         refs: Sequence[Reference] = (),
     ) -> Table:
         """Return the table, with notes on these methods' settings and on the sources."""
-        for note in (*map(settings_note, series), *source_notes(self.section, self.table, refs)):
+        series = list(series)
+        sides = [sides_note(self.section, each) for each in series]
+        sources = source_notes(self.section, self.table, refs)
+        for note in (*map(settings_note, series), *sides, *sources):
             if note:
                 self.note(note)
         if refs and comparable(self.section):

@@ -57,6 +57,15 @@ def settings_note(series: Series) -> str | None:
     return f"{METHODS[series.method]}: settings {where}{mixed}."
 
 
+def sides_note(section: Section, series: Series) -> str | None:
+    """Return where tokens are, if not in both towers; of an ablation its own table tells."""
+    runs = [run for run in section.runs if run.series == series]
+    sides = {run.result.config.get("token_sides") for run in runs}
+    if section.setup.sweep or series.method not in VARIANTS or sides != {"image"}:
+        return None
+    return f"{METHODS[series.method]}: tokens on the image side only; text features are the base's."
+
+
 def source_notes(section: Section, table: str, refs: Sequence[Reference]) -> list[str]:
     """Return what the results of others are, and why they are not subtracted, if so."""
     paper = published()
