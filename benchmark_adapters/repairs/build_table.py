@@ -44,7 +44,7 @@ def main_build(args: argparse.Namespace) -> None:
         raise ValueError(
             f"there are no results in {listing(args.files)}: {args.output} not written."
         )
-    write_atomically(args.output, table(results).encode())
+    write_atomically(args.output, table(results).encode("utf-8", "backslashreplace"))
 
 
 def result_files(paths: Iterable[str]) -> Iterator[Path]:

@@ -67,6 +67,10 @@ def _list_of(check: Callable[[Any], bool], length: int | None = None) -> Callabl
     return is_list
 
 
+def _are_names(names: list[str]) -> bool:
+    return len(set(names)) == len(names) and all(map(str.strip, names))
+
+
 def _object_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
@@ -91,7 +95,10 @@ _CHANNELS: Kind = (
 _HEADER: dict[str, Kind] = {
     "config": (_object_of(_is_scalar), "JSON object of numbers and texts"),
     "base": _OBJECT,
-    "class_names": (_list_of(_is_text), f"list of {_TEXT[1]} each"),
+    "class_names": (
+        lambda value: _list_of(_is_text)(value) and _are_names(value),
+        f"list of {_TEXT[1]} each, all different and none blank",
+    ),
     "template": _TEXT,
 }
 _OPTIONAL: dict[str, Kind] = {
@@ -241,6 +248,8 @@ def _check_calibration(calibration: Mapping[str, Any]) -> None:
     lists = (calibration["max_softmax"], *calibration["true_probability"].values())
     if len(set(map(len, lists))) > 1:
         raise ValueError("whose calibration has lists of different lengths")
+    if sorted(calibration["max_softmax"]) != calibration["max_softmax"]:
+        raise ValueError("whose calibration has a max_softmax that does not ascend")
 
 
 def _check_base(base: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from ..models.learner import RepresentationLearner
 from ..utils.files import is_file
 from .adapter_info import AdapterInfo
 from .adapter_path import adapter_in, adapter_path
+
+logger = logging.getLogger(__name__)
 
 HEADER = "open_clip_mmrl"
 
@@ -80,6 +83,12 @@ def _read_header(path: str | Path) -> AdapterInfo | None:
         if text is None:
             return None
         info = AdapterInfo.parse(path, text)
+        if info.unedited is False:
+            logger.warning(
+                "%s: by its digest, its header (classes, prompt, settings) is not as it was saved: "
+                "it was edited, or is damaged.",
+                path,
+            )
         found = {}
         for name in file.keys():  # noqa: SIM118 (no mapping)
             part = file.get_slice(name)

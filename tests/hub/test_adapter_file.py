@@ -323,6 +323,8 @@ def test_another_format_version_is_refused(saved, version):
         (lambda h: h.update(base=None), "whose base is no JSON object"),
         (lambda h: h.update(class_names=3), "whose class_names is no list"),
         (lambda h: h.update(class_names=["cat", 3]), "whose class_names is no list"),
+        (lambda h: h.update(class_names=["cat", "cat"]), "no list .* each, all different"),
+        (lambda h: h.update(class_names=["cat", " "]), "no list .* each, .* none blank"),
         (lambda h: h.update(scores={"a": 10**30}), "a whole number of more than 63 bits"),
         (lambda h: h.update(settings={"lr": float("nan")}), "with the number nan"),
         (lambda h: h.update(settings={"name": "\ud800"}), "text that is no Unicode"),
@@ -341,6 +343,15 @@ def test_a_damaged_header_is_named(saved, change, words):
     path, _ = saved
     rewrite(path, change_header=change)
     assert_refused(fresh(), path, rf"a\.safetensors .*{words}")
+
+
+def test_a_header_that_is_not_as_it_was_saved_is_a_warning(saved, caplog):
+    path, _ = saved
+    load_adapter(fresh(), path)
+    assert "digest" not in caplog.text
+    rewrite(path, change_header=lambda header: header["class_names"].__setitem__(0, "gat"))
+    load_adapter(fresh(), path)
+    assert "a.safetensors: by its digest, its header" in caplog.text
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])

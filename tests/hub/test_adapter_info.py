@@ -46,6 +46,7 @@ def test_an_adapter_without_calibration_has_no_key_of_it(tmp_path):
         (lambda c: c["temperature"].update(logits=0), "logits is no number above 0"),
         (lambda c: c["temperature"].clear(), "without logits"),
         (lambda c: c.update(held_back="test"), "held_back is no one of"),
+        (lambda c: c["max_softmax"].reverse(), "max_softmax that does not ascend"),
         (lambda c: c["max_softmax"].append(0.7), "lists of different lengths"),
         (lambda c: c.update(max_softmax=[]), "max_softmax is no list of 1 to 5,000"),
         (lambda c: c.update(max_softmax=[0.5] * (MAX_HELD_BACK + 1)), "1 to 5,000"),

@@ -48,9 +48,9 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
         files[output / FIGURES / f"{picture.name}.svg"] = svg[picture.name]
         files[output / FIGURES / f"{picture.name}.png"] = image_bytes(picture.figure, "png")
     for table in document.tables():
-        files[output / TABLES / f"{table.name}.csv"] = csv_text(table).encode()
-    files[output / "report.md"] = markdown(document).encode()
-    files[output / "report.html"] = html_page(document, svg).encode()
+        files[output / TABLES / f"{table.name}.csv"] = _utf8(csv_text(table))
+    files[output / "report.md"] = _utf8(markdown(document))
+    files[output / "report.html"] = _utf8(html_page(document, svg))
     for path, content in files.items():
         write_atomically(path, content)
     return Written(
@@ -62,3 +62,8 @@ def write_report(folders: Sequence[str | Path], output: str | Path | None = None
         opening=next(document.tables()),
         notes=document.notes,
     )
+
+
+def _utf8(text: str) -> bytes:
+    """Encode a text; bytes of file names that are no Unicode become escapes."""
+    return text.encode("utf-8", "backslashreplace")

@@ -206,3 +206,12 @@ def test_names_are_no_markup_and_no_formulas(tmp_path):
             cells = [cell for row in csv.reader(stream) for cell in row]
         assert not [c for c in cells if c.startswith(("=", "@"))]
     assert any(f"'{name}" in path.read_text() for path in written.tables)
+
+
+def test_names_of_bytes_that_are_no_unicode_are_escapes(tmp_path):
+    name = "caf\udce9"  # as Python reads the name of a folder in Latin-1
+    environment = {**ENVIRONMENT, "device_name": name}
+    write_runs(tmp_path, [few_shot("mmrl", name, 1, 1, environment=environment)])
+    written = write_report([tmp_path])
+    for path in (written.html, written.markdown):
+        assert "udce9" in path.read_text("utf-8")
