@@ -129,11 +129,24 @@ class Fitted:
 
 
 def unpack(packed: Mapping[str, Any], device: str | None) -> Fitted:
-    """Return what was packed, with the base loaded again."""
+    """Return what was packed, with the base loaded again.
+
+    Raises:
+        UsageError: no such device here.
+        ValueError: it is damaged, or its base is not where it was.
+    """
+    pick_device(device)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "adapter.safetensors"
-        path.write_bytes(packed["adapter"])
-        return of_file(path, None, device, precision=packed["precision"])[0]
+        try:
+            path.write_bytes(packed["adapter"])
+            return of_file(path, None, device, precision=packed["precision"])[0]
+        except (ValueError, TypeError, KeyError) as error:
+            reason = str(error).replace(str(path), "its adapter")
+            raise ValueError(
+                f"a pickled classifier cannot be loaded: {reason} A base that has moved has to be "
+                "put back for it; an adapter file, by save(), is loaded with another place of it."
+            ) from error
 
 
 def of_file(

@@ -210,7 +210,7 @@ def _table_and_picture(results: Sequence[_Result]) -> tuple[Table, Picture | Non
     title = title or "Results"
     with style_context():
         picture = result_dots(
-            bars, NAME, f"{axis[0].upper()}{axis[1:]} next to frozen CLIP", f"{axis}, %"
+            bars, NAME, f"{axis[:1].upper()}{axis[1:]} next to frozen CLIP", f"{axis}, %"
         )
     table = Table(NAME, title, (*columns, *grouped("", numbers)), tuple(rows), notes)
     return table, picture

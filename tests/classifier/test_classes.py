@@ -148,6 +148,22 @@ def test_a_pickle_holds_the_adapter_and_loads_the_base_again(fitted, few, tmp_pa
     assert vars(unfitted) == model.get_params(deep=False)  # what was added is forgotten
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda packed: None,
+        lambda packed: {"adapter": packed["adapter"]},
+        lambda packed: {**packed, "adapter": packed["adapter"][:-9]},
+    ],
+)
+def test_a_damaged_pickle_is_one_error(fitted, change):
+    state = fitted.__getstate__()
+    state["_fitted"] = change(state["_fitted"])
+    with pytest.raises(ValueError, match="a pickled classifier cannot be loaded") as error:
+        FewShotClassifier.__new__(FewShotClassifier).__setstate__(state)
+    assert "/adapter.safetensors" not in str(error.value)
+
+
 def test_a_pickle_finds_a_base_given_by_its_file(make, few, tmp_path):
     base = open_clip.create_model("ViT-Ti-8-glyphs", "printed")
     path = tmp_path / "base.pt"

@@ -1,7 +1,7 @@
 """What a report opens with."""
 
 import pytest
-from helpers.made_results import ELEVEN, ablation, base_to_novel, few_shot, write_runs
+from helpers.made_results import ELEVEN, ablation, base_to_novel, few_shot, transfer, write_runs
 from helpers.tables import read
 
 from open_clip_mmrl.report.load.arrange import arrange
@@ -29,6 +29,12 @@ def test_the_papers_data_sets_are_averaged_next_to_published_results(opened):
         "method", "base", "novel", "HM", "frozen CLIP HM", "published", "difference",
     ]  # fmt: skip
     assert row.cells[5].value == 81.2 and row.cells[6].kind == "difference"
+
+
+def test_a_transfer_whose_targets_are_all_missing_has_no_scores(opened):
+    missing = {"dtd": {"missing": "no folder"}}
+    found = opened([transfer("mmrl", "cross-dataset", 1, targets=missing)])
+    assert found.picture is None and [c.label for c in found.table.columns] == ["method"]
 
 
 def test_unrelated_data_sets_are_not_averaged(opened):
