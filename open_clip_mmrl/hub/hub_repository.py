@@ -191,7 +191,9 @@ def _hub_errors(name: HubName, what: str) -> Iterator[None]:
         raise UsageError(
             f"{place} has no revision {name.revision!r}: give a branch, a tag or a commit of it."
         ) from error
-    except errors.RemoteEntryNotFoundError as error:
+    except errors.LocalEntryNotFoundError as error:
+        raise _not_transferred(what, place, error) from error
+    except errors.EntryNotFoundError as error:
         is_model = what == "open_clip_config.json"
         kind = "model of open_clip" if is_model else "adapter that was shared with open_clip_mmrl"
         raise UsageError(
@@ -210,9 +212,11 @@ def _hub_errors(name: HubName, what: str) -> Iterator[None]:
     except Exception as error:  # of requests or httpx, by the version of huggingface_hub; a disk
         if type(error) in (ValueError, UsageError):
             raise
-        raise ValueError(
-            f"{what} of {place} could not be transferred ({_short(error)}): try again."
-        ) from error
+        raise _not_transferred(what, place, error) from error
+
+
+def _not_transferred(what: str, place: str, error: Exception) -> ValueError:
+    return ValueError(f"{what} of {place} could not be transferred ({_short(error)}): try again.")
 
 
 def _short(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from huggingface_hub import constants, file_download, utils
 
 USER, TOKEN, READ_ONLY = "alice", "hf_write", "hf_read"
 _TOKENS = {TOKEN: USER, READ_ONLY: "bob"}
@@ -236,11 +237,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def reset_sessions():
+    """Let huggingface_hub before 1.0 notice whether it is offline, as at its import."""
+    getattr(utils, "reset_sessions", bool)()
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub on this machine, that huggingface_hub takes for its own; nobody is logged in."""
-    from huggingface_hub import constants
-
     found = Hub()
     handler = type("Handler", (_Handler,), {"hub": found})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -251,9 +255,11 @@ def hub(tmp_path, monkeypatch):
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
+        monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         monkeypatch.delenv("HF_TOKEN", raising=False)
+        reset_sessions()
         try:
             yield found
         finally:
