@@ -7,10 +7,11 @@ original annotations both; every class has its own color.
 import colorsys
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy.io import savemat
+from scipy import io
 
 from open_clip_mmrl.data.coop.catalog import CATALOG, find_entry
 
@@ -45,6 +46,11 @@ ORIGINAL = {
     "eurosat": ["AnnualCrop", "Forest", "Highway", "Pasture", "River", "SeaLake"],
     "ucf101": ["ApplyEyeMakeup", "BabyCrawling", "TaiChi", "YoYo", "Archery"],
 }
+
+
+def savemat(path: Path, content: dict) -> None:
+    """Write a file as MATLAB does, compressed."""
+    io.savemat(path, content, do_compression=True)
 
 
 def write_tree(root, name, classes=4, per_class=None, *, split_file=True):
