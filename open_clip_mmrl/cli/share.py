@@ -99,5 +99,6 @@ def _runs(adapter: Path) -> list[ScoredRun]:
 def _local_paths(info: AdapterInfo) -> list[str]:
     """Return what the header tells of this machine's folders."""
     data = str(info.settings.get("data", "")).partition(":")[2]
-    places = (data, info.settings.get("data_root"), info.base.pretrained)
+    base = (info.base.model or "").removeprefix("local-dir:")
+    places = (data, info.settings.get("data_root"), base, info.base.pretrained)
     return [str(place) for place in places if place and Path(str(place)).is_absolute()]

@@ -29,6 +29,7 @@ from .names import ModelName
 
 _MAX_CLASSES = 1000
 """Named in the card; a page of the hub is no place for more."""
+_LOCAL = "local-dir:"
 _FOLDED = 50
 """Classes from which on their list is folded."""
 _SOURCES = {
@@ -57,7 +58,7 @@ def model_card(
         license: its identifier on the hub, as "mit"; None leaves the choice to whoever shares it.
     """
     runs = runs or run_of_header(info)
-    name = str(ModelName(info.base.model or "?", info.config.variant))
+    name = str(ModelName(_base_name(info), info.config.variant))
     title = f"{runs[0].dataset}, {name}" if runs else name
     parts = {
         "How to load it": _loading(name, repo or "USER/NAME"),
@@ -119,7 +120,7 @@ def _metadata(info: AdapterInfo, runs: Sequence[ScoredRun], title: str, license:
 
 
 def _opening(info: AdapterInfo) -> str:
-    base, weights = info.base.model or "a base without a name", _weights(info)
+    base, weights = _base_name(info), _weights(info)
     method = {"mmrl": "MMRL", "mmrl++": "MMRL++"}[info.config.variant]
     return (
         f"A few-shot adapter ({method}) for open_clip's {markdown_text(base)} ({weights}): learned "
@@ -129,15 +130,23 @@ def _opening(info: AdapterInfo) -> str:
     )
 
 
+def _base_name(info: AdapterInfo) -> str:
+    """Return the name of the base; of a local folder without the way to it."""
+    name = info.base.model or "a base without a name"
+    return _LOCAL + PurePath(name).name if name.startswith(_LOCAL) else name
+
+
 def _is_file(info: AdapterInfo) -> bool:
     source = info.base.pretrained or ""
-    return PurePath(source).name != source
+    return PurePath(source).name != source and not source.startswith("hf-hub:")
 
 
 def _weights(info: AdapterInfo) -> str:
     """Return the base weights in words; of a file its name, not where it lay."""
-    name = markdown_text(PurePath(info.base.pretrained or "without a name").name)
-    return f"weights from the file {name}" if _is_file(info) else f"weights {name}"
+    name = info.base.pretrained or "without a name"
+    if _is_file(info):
+        return f"weights from the file {markdown_text(PurePath(name).name)}"
+    return f"weights {markdown_text(name)}"
 
 
 def _loading(name: str, repo: str) -> list[str]:
@@ -240,7 +249,12 @@ def _limit_texts(info: AdapterInfo, runs: Sequence[ScoredRun]) -> Iterator[str]:
         yield "It always answers with one of its classes, also for images of none of them."
     if get(info.settings, "settings_source", str) == "paper":
         yield "Its settings were chosen on test images, so its scores are optimistic."
-    if _is_file(info):
+    if (info.base.model or "").startswith(_LOCAL):
+        yield (
+            "Its base is a folder that is not in this repository: it loads only where that folder "
+            "lies at the same path."
+        )
+    elif _is_file(info):
         yield (
             f"Its base has {_weights(info)}, which is not in this repository: give its place "
             "(`--pretrained`, `pretrained=`)."

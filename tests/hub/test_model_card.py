@@ -88,6 +88,10 @@ def test_base_model_is_the_repository_of_the_tag():
     found = metadata(model_card(info(base=base)))
     assert found["base_model"] == "timm/vit_base_patch16_clip_224.openai"
     assert found["base_model_relation"] == "adapter"
+    place = "hf-hub:org/base"
+    card = model_card(info(base=replace(info().base, model=place, pretrained=place)))
+    assert metadata(card)["base_model"] == "org/base"
+    assert "hf-hub:org/base (weights hf-hub:org/base)" in card and "from the file" not in card
 
 
 def test_scores_of_all_seeds_with_frozen_clip():
@@ -114,6 +118,13 @@ def test_a_file_of_base_weights_is_named_without_its_folder():
     card = model_card(info(base=base))
     assert "weights from the file w.pt, which is not in this repository" in card
     assert "alice" not in card
+
+
+def test_a_local_base_is_named_without_the_way_to_it():
+    place = "local-dir:/home/alice/base"
+    card = model_card(info(base=replace(info().base, model=place, pretrained=place)))
+    assert "# mmrl-local-dir:base" in card and "alice" not in card
+    assert "only where that folder lies at the same path" in card
 
 
 def test_calibration():
