@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+from torch import nn
 
 from ..utils.files import json_bytes, write_atomically
 from . import glyphs, reading
@@ -70,4 +71,9 @@ def build(config: dict[str, Any]) -> reading.Model:
     """Build the model of a config with new weights."""
     custom = config.get("custom_text")
     kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
-    return kind(**{k: v for k, v in config.items() if k != "custom_text"})
+    model = kind(**{k: v for k, v in config.items() if k != "custom_text"})
+    head = getattr(getattr(model.visual, "trunk", None), "head", None)
+    if isinstance(head, nn.Linear):
+        # timm starts EVA's at a thousandth of this, for fine-tuning: from scratch nothing learns.
+        nn.init.normal_(head.weight, std=head.in_features**-0.5)
+    return model

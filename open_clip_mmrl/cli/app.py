@@ -24,6 +24,7 @@ from .report import report
 from .run import run
 from .share import share
 from .speed.command import speed
+from .status import status
 from .train import train
 from .verify import verify
 
@@ -44,6 +45,7 @@ for _name, _function in {
     "info": info,
     "verify": verify,
     "run": run,
+    "status": status,
     "report": report,
     "share": share,
     "models": models,

@@ -20,6 +20,7 @@ EXAMPLES = {
     "info": "info runs/digits",
     "verify": "verify runs/digits",
     "run": "run few-shot --datasets digits --shots 1 2 4 --output runs",
+    "status": "status runs --watch",
     "report": "report runs",
     "share": "share --adapter runs/digits --output shared",
     "models": "models siglip2",

@@ -7,18 +7,21 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..utils.files import write_atomically
+from ..utils.files import json_bytes, write_atomically
 from ..version import __version__
 from .execute import execute
 from .protocols import PlannedRun
 from .result_parts import Scores
 from .run_spec import Runtime
 
-PROBE = ".probe"
+PROBE, PLAN, FAILED = ".probe", "plan.json", "failed.json"
+"""Below the folder of all runs, whether a machine sees it, and which runs are planned; in a run's
+folder, why it failed."""
 
 logger = logging.getLogger(__name__)
 
@@ -93,15 +96,18 @@ class Job:
     def __call__(self) -> Outcome:
         """Carry out the run; every error becomes an outcome."""
         start = time.perf_counter()
+        folder = self.output / self.planned.folder
 
         def failed(error: str, *, may_succeed: bool) -> Outcome:
             seconds = time.perf_counter() - start
+            with suppress(OSError):  # it may be the reason
+                if folder.is_dir():
+                    write_atomically(folder / FAILED, json_bytes({"error": error}))
             return Outcome(self.planned, seconds, error=error, may_succeed=may_succeed)
 
         difference = None if self.origin is None else self.origin.enter()
         if difference:
             return failed(difference, may_succeed=False)
-        folder = self.output / self.planned.folder
         reuse_from = [self.output / other for other in self.planned.reuse_from]
         try:
             result = execute(self.planned.run, folder, self.runtime, reuse_from=reuse_from)
@@ -112,6 +118,8 @@ class Job:
         except Exception as error:  # nobody foresaw it; other runs do not depend on this one
             logger.debug("%s", self.planned.folder, exc_info=True)
             return failed(f"{type(error).__name__}: {error}", may_succeed=False)
+        with suppress(OSError):
+            (folder / FAILED).unlink(missing_ok=True)
         return Outcome(self.planned, time.perf_counter() - start, metrics=result.metrics)
 
     def lost(self, reason: str) -> Outcome:

@@ -18,10 +18,11 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from ..config import Engine
+from ..utils.files import json_bytes, read_json, write_atomically
 from ..utils.folder_lock import lock_folder
 from ..utils.text import in_words
 from .engines import Submit, engine
-from .job import Job, Origin, Outcome
+from .job import PLAN, Job, Origin, Outcome
 from .protocols import PlannedRun
 from .result_parts import known
 from .results import RESULTS
@@ -75,6 +76,8 @@ def run_all(
         # Not the runs' own folders, which the processes that work in them lock.
         for folder in sorted({folder.parent for folder in todo}):
             context.enter_context(lock_folder(output / folder))
+        if todo:
+            _note_plan(planned, output)
         if workers.engine == "local" and (workers.jobs or 1) == 1:
             return _run_all(planned, partial(_in_turn, output, runtime, workers.retries), todo)
         output = output.resolve()  # other machines may have another working folder
@@ -85,6 +88,14 @@ def run_all(
         return _run_all(
             planned, partial(_submitted, submit, output, silent, origin, workers.retries), todo
         )
+
+
+def _note_plan(planned: Sequence[PlannedRun], output: Path) -> None:
+    """Write down, for `status`, which runs are to come, next to those of earlier commands."""
+    path = output / PLAN
+    there = read_json(path)["folders"] if path.is_file() else []
+    folders = sorted({*there, *(str(item.folder) for item in planned)})
+    write_atomically(path, json_bytes({"folders": folders}))
 
 
 def _run_all(

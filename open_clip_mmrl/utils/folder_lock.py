@@ -70,6 +70,22 @@ def _acquire(folder: Path) -> BaseFileLock | None:
     return None
 
 
+def worker_in(folder: Path) -> str | None:
+    """Return who works in a folder, "process 17 on host"; None for nobody.
+
+    Nothing is written. Where there are no locks, the owner's file is believed.
+    """
+    if not (folder / OWNER).is_file():
+        return None
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError, NotImplementedError):
+        return _owner(folder)
+    lock.release()
+    return None
+
+
 def _owner(folder: Path) -> str:
     for _ in range(10):  # it writes the file just after it has taken the lock
         try:
