@@ -24,6 +24,14 @@ def cluster(tmp_path, monkeypatch):
         yield tmp_path
 
 
+def wait_for(path, seconds=120):
+    """Wait until a job has written a file."""
+    last = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < last, f"{path} was not written within {seconds} s"
+        time.sleep(0.2)
+
+
 def test_jobs_outlive_the_command_are_joined_and_a_canceled_one_is_lost(cluster):
     options = {"timeout_min": 5, "cpus_per_task": 1}
     jobs = [FakeJob(name, cluster, waits=name == "slow") for name in ("slow", "b", "c")]
@@ -34,8 +42,7 @@ def test_jobs_outlive_the_command_are_joined_and_a_canceled_one_is_lost(cluster)
         ids = json.loads((cluster / ".slurm" / "jobs.json").read_text())
         assert all(future.result(120).error is None for future in futures[1:])
         assert {i.split("_")[0] for i in ids.values()} == {ids["slow"].split("_")[0]}
-        while not (cluster / "slow.began").exists():
-            time.sleep(0.2)
+        wait_for(cluster / "slow.began")
         subprocess.run(["scancel", ids["slow"]], check=True)
         assert "ended without a result; see" in futures[0].result(60).error
 
@@ -45,8 +52,7 @@ def test_a_job_that_is_preempted_is_queued_again(cluster):
     with slurm_.slurm(cluster, None, {"timeout_min": 5}) as submit:
         (future,) = submit([job])
         began = cluster / "slow.began"
-        while not began.exists():
-            time.sleep(0.2)
+        wait_for(began)
         job_id = json.loads((cluster / ".slurm" / "jobs.json").read_text())["slow"]
         subprocess.run(["scancel", job_id, "--signal", "USR2"], check=True)
         time.sleep(3)
