@@ -98,4 +98,4 @@ def _kind(entry: CatalogEntry) -> str:
 
 
 def _size(tower: Tower | None) -> str:
-    return "" if tower is None or tower.layers is None else f"{tower.layers} x {tower.width}"
+    return f"{tower.layers} x {tower.width}" if tower and tower.layers else ""

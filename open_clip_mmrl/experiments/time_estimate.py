@@ -17,8 +17,10 @@ from ..data import ImageData
 from ..data.prompts import prompts
 from ..data.sampling import shots_number
 from ..hub.base_place import base_config
+from ..hub.catalog import image_tower_of
 from ..hub.names import ModelName
 from ..hub.registered import registered_config
+from ..models.base_config import depths, has_text_tokens
 from ..models.precision import half_type
 from .run_spec import FewShotRun
 from .tune import BETAS, LAMBDAS
@@ -37,23 +39,27 @@ def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
         rate: operations per second, see `matrix_product_rate`.
     """
     name = ModelName.parse(run.model)
-    config = base_config(name) or {}
     settings = {**registered_config(name), **run.settings}
-    # open_clip's own defaults, where a config leaves them out.
-    vision = {"layers": 12, "width": 768, **config["vision_cfg"]}
-    text = {"layers": 12, "width": 512, **config["text_cfg"]}
-    layers = text["layers"] - settings["start_layer"] + 1
+    config = base_config(name)
+    assert config is not None  # or it would not be registered
+    image, vision = image_tower_of(config), config["vision_cfg"]
+    text = {"width": 512, "context_length": 77, **config["text_cfg"]}
+    layers = (depths(config)[0] or image.layers) - settings["start_layer"] + 1
     size, patch = vision.get("image_size", 224), vision.get("patch_size", 16)
     rows = (size // patch) ** 2 + 1 if isinstance(size, int) else 197
-    per_image = rows * _per_row(vision["width"], rows)
+    per_image = rows * _per_row(image.width, rows)
     lengths = [len(text.split()) for text in prompts(data.class_names, data.template)]
     words = sum(lengths) / len(lengths) * _TOKENS_PER_WORD + 2
+    if text.get("no_causal_mask"):
+        words = text["context_length"]  # padding is run too
     seen = (data.num_classes + 1) // 2 if run.classes == "base" else data.num_classes
     # Frozen layers once, the upper ones for the frozen branch, and forward and backward with
     # tokens; no gradients of weights.
-    image_step = per_image * (vision["layers"] + 2 * layers)
+    image_step = per_image * (image.layers + 2 * layers)
     text_step = seen * words * _per_row(text["width"], words) * 2 * layers
-    operations = len(data.test) * per_image * (vision["layers"] + layers)
+    if not has_text_tokens(config):
+        text_step = 0
+    operations = len(data.test) * per_image * (image.layers + layers)
     if run.method in VARIANTS:
         images = min(shots_number(run.shots) * seen, max(len(data.train), 1))
         steps = run.train.steps(images)
@@ -62,7 +68,7 @@ def seconds_of(run: FewShotRun, data: ImageData, rate: float) -> float:
         operations += training * (1 + _selecting(run))
     elif run.method == "linear_probe":
         operations += (
-            min(shots_number(run.shots) * seen, len(data.train)) * per_image * vision["layers"]
+            min(shots_number(run.shots) * seen, len(data.train)) * per_image * image.layers
         )
     return operations / (rate * _EFFICIENCY)
 

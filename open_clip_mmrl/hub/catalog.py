@@ -27,11 +27,11 @@ _SMALL_TEXT = CLIPTextCfg(context_length=1, vocab_size=1, width=8, heads=1, laye
 
 @dataclass(frozen=True)
 class Tower:
-    """One tower of a base; None what only its own library knows."""
+    """One tower of a base; 0 layers and width where only transformers knows them."""
 
     family: str
-    layers: int | None
-    width: int | None
+    layers: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,9 @@ def _entry(name: str, config: Mapping[str, Any]) -> CatalogEntry:
     reason = unsupported_reason(config)
     if reason:
         return CatalogEntry(name, reason=reason, nearest=nearest_base(name, config))
-    vision, text = config["vision_cfg"], _text(config["text_cfg"])
-    image = _image(json.dumps(vision, sort_keys=True), config["embed_dim"])
+    image, text = image_tower_of(config), _text(config["text_cfg"])
     settings = {variant: default_config(config, variant) for variant in VARIANTS}
     counted = depths(config)[0] or image.layers
-    assert counted is not None and image.width is not None  # it is built
     layers = counted - settings["mmrl"].start_layer + 1
     widths = {"image_width": image.width, "text_width": text.width or 1}
     with torch.device("meta"):
@@ -96,6 +94,11 @@ def _entry(name: str, config: Mapping[str, Any]) -> CatalogEntry:
     return CatalogEntry(name, image, text, layers, settings["mmrl"].token_sides, trained)
 
 
+def image_tower_of(config: Mapping[str, Any]) -> Tower:
+    """Return the image tower of an open_clip config that supports tokens."""
+    return _image(json.dumps(config["vision_cfg"], sort_keys=True), config["embed_dim"])
+
+
 @cache
 def _image(vision: str, embed_dim: int) -> Tower:
     """Build the image tower of a config, JSON text; one layer where the config tells how many."""
@@ -110,7 +113,7 @@ def _image(vision: str, embed_dim: int) -> Tower:
 
 def _text(config: Mapping[str, Any]) -> Tower:
     if config.get("hf_model_name"):
-        return Tower(HuggingFaceTextTower.family, None, None)
+        return Tower(HuggingFaceTextTower.family, 0, 0)
     family = BidirectionalTextTower if config.get("no_causal_mask") else CausalTextTower
     known = {**asdict(CLIPTextCfg()), **config}
     return Tower(family.family, known["layers"], known["width"])

@@ -27,9 +27,11 @@ def class_tokens(
     if not class_names:
         raise ValueError("there are no class names; give at least one.")
     texts, context = prompts(class_names, template), model.context_length
-    # Four times the context: what differs from the padding after the context would be cut.
-    roomy = tokenizer(texts, context_length=4 * context)
-    cut = (roomy[:, context:] != roomy[:, -1:]).any(dim=1)
+    # Four times the context: what differs from the padding after the context would be cut. Not the
+    # last: some tokenizers put a class token there.
+    roomy = tokenizer([*texts, ""], context_length=4 * context)
+    padding = roomy[-1, -2]
+    cut = (roomy[:-1, context:-1] != padding).any(dim=1)
     if cut.any():
         first = texts[int(cut.int().argmax())]
         raise ValueError(

@@ -36,8 +36,8 @@ def test_numbers_are_those_of_the_built_model():
     ("name", "text", "layers", "sides"),
     [
         ("ViT-B-16-SigLIP", Tower("bidirectional", 12, 768), 7, "both"),
-        ("roberta-ViT-B-32", Tower("Hugging Face", None, None), 7, "image"),
-        ("nllb-clip-base-siglip", Tower("Hugging Face", None, None), 7, "image"),
+        ("roberta-ViT-B-32", Tower("Hugging Face", 0, 0), 7, "image"),
+        ("nllb-clip-base-siglip", Tower("Hugging Face", 0, 0), 7, "image"),
     ],
 )
 def test_other_families(name, text, layers, sides):

@@ -131,3 +131,15 @@ def test_which_prompts_a_tower_reads_as_the_same(model, tokenizer):
 
 def model_tower(model):
     return CausalTextTower.of(model, 1)
+
+
+def test_padding_before_a_class_token_at_the_very_end_is_no_prompt_that_is_cut(model):
+    """As open_clip's tokenizers of mode "clips" write it."""
+
+    def clips(texts, context_length):
+        rows = [[*range(1, 2 + len(t.split())), *[0] * context_length] for t in texts]
+        return torch.tensor([[*row[: context_length - 1], 9] for row in rows])
+
+    assert class_tokens(model, clips, ["cat"], "a {}").shape == (1, model.context_length)
+    with pytest.raises(ValueError, match="longer than the model's context"):
+        class_tokens(model, clips, ["cat " * 40], "a {}")

@@ -50,4 +50,6 @@ def text_reason(model: nn.Module) -> str | None:
     allowed = BIDIRECTIONAL_POOL_TYPES if tower.attn_mask is None else POOL_TYPES
     if tower.pool_type not in allowed:
         return f"its text tower pools by {tower.pool_type!r}, not one of {allowed}"
+    if tower.pool_type == "eos" and tower.eos_id < 0:
+        return "its text tower pools at an end token without an eos_id"
     return block_reason(tower.transformer.resblocks[0])

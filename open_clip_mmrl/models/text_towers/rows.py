@@ -35,6 +35,7 @@ class TextRows(TextTower):
     attn_mask: Tensor | None
     pool_type: str
     eos_id: int
+    """-1 where there is none: open_clip's unreleased main has no default."""
     token_layers: int = 1
 
     @classmethod
@@ -43,6 +44,7 @@ class TextRows(TextTower):
         custom = hasattr(model, "text")
         # Any: two classes of open_clip without a common type.
         tower: Any = model.text if custom else model
+        eos_id = getattr(tower, "eos_id" if custom else "text_eos_id", None)
         if custom:
             warn_bypassed("text", tower)
         warn_bypassed("transformer", tower.transformer)
@@ -54,7 +56,7 @@ class TextRows(TextTower):
             text_projection=tower.text_projection,
             attn_mask=tower.attn_mask,
             pool_type=tower.pool_type if custom else tower.text_pool_type,
-            eos_id=tower.eos_id if custom else tower.text_eos_id,
+            eos_id=-1 if eos_id is None else eos_id,
             token_layers=token_layers,
         )
 

@@ -127,6 +127,20 @@ def test_last_layer_computes_the_pooled_row_alone():
     assert seen == [(CONTEXT, None), (CONTEXT, 1), (CONTEXT + 2, None), (CONTEXT, 1)]
 
 
+@BETAS
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_a_hook_on_a_block_fires_and_changes_nothing(beta, chunk_size):
+    clip, given, seen = siglip(), rep_tokens(2), []
+    tower = BidirectionalTextTower.of(clip, 2)
+    prompts = tower.lower(TOKENS)
+    expected = tower.with_tokens(prompts, given, beta)
+    clip.text.transformer.resblocks[1].register_forward_hook(lambda *_: seen.append(1))
+    close(tower.with_tokens(prompts, given, beta, chunk_size), expected)
+    close(tower.with_tokens(tower.lower(TOKENS), given, beta), expected)
+    close(frozen(tower, TOKENS), clip.encode_text(TOKENS))
+    assert len(seen) > 3
+
+
 def test_zero_prompts():
     clip = siglip()
     assert clip.encode_text(TOKENS[:0]).shape == (0, 10)

@@ -32,6 +32,13 @@ def test_open_clip_towers_are_of_a_family(custom, text, family):
     assert (tower.width, tower.depth, tower.vocab_size, tower.has_tokens) == (12, 3, 40, True)
 
 
+def test_an_end_token_without_a_number_has_a_reason():
+    """As open_clip's unreleased main may build it."""
+    clip = tiny_clip(custom=True, text={"pool_type": "eos"})
+    clip.text.eos_id = None
+    assert "without an eos_id" in text_reason(clip)
+
+
 @pytest.mark.parametrize("kind", ["bert", "xlm-roberta", "mt5"])
 def test_hugging_face_towers_take_no_tokens(kind, tmp_path):
     clip = with_hf_text(tiny_clip(custom=True), kind, tmp_path)
