@@ -61,9 +61,6 @@ def export_onnx(
         UsageError: the folder exists, packages are missing, or an option has no such value.
         ValueError: a tower cannot be traced, or the files compute something else.
         OSError: they cannot be written.
-
-    Example:
-        >>> export_onnx("runs/mine", "mine-onnx", dtype="int8")  # doctest: +SKIP
     """
     refuse_existing(Path(output))
     kind = _known(dtype)
