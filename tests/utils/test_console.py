@@ -2,6 +2,7 @@
 
 import logging
 
+import pytest
 from rich.table import Table
 
 from open_clip_mmrl.utils.console import PlainConsole
@@ -25,3 +26,9 @@ def test_messages_are_shown_as_they_are(capsys):
     show_messages()
     logging.getLogger("open_clip_mmrl").info("class %s", NAME)
     assert capsys.readouterr().err == f"class {SHOWN}\n"
+
+
+@pytest.mark.parametrize(("columns", "width"), [("0", 40), ("7", 40), ("100", 100), ("x", 80)])
+def test_nothing_is_left_out_where_the_width_is_not_known(monkeypatch, columns, width):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert PlainConsole().width == width
