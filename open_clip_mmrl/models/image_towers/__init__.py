@@ -16,4 +16,8 @@ Exact shortcuts, by family:
 timm's blocks are called whole and compute all rows they are given. With 5 tokens in 7 of 12 layers
 that is 2.5 % more rows there (of 196 patches); and where the class token is read, a whole last
 layer in both branches. Text towers have shortcuts of their own.
+
+Training step of the literal reference / ours, in time and in operations (`speed`, MMRL, batch 4,
+one CPU core of a busy machine, random weights): EVA02-B-16 2.7 and 2.5, PE-Core-B-16 2.9 and 2.9
+(50 classes); ViT-B-16-SigLIP2 1.4 and 1.3 (20 classes; its text tower is bidirectional).
 """
