@@ -23,7 +23,7 @@ MAX_BYTES = 16 * 2**20
 
 _MAX_DEPTH = 20
 _MAX_SIZE = 65_536  # of a tower, a vocabulary aside
-_MAX_PIXELS = 4_096  # of an image's side
+MAX_SIDE = 4_096  # of an image's side
 _MAX_PATCHES = 16_384
 _MAX_CONTEXT = 4_096
 _MAX_TEXT = 1_000  # characters of a name
@@ -48,7 +48,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_side(value: object) -> bool:
-    return _is_count(value, _MAX_PIXELS)
+    return _is_count(value, MAX_SIDE)
 
 
 def _is_share(value: Any) -> bool:
@@ -123,7 +123,7 @@ _BASE: dict[str, Kind] = {
     "quick_gelu": (lambda value: isinstance(value, bool), "true or false"),
     "shape": _OBJECT,
     "fingerprint": _OBJECT,
-    "image_size": (_list_of(_is_side, 2), f"list of two numbers from 1 to {_MAX_PIXELS:,}"),
+    "image_size": (_list_of(_is_side, 2), f"list of two numbers from 1 to {MAX_SIDE:,}"),
     "context_length": (
         lambda value: _is_count(value, _MAX_CONTEXT),
         f"whole number from 1 to {_MAX_CONTEXT:,}",
@@ -148,7 +148,7 @@ _SHAPE: dict[str, Kind] = {
 _PREPROCESS: dict[str, Kind] = {
     "size": (
         _or_none(lambda value: _is_side(value) or _list_of(_is_side, 2)(value)),
-        f"number, or list of two numbers, from 1 to {_MAX_PIXELS:,}",
+        f"number, or list of two numbers, from 1 to {MAX_SIDE:,}",
     ),
     "mode": _one_of("RGB"),
     "mean": _CHANNELS,

@@ -17,6 +17,7 @@ from ..models.base_config import has_text_tokens
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.files import is_file
 from .adapter_file import FREE_FIELDS, apply_adapter
+from .adapter_header import MAX_SIDE
 from .adapter_info import AdapterInfo, BaseInfo
 from .adapter_reading import find_adapter
 from .base_check import check_shape, registered_shape
@@ -91,7 +92,7 @@ def _build(
     known: Any = tags.get_pretrained_cfg(str(name), weights) if weights else {}
     if known.get("hf_hub") and "file" not in known:
         require_weights(known["hf_hub"], cache_dir=kwargs.get("cache_dir"))
-    given = _pair(kwargs.get("force_image_size") or size)
+    given = _checked_size(kwargs.get("force_image_size"), size)
     if not vision.get("timm_model_name") and (given[0] < patch[0] or given[1] < patch[1]):
         raise UsageError(
             f"images of {given[0]} x {given[1]} pixels hold no patch of {patch[0]} x {patch[1]}, "
@@ -182,6 +183,18 @@ def _pair(value: Any) -> tuple[int, int]:
     """Return height and width, of both or of a number that is both."""
     height, width = value if isinstance(value, list | tuple) else (value, value)
     return height, width
+
+
+def _checked_size(forced: Any, usual: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width that a caller forced, or the usual ones for None."""
+    sides = usual if forced is None else forced
+    sides = tuple(sides) if isinstance(sides, list | tuple) else (sides, sides)
+    if len(sides) != 2 or not all(type(side) is int and side <= MAX_SIDE for side in sides):
+        raise UsageError(
+            f"force_image_size is {forced!r:.80}; give a number of pixels up to {MAX_SIDE:,}, or "
+            "height and width."
+        )
+    return sides
 
 
 def _registered_size(vision: Mapping[str, Any]) -> tuple[int, int]:

@@ -193,6 +193,18 @@ def test_device(base):
     assert {p.device.type for p in model.parameters()} == {"meta"}
 
 
+@pytest.mark.parametrize("size", ["24", 31.5, (24,), (24, 24, 24), 10**6, True])
+def test_image_sizes_that_are_none(base, size):
+    with pytest.raises(UsageError, match=r"force_image_size is .* give a number of pixels up to"):
+        open_clip.create_model(MMRL, pretrained="tiny", force_image_size=size)
+
+
+@pytest.mark.parametrize("size", [0, -32])
+def test_images_without_a_patch(base, size):
+    with pytest.raises(UsageError, match="give a larger force_image_size"):
+        open_clip.create_model(MMRL, pretrained="tiny", force_image_size=size)
+
+
 def test_force_image_size(base):
     model = open_clip.create_model(MMRL, pretrained="tiny", force_image_size=24).eval()
     stock = open_clip.create_model(BASE, pretrained="tiny", force_image_size=24).eval()
