@@ -183,7 +183,7 @@ def test_eval_uses_the_adapters_template_where_the_data_has_none(tmp_path):
         (["train", *TRAIN, "--model", "ViT-B-16"], 2, "needs the weights"),
         (["train", *TRAIN, "--data", "digit"], 2, "Did you mean digits"),
         (["train", *TRAIN, "--data", "folder:/nowhere"], 2, "/nowhere"),
-        (["train", *TRAIN, "--shots", "0"], 2, "shots is '0'"),
+        (["train", *TRAIN, "--shots", "0"], 2, "--shots has '0'"),
         (["train", *TRAIN, "--epochs", "0"], 2, "epochs is 0"),
         (["train", *TRAIN, "--alpha", "2"], 2, "alpha is 2"),
         (["train", *TRAIN, "--reg-weight", "nan"], 2, "reg_weight is nan"),

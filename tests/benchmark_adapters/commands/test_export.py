@@ -214,7 +214,7 @@ def test_a_full_disk_is_named_and_nothing_is_left(tmp_path, monkeypatch):
 
 def test_an_image_too_large_for_the_format_is_named(tmp_path):
     path = tmp_path / "wide.png"
-    Image.new("RGB", (16384, 1)).save(path)
+    Image.new("RGB", (16384, 128)).save(path)
     example = Example(image=path, label=0)
     assert encode(example)[0] == "png"
     with pytest.raises(ValueError, match=r"wide\.png cannot be written as webp"):
