@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from markdown_it import MarkdownIt
 
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.config import MMRLConfig
 from open_clip_mmrl.hub.adapter_info import AdapterInfo, BaseInfo, Calibration, Fingerprint
 from open_clip_mmrl.hub.card_scores import ScoredRun
 from open_clip_mmrl.hub.model_card import model_card
+
+MarkdownIt = pytest.importorskip("markdown_it").MarkdownIt  # comes with newer versions of rich
 
 NAMES = [
     "# head", "<b>bold</b>", "[a](http://b)", "![i](http://b/x.png)", "a|b", "`code`", "*x*", "_y_",
