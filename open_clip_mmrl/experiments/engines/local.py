@@ -47,6 +47,9 @@ def processes(jobs: int) -> Generator[Submit, None, None]:
         return [threads.submit(carry_out, job) for job in several]
 
     try:
+        with stop.starting_processes():  # a stop waits until they can be terminated
+            for slot in all_slots:
+                slot.pool.submit(int)
         yield submit
     except BaseException:
         threads.shutdown(wait=False, cancel_futures=True)
@@ -56,7 +59,7 @@ def processes(jobs: int) -> Generator[Submit, None, None]:
     finally:
         threads.shutdown(wait=True)
         for slot in all_slots:
-            slot.pool.shutdown(wait=True)
+            slot.close()
 
 
 class _Slot:
@@ -65,24 +68,34 @@ class _Slot:
     def __init__(self, number: int, jobs: int) -> None:
         self.threads = max(1, (os.cpu_count() or 1) // jobs)
         self.gpu = gpu_of(number)
-        self.pool = self._pool()
+        self.pool, self.is_broken = self._pool(), False
 
     def _pool(self) -> ProcessPoolExecutor:
+        # Its semaphores begin multiprocessing's resource tracker, which lets Ctrl-C through again:
+        # not within `starting_processes`.
         context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
         return ProcessPoolExecutor(1, context, _begin, (self.threads, self.gpu))
 
     def carry_out(self, job: Job) -> Outcome:
+        if self.is_broken:
+            self.pool, self.is_broken = self._pool(), False
         try:
             with stop.starting_processes():
                 future = self.pool.submit(job)
             return future.result()
         except BrokenProcessPool:
-            self.pool = self._pool()
+            self.pool.shutdown(wait=True)
+            self.is_broken = True
             return job.lost("its process died; out of memory? Use fewer jobs")
 
     def terminate(self) -> None:
         for process in list((self.pool._processes or {}).values()):
             process.terminate()
+
+    def close(self) -> None:
+        """Give the pool up, with its semaphores: the program may end by a signal."""
+        self.pool.shutdown(wait=True)
+        del self.pool
 
 
 def gpu_of(number: int) -> str | None:
