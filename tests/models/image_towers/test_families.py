@@ -120,21 +120,6 @@ def test_runs_in_half(family, precision):
     torch.testing.assert_close(found.float(), literal.float(), rtol=0, atol=0.03)
 
 
-def test_export_takes_any_number():
-    class Encoder(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = family_model("pe-core", 1, start_layer=3).requires_grad_(False)
-
-        def forward(self, images):
-            return self.model.encode_image(images, features="fused")
-
-    encoder, dynamic = Encoder(), {0: torch.export.Dim.DYNAMIC}
-    graph = torch.export.export(encoder, (IMAGES,), dynamic_shapes=(dynamic,)).module()
-    more = tiny_images(5, seed=2)
-    close(graph(more), encoder(more))
-
-
 def test_images_of_another_size_raise():
     with pytest.raises(ValueError, match=r"8 x 16 pixels.*takes 16 x 16.*force_image_size"):
         family_model("siglip").encode_image(IMAGES[:, :, :8])
