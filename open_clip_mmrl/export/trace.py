@@ -26,8 +26,9 @@ def trace(module: nn.Module, example: Tensor, what: str) -> ExportedProgram:
         ValueError: it cannot be traced.
     """
     with quietly(), tracing_errors(what):
+        rows = Dim("batch", max=2**31 - 1)  # without a bound, torch 2.6 finds that it has one
         return torch.export.export(
-            module.eval(), (example,), dynamic_shapes=({0: Dim("batch")},), strict=False
+            module.eval(), (example,), dynamic_shapes=({0: rows},), strict=False
         )
 
 
