@@ -1,5 +1,6 @@
 """Fixtures of all tests; what they are built from lies in `helpers`."""
 
+import gc
 import json
 import logging
 import os
@@ -23,6 +24,9 @@ import open_clip_mmrl
 from open_clip_mmrl.utils.log import PACKAGES
 
 torch.set_num_threads(1)
+# Thousands of small models, among the many objects of imported packages: a tenth of the time went
+# into looking for garbage.
+gc.set_threshold(200_000, 20, 20)
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
