@@ -19,6 +19,7 @@ from ..utils.files import json_bytes, write_atomically
 from ..utils.folder_lock import lock_folder
 from ..utils.stopwatch import Stopwatch
 from .describe import data_line
+from .kept_base import build_on_kept_base
 from .measured import RunScores, TrainingRecord
 from .probe_baseline import fit_probe, score_probe, target_scorer
 from .resolve import ResolvedRun, resolve
@@ -137,7 +138,8 @@ def _carry_out(job: ResolvedRun, reuse_from: Sequence[Path], watch: Stopwatch) -
                 template=subset.template,
                 settings=run.to_dict(),
             )
-        loaded = build_for_training(
+        build = build_on_kept_base if job.runtime.keep_base else build_for_training
+        loaded = build(
             run.model,
             job.pretrained,
             method=run.variant,

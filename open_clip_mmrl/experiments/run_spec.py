@@ -200,6 +200,8 @@ class Runtime:
     """Record the training step once and replay it; CUDA only."""
     describe: Literal["no", "briefly", "fully"] = "no"
     """What to log of data and training before a run: nothing, a line of data, or all."""
+    keep_base: bool = False
+    """Keep the base's weights in memory, for the next run of this process."""
 
     def __post_init__(self) -> None:
         check_cache_gb(self.cache_gb)

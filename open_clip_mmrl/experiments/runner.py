@@ -23,6 +23,7 @@ from ..utils.folder_lock import lock_folder
 from ..utils.text import in_words
 from .engines import Submit, engine
 from .job import PLAN, Job, Origin, Outcome
+from .kept_base import forget_base
 from .protocols import PlannedRun
 from .result_parts import known
 from .results import RESULTS
@@ -78,7 +79,9 @@ def run_all(
             context.enter_context(lock_folder(output / folder))
         if todo:
             _note_plan(planned, output)
+        runtime = replace(runtime, keep_base=True)
         if workers.engine == "local" and (workers.jobs or 1) == 1:
+            context.callback(forget_base)
             return _run_all(planned, partial(_in_turn, output, runtime, workers.retries), todo)
         output = output.resolve()  # other machines may have another working folder
         chosen = engine(workers.engine, output, workers.jobs, workers.options)

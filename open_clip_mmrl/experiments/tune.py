@@ -13,19 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Generator
-
 from ..config import MMRLConfig
 from ..data import Example, ImageData
 from ..data.loading.device_augment import training_images
 from ..data.sampling import a_quarter, base_novel_split
 from ..evaluation.logits import Scoring
-from ..hub.load import LoadedModel
+from ..hub.load import LoadedModel, draw_learner
 from ..models.task import FrozenClasses
 from ..training.trainer import Trainer
 from ..utils.files import json_bytes, read_json, write_atomically
 from ..utils.json_fields import Content, number, numbers, required_number, rows
-from ..utils.seeds import mix_seed
 from .resolve import ResolvedRun
 from .result_parts import AlphaPoint, Candidate, Selection, known
 from .run_dir import SELECTION
@@ -194,7 +191,7 @@ def try_settings(
     """Train a new learner on the same frozen weights, and score it on what is held out."""
     run, runtime = job.run, job.runtime
     model = loaded.model.sibling(loaded.model.config.replace(**settings))
-    model.learner.reset_parameters(Generator().manual_seed(mix_seed(run.train.seed)))
+    draw_learner(model, run.train.seed)
     candidate = loaded._replace(model=model)
     summary = Trainer(
         model,

@@ -48,7 +48,7 @@ def create(
         raise UsageError(
             f"jit=True: {str(name)!r} cannot be scripted, because of its tokens; leave jit out."
         )
-    override = _override(kwargs.pop("mmrl_cfg", None), name)
+    override = override_of(kwargs.pop("mmrl_cfg", None), name)
     base_pretrained = kwargs.pop("base_pretrained", None)
     if name.is_place and source == name.base:  # its own weights
         source = None
@@ -141,7 +141,7 @@ def _from_place(
         ) from error
 
 
-def _override(given: Any, name: ModelName) -> dict[str, Any]:
+def override_of(given: Any, name: ModelName) -> dict[str, Any]:
     """Return `mmrl_cfg` as a dict of the fields that differ from those registered."""
     if given is None:
         return {}

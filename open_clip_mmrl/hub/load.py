@@ -20,12 +20,14 @@ from ..config import VARIANTS, MMRLConfig
 from ..data.prompts import DEFAULT_TEMPLATE
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
+from ..models.precision import own_modules
 from ..utils.seeds import DrawFrom, mix_seed
 from ..utils.text import did_you_mean, listing
 from .adapter_info import AdapterInfo
 from .adapter_path import adapter_in
 from .adapter_reading import read_adapter
 from .class_tokens import class_tokens, readings
+from .create import override_of
 from .names import ModelName, is_place
 from .registered import registered_config
 
@@ -133,8 +135,34 @@ def build_for_training(
     weights = None if isinstance(pretrained, Random) else resolve_pretrained(name, pretrained)
     with loading_errors(weights):
         loaded = _create(name, weights, seed, tokenizer, mmrl_cfg=settings, device="cpu")
-    loaded.model.learner.reset_parameters(Generator().manual_seed(mix_seed(seed)))
+    draw_learner(loaded.model, seed)
     return loaded._replace(model=loaded.model.to(device).eval())
+
+
+def sibling_for_training(
+    base: LoadedModel,
+    model: str,
+    *,
+    method: str | None = None,
+    settings: Mapping[str, Any] | MMRLConfig | None = None,
+    seed: int,
+) -> LoadedModel:
+    """Return what `build_for_training` does, on the weights of a model of the same base.
+
+    Its modules are its own: hooks, and what replaces a module, do not reach the other.
+    """
+    name = resolve_name(model, method)
+    config = MMRLConfig.from_dict({**registered_config(name), **override_of(settings, name)})
+    with DrawFrom(Generator()):  # the global generator is not moved
+        sibling = own_modules(base.model.sibling(config))
+    draw_learner(sibling, seed)
+    return LoadedModel(sibling.eval(), base.tokenizer, str(name))
+
+
+def draw_learner(model: MMRLCLIP, seed: int) -> None:
+    """Draw a model's learner from a seed alone: on the CPU, whatever its device."""
+    model.learner.cpu().reset_parameters(Generator().manual_seed(mix_seed(seed)))
+    model.learner.to(model.device)
 
 
 def build_from_adapter(

@@ -23,6 +23,7 @@ from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.resolve import resolve
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.experiments.runner import Workers, run_all, unfinished
+from open_clip_mmrl.hub import base_weights
 from open_clip_mmrl.report.load.collect import collect
 from open_clip_mmrl.training.trainer import Trainer
 from open_clip_mmrl.utils import folder_lock
@@ -131,6 +132,21 @@ def test_one_failing_run_does_not_stop_the_others(root, tmp_path, caplog):
     (line,) = lines_of(caplog)  # a warning: shown where the others are not
     assert "FAILED: " in line and "nowhere" in line
     assert [str(i.folder) for i in unfinished(items, tmp_path)] == [str(items[0].folder)]
+
+
+def test_weights_are_read_once_for_all_runs_and_change_no_bit(root, tmp_path, monkeypatch):
+    read, read_state_dict = [], base_weights.read_state_dict
+    monkeypatch.setattr(
+        base_weights, "read_state_dict", lambda *a: read.append(a) or read_state_dict(*a)
+    )
+    items = planned(root, methods=["mmrl", "mmrl++"])
+    assert [o.error for o in go(items, tmp_path / "together")] == [None, None] and len(read) == 1
+    for item in items:
+        go([item], tmp_path / "apart")
+        one, other = (tmp_path / name / item.folder for name in ("together", "apart"))
+        name = "adapter.safetensors"
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    assert len(read) == 3  # given back with the end of a command
 
 
 def test_equal_training_is_done_once(root, tmp_path, monkeypatch):
