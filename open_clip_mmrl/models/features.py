@@ -7,6 +7,7 @@ E embedding width.
 from __future__ import annotations
 
 from collections.abc import Sized
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,23 @@ from .image_towers.tower import ImageFeatures, ImageTower
 from .learner import RepresentationLearner
 from .text_towers.families import text_tower
 from .text_towers.tower import TextTower
+
+
+@dataclass(frozen=True)
+class FrozenImages:
+    """What the frozen layers make of a batch, the same for a model and its siblings.
+
+    Where several are trained on the same batches, it takes the place of the images.
+    """
+
+    hidden: Any
+    """Rows of `image_tower.lower`."""
+    features: Tensor
+    """f_0, [B, E], not normalized."""
+
+    def __len__(self) -> int:
+        """Return B."""
+        return len(self.features)
 
 
 class TowerFeatures(nn.Module):
@@ -104,19 +122,25 @@ class TowerFeatures(nn.Module):
         """Return w_0 [C, E] of prompts of `text_tower.lower`, not normalized."""
         return self.text_tower.project(self.text_tower.without_tokens(prompts))
 
-    def image_branches(self, images: Tensor, tokens: Tensor | None) -> tuple[ImageFeatures, Tensor]:
+    @torch.no_grad()
+    def frozen_images(self, images: Tensor) -> FrozenImages:
+        """Run the frozen layers on images [B, 3, H, W]: those below J once, for both branches."""
+        hidden = self.image_tower.lower(images)
+        return FrozenImages(hidden, self.frozen_image_features(hidden))
+
+    def image_branches(
+        self, images: Tensor | FrozenImages, tokens: Tensor | None
+    ) -> tuple[ImageFeatures, Tensor]:
         """Return the features with tokens, and frozen CLIP's f_0 [B, E]; not normalized.
 
-        The layers below J run once, and nothing of the frozen branch is differentiated.
+        Nothing of the frozen branch is differentiated.
 
         Args:
-            images: [B, 3, H, W].
+            images: [B, 3, H, W], or what the frozen layers made of them.
             tokens: image tokens of the learner, [n, K, D]; None where it has none: then the
                 features are frozen CLIP's.
         """
-        with torch.no_grad():
-            hidden = self.image_tower.lower(images)
-            frozen = self.frozen_image_features(hidden)
+        frozen = self.frozen_images(images) if isinstance(images, Tensor) else images
         if tokens is None:
-            return ImageFeatures(frozen, None), frozen
-        return self.adapted_image_features(hidden, tokens), frozen
+            return ImageFeatures(frozen.features, None), frozen.features
+        return self.adapted_image_features(frozen.hidden, tokens), frozen.features

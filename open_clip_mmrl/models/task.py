@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..utils.devices import without_autocast
+from .features import FrozenImages
 from .losses import MMRLLoss
 from .mmrl_clip import MMRLCLIP
 from .ops import cosine_logits, mix, unit
@@ -125,11 +126,11 @@ class MMRLTask(nn.Module):
         self.prepare()
         return self
 
-    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor | FrozenImages, labels: Tensor) -> dict[str, Tensor]:
         """Compute the loss.
 
         Args:
-            images: [B, 3, H, W].
+            images: [B, 3, H, W], or what the frozen layers made of them.
             labels: [B], in 0..C-1.
 
         Returns:
@@ -141,7 +142,7 @@ class MMRLTask(nn.Module):
         Raises:
             ValueError: there is not one label of these classes per image.
         """
-        if not labels.is_floating_point() and labels.shape != images.shape[:1]:
+        if not labels.is_floating_point() and labels.shape != (len(images),):
             raise ValueError(
                 f"labels are of shape {tuple(labels.shape)}; for {len(images)} images they have to "
                 f"be ({len(images)},)."
@@ -156,7 +157,7 @@ class MMRLTask(nn.Module):
             image_rep = unit(both.representation)
             logits_rep = cosine_logits(model, image_rep, text)
             of_rep = {"logits_rep": logits_rep, "image_features_rep": image_rep}
-        with without_autocast(images.device):
+        with without_autocast(image.device):
             try:
                 loss = MMRLLoss(config.alpha, config.reg_weight, config.regularizer)(
                     logits, logits_rep, image, text, frozen_image, self.frozen_text_features, labels

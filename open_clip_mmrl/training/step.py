@@ -18,6 +18,7 @@ from ..models.precision import autocast, gradient_scaler
 from .optim import adamw
 
 if TYPE_CHECKING:
+    from ..models.features import FrozenImages
     from ..models.reference import ReferenceTask
     from ..models.task import MMRLTask
 
@@ -46,7 +47,7 @@ class TrainingStep:
         self.optimizer = adamw(task.model.learner, config, on_gpu=device.type == "cuda")
         self.scaler = gradient_scaler(config.precision, device)
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, images: Tensor | FrozenImages, labels: Tensor) -> Tensor:
         """Train on one batch; return the loss, [] in float32 or float64, still on the device."""
         loss = self._forward(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -60,8 +61,9 @@ class TrainingStep:
         """Return the loss of a batch without training on it, [], on the device."""
         return self._forward(images, labels)
 
-    def _forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        images = images.to(self.device, non_blocking=True)
+    def _forward(self, images: Tensor | FrozenImages, labels: Tensor) -> Tensor:
+        if isinstance(images, Tensor):
+            images = images.to(self.device, non_blocking=True)
         labels = labels.to(self.device, non_blocking=True)
         with autocast(self.precision, self.device):
             return self.task(images, labels)["loss"]
