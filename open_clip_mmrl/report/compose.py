@@ -24,6 +24,7 @@ from .tables.beyond_paper import beyond_paper_tables
 from .tables.comparison import dataset_name
 from .tables.costs import cost_table, environment_table
 from .tables.few_shot import few_shot_tables
+from .tables.paired import paired_tables
 from .tables.table import Table
 from .tables.transfer import transfer_tables
 from .tables.trials import sorted_by, trial_table
@@ -109,6 +110,7 @@ def _blocks(section: Section, slug: str) -> Iterator[Block]:
         yield from ablation_tables(section, slug)
     else:
         yield from _TABLES[section.setup.protocol](section, slug)
+        yield from paired_tables(section, slug)
         yield from beyond_paper_tables(section, slug)
 
 

@@ -69,13 +69,37 @@ class Section:
         found = [self._by_seed(series, dataset, metric, point) for dataset in datasets]
         if not found or not all(found):
             return None
-        seeds = set.intersection(*map(set, found))
-        by_seed = [self._mean(series, datasets, metric, point, seed) for seed in seeds]
+        by_seed = self.by_seed(series, datasets, metric, point)
         return Score(
             mean=self._mean(series, datasets, metric, point),
-            std=stdev(by_seed) if len(by_seed) > 1 else None,
+            std=stdev(by_seed.values()) if len(by_seed) > 1 else None,
             seeds=min(map(len, found)),
         )
+
+    def by_seed(
+        self, series: Series, datasets: Sequence[str], metric: str, point: str = ""
+    ) -> dict[int, float]:
+        """Return the averages over data sets, of the seeds that all of them have."""
+        found = [self._by_seed(series, dataset, metric, point) for dataset in datasets]
+        seeds = set.intersection(*map(set, found)) if found else ()
+        return {seed: self._mean(series, datasets, metric, point, seed) for seed in sorted(seeds)}
+
+    def differences(
+        self,
+        series: Series,
+        other: Series,
+        datasets: Sequence[str],
+        metric: str,
+        point: str = "",
+    ) -> list[float]:
+        """Return the averages over data sets less another series', by the seeds that both have.
+
+        Frozen CLIP has the same score with every seed.
+        """
+        ours, theirs = (self.by_seed(one, datasets, metric, point) for one in (series, other))
+        if other == FROZEN and theirs:
+            theirs = dict.fromkeys(ours, *theirs.values())
+        return [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
 
     def present(
         self, series: Series, metric: str, point: str = "", among: Iterable[str] = ()

@@ -53,6 +53,13 @@ class Trial:
         series, point = (FROZEN, "") if frozen else (run.series, run.point)
         return section.score(series, target or run.result.dataset, metric, point)
 
+    def by_seed(self, split: Split, metric: str) -> Mapping[int, float]:
+        """Return the score of every seed."""
+        if split not in self.sections:
+            return {}
+        section, run = self.sections[split], self.sections[split].runs[0]
+        return section.by_seed(run.series, [run.result.dataset], metric, run.point)
+
     def train_seconds(self) -> float | None:
         """Return the mean time of training."""
         found = [run.train_seconds for run in self.runs() if run.train_seconds is not None]

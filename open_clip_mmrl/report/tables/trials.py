@@ -9,6 +9,7 @@ from ..load.settings import TEST_IMAGES, option, value_text
 from ..load.trials import Comparison, Split, Trial
 from .builder import LABELS
 from .comparison import dataset_name
+from .paired import INTERVAL, interval
 from .table import Cell, Number, Row, Table, grouped, score_cell, text_columns
 
 SPLIT_NAMES: dict[Split, str] = {"val": "validation", "test": "test"}
@@ -22,6 +23,8 @@ def trial_table(comparison: Comparison, name: str, limit: int | None = None) -> 
     Only settings that differ have a column.
     """
     differing, trials = comparison.differing, comparison.trials[:limit]
+    minus = [_minus_best(comparison, trial) for trial in trials]
+    notes = (INTERVAL,) if any(minus) else ()
     columns = [*text_columns("run")]
     for split in comparison.splits:
         heads = (
@@ -29,13 +32,27 @@ def trial_table(comparison: Comparison, name: str, limit: int | None = None) -> 
             frozen_head(comparison.metrics),
         )
         columns += grouped(SPLIT_NAMES[split], heads)
+    if any(minus):
+        columns += grouped(
+            SPLIT_NAMES[comparison.splits[0]], [f"{LABELS[comparison.metrics[-1]]} minus the first"]
+        )
     columns += grouped("accuracy on", [dataset_name(name) for name in comparison.targets])
     columns += text_columns(*map(option, differing))
     columns += grouped("", ("seeds", "training, s", "parameters", "adapter, MB"))
     rows = [
-        Row((t.name, *_scores(comparison, t), *_settings(t, differing), *_cost(t))) for t in trials
+        Row(
+            (
+                t.name,
+                *_scores(comparison, t),
+                *([less] if any(minus) else []),
+                *_targets(comparison, t),
+                *_settings(t, differing),
+                *_cost(t),
+            )
+        )
+        for t, less in zip(trials, minus, strict=True)
     ]
-    notes = (OTHER_IMAGES,) if TEST_IMAGES in differing else ()
+    notes += (OTHER_IMAGES,) if TEST_IMAGES in differing else ()
     return Table(name, trial_title(comparison, len(trials)), tuple(columns), tuple(rows), notes)
 
 
@@ -76,8 +93,21 @@ def _scores(comparison: Comparison, trial: Trial) -> list[Cell]:
         for metric in comparison.metrics:
             cells.append(score_cell(trial.score(split, metric)))
         cells.append(score_cell(trial.score(split, comparison.metrics[-1], frozen=True)))
+    return cells
+
+
+def _targets(comparison: Comparison, trial: Trial) -> list[Cell]:
     targets = (trial.score("test", "accuracy", target=name) for name in comparison.targets)
-    return [*cells, *map(score_cell, targets)]
+    return list(map(score_cell, targets))
+
+
+def _minus_best(comparison: Comparison, trial: Trial) -> str | None:
+    """Return the main score less the first trial's, by the seeds that both have."""
+    split, metric, first = comparison.splits[0], comparison.metrics[-1], comparison.trials[0]
+    if trial is first:
+        return None
+    best, own = (one.by_seed(split, metric) for one in (first, trial))
+    return interval([own[seed] - best[seed] for seed in own if seed in best])
 
 
 def _cost(trial: Trial) -> list[Cell]:

@@ -5,6 +5,7 @@ from helpers.made_results import base_to_novel, few_shot, transfer, write_runs
 from helpers.tables import read
 
 from open_clip_mmrl.report.load.collect import collect
+from open_clip_mmrl.report.tables.paired import interval
 from open_clip_mmrl.report.tables.trials import OTHER_IMAGES, sorted_by, trial_table
 
 
@@ -41,6 +42,17 @@ def test_the_table_says_by_what_it_is_sorted(tmp_path):
     assert "Sorted by validation HM" in sorted_by(found) and "test" not in sorted_by(found)
     found = comparison(tmp_path / "c", [*contents, by_hand(1, 0.3)])
     assert "then runs without, by test HM" in sorted_by(found)
+
+
+def test_several_seeds_are_paired_with_those_of_the_best(tmp_path):
+    contents = [by_hand(seed, lr) for seed in (1, 2) for lr in (0.1, 0.2)]
+    scores = {(c["train"]["lr"], c["seed"]): c["metrics"]["hm"] for c in contents}
+    table = trial_table(comparison(tmp_path, contents), "runs")
+    first, second = table.rows
+    place = [c.label for c in table.columns].index("HM minus the first")
+    order = [0.1, 0.2] if first.cells[place + 1] == "0.1" else [0.2, 0.1]
+    expected = interval([scores[order[1], seed] - scores[order[0], seed] for seed in (1, 2)])
+    assert first.cells[place] is None and second.cells[place] == expected
 
 
 def test_other_test_images_are_noted(tmp_path):
