@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Variant = Literal["mmrl", "mmrl++"]
-Method = Literal["zeroshot", "linear_probe", "mmrl", "mmrl++"]
+Peer = Literal["tip_adapter", "tip_adapter_f"]
+Method = Literal["zeroshot", "linear_probe", Peer, "mmrl", "mmrl++"]
 Precision = Literal["fp32", "amp_bf16", "amp_fp16", "bf16", "fp16"]
 Augment = Literal["classic", "device"]
 Fusion = Literal["logits", "probabilities"]
@@ -32,7 +33,11 @@ Shots = int | Literal["all"]
 """Images per class."""
 
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
+PEERS: tuple[Peer, ...] = get_args(Peer)
+"""Methods of others that can be run next to ours; see `peers`."""
 METHODS: tuple[Method, ...] = get_args(Method)
+USUAL_METHODS: tuple[Method, ...] = tuple(method for method in METHODS if method not in PEERS)
+"""Run where none is named."""
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 AUGMENTS: tuple[Augment, ...] = get_args(Augment)
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)

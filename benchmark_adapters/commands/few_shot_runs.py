@@ -20,7 +20,7 @@ from clip_benchmark.metrics import zeroshot_classification
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from open_clip_mmrl.config import METHODS, VARIANTS, Shots
+from open_clip_mmrl.config import METHODS, VARIANTS, Peer, Shots
 from open_clip_mmrl.data import ImageData
 from open_clip_mmrl.data.prompts import readable
 from open_clip_mmrl.data.sampling import shots_number
@@ -28,13 +28,15 @@ from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.evaluation.linear_probe import frozen_features, train_probe
 from open_clip_mmrl.experiments.execute import execute
 from open_clip_mmrl.experiments.experiment import Experiment
+from open_clip_mmrl.experiments.peer_baseline import fit_peer
 from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.recipes import recipe
+from open_clip_mmrl.experiments.resolve import resolve
 from open_clip_mmrl.experiments.results import ADAPTER
 from open_clip_mmrl.experiments.run_spec import FewShotRun, Runtime
-from open_clip_mmrl.hub.load import build_for_training, resolve_pretrained
+from open_clip_mmrl.experiments.score import score_split
+from open_clip_mmrl.hub.load import LoadedModel, build_for_training, resolve_pretrained
 from open_clip_mmrl.hub.names import ModelName
-from open_clip_mmrl.models.mmrl_clip import MMRLCLIP
 from open_clip_mmrl.utils.devices import pick_device
 
 from ..model_types import load
@@ -94,7 +96,7 @@ def file_name(run: FewShotRun) -> str:
     decides = [
         *(dataset, run.data_root, base, weights, run.train.precision, run.template),
         (run.method, shots, seed),
-        run.train.to_dict() if run.method in VARIANTS else None,
+        run.train.to_dict() if run.method in VARIANTS or run.peer else None,
     ]
     digest = hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:8]
     method = str(run.method).replace("+", "p")
@@ -149,11 +151,25 @@ class Worker:
             return content | {
                 "metrics": self._evaluate("mmrl_frozen", run.model, str(run.pretrained))
             }
+        if run.peer is not None:
+            return content | self._peer(run, run.peer)
         return content | (self._probe(run) if run.method == "linear_probe" else self._adapter(run))
+
+    def _peer(self, run: FewShotRun, name: Peer) -> dict[str, Any]:
+        job = resolve(run, self.output, self.runtime)
+        peer, trained = fit_peer(self._loaded, job, name)
+        precision = run.train.precision
+        logits, _ = score_split(self._loaded, self.data, "test", precision, self.runtime, peer)
+        return {
+            "metrics": strict(metrics(logits.by_class, logits.labels)),
+            "trainable_parameters": trained.trainable_parameters,
+            "train_images": len(job.subset.train),
+            "train_seconds": trained.train_seconds,
+        }
 
     def _probe(self, run: FewShotRun) -> dict[str, Any]:
         subset = self.data.few_shot(run.shots, run.train.seed)
-        model, test_features = self._frozen
+        model, test_features = self._loaded.model, self._test_features
         start = time.perf_counter()
         probe = train_probe(model, subset, shots=run.shots, seed=run.train.seed, **self._how)
         seconds = time.perf_counter() - start
@@ -184,11 +200,15 @@ class Worker:
         }
 
     @cached_property
-    def _frozen(self) -> tuple[MMRLCLIP, Tensor]:
-        """Return the base model and its features of the test images [N, E], for all probes."""
+    def _loaded(self) -> LoadedModel:
+        """The base model, for all probes and peers."""
         device = pick_device(None)
-        loaded = build_for_training(self.first.model, self.first.pretrained, device=device, seed=0)
-        return loaded.model, frozen_features(loaded.model, self.data.test, **self._how)
+        return build_for_training(self.first.model, self.first.pretrained, device=device, seed=0)
+
+    @cached_property
+    def _test_features(self) -> Tensor:
+        """Its features of the test images [N, E], for all probes."""
+        return frozen_features(self._loaded.model, self.data.test, **self._how)
 
     @property
     def _how(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from rich import box
 from rich.table import Table
 
 from open_clip_mmrl.assets import MODEL_NAME
-from open_clip_mmrl.config import METHODS, PRECISIONS, Shots
+from open_clip_mmrl.config import METHODS, PRECISIONS, USUAL_METHODS, Shots
 from open_clip_mmrl.data import load_data
 from open_clip_mmrl.data.sampling import parse_shots, shots_number
 from open_clip_mmrl.errors import UsageError
@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", metavar="NAME", default=MODEL_NAME, help=what)
     what = "weights of the base: a tag or a checkpoint file"
     add("--pretrained", metavar="TAG_OR_FILE", help=what)
-    what = f"of {' '.join(METHODS)}; default: all"
-    add("--methods", metavar="NAME", nargs="+", default=METHODS, help=what)
+    what = f"of {' '.join(METHODS)}; default: {' '.join(USUAL_METHODS)}"
+    add("--methods", metavar="NAME", nargs="+", default=USUAL_METHODS, help=what)
     add = parser.add_argument_group("Training").add_argument
     add("--epochs", metavar="N", type=int, help="default: the paper's, as the next two")
     add("--batch_size", metavar="N", type=int, help="images per step")

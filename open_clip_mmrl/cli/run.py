@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from ..config import CACHE_GB, METHODS, PROTOCOLS, SWEEP_NAMES, Engine, Protocol, SettingsSource
+from ..config import (
+    CACHE_GB,
+    METHODS,
+    PROTOCOLS,
+    SWEEP_NAMES,
+    USUAL_METHODS,
+    Engine,
+    Protocol,
+    SettingsSource,
+)
 from ..errors import UsageError
 from ..utils.stop import RESUMES
 from ..utils.text import counted, listing
@@ -71,7 +80,12 @@ def run(
         option(DATA, "What cross-dataset and domain-generalization train on.", metavar="NAME"),
     ] = "imagenet",
     methods: Annotated[
-        str | None, option(METHOD, f"Of {' '.join(METHODS)}. Default: all.", metavar="NAME ...")
+        str | None,
+        option(
+            METHOD,
+            f"Of {' '.join(METHODS)}. Default: {' '.join(USUAL_METHODS)}.",
+            metavar="NAME ...",
+        ),
     ] = None,
     seeds: Annotated[
         str, option(DATA, "A run for each. Default: 1 2 3.", metavar="N ...", show_default=False)

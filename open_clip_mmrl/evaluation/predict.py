@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -56,6 +56,27 @@ class Predictions:
     def accuracy(self) -> float:
         """Return the top-1 accuracy, in percent."""
         return accuracy(self.scores, self.labels)
+
+
+class FrozenBatch:
+    """Images [B, 3, H, W], and what frozen CLIP makes of them, computed when it is first read."""
+
+    def __init__(self, model: MMRLCLIP, classifier: Classifier, images: Tensor) -> None:
+        self.model, self.classifier, self.images = model, classifier, images
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Frozen image features [B, E], not normalized."""
+        return self.model.encode_image(self.images, features="frozen")
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Frozen logits [B, C]."""
+        return _logits(self.model, self.features, self.classifier, frozen=True)
+
+
+Scorer = Callable[[FrozenBatch], Tensor]
+"""Returns another method's logits [B, C] of the classifier's classes."""
 
 
 @torch.no_grad()
@@ -141,11 +162,16 @@ def class_scores(
     return mix(by_class, by_rep, model.config.alpha, fusion, seen)
 
 
-def _every_feature(model: MMRLCLIP, classifier: Classifier, images: Tensor) -> list[Tensor]:
+def _every_feature(
+    model: MMRLCLIP, classifier: Classifier, scorer: Scorer | None, images: Tensor
+) -> list[Tensor]:
     """Return logits [B, C] by class and by frozen, frozen features [B, E], and others.
 
     The last are logits by representation, with image tokens.
     """
+    if scorer is not None:
+        batch = FrozenBatch(model, classifier, images)
+        return [scorer(batch), batch.logits, batch.features.float()]
     both, frozen = model.image_branches(images, model.learner()[0])
     found = [
         _logits(model, both.class_, classifier),
@@ -168,16 +194,20 @@ def predict(
     seen: Sequence[bool] | None = None,
     precision: str = "fp32",
     progress: Progress | None = None,
+    scorer: Scorer | None = None,
 ) -> Predictions:
     """Score every batch (images [B, 3, H, W], labels [B]) of an iterable, in order.
 
-    For the other arguments see `class_scores`; `seen` may be any sequence of C bools.
+    For the other arguments see `class_scores`; `seen` may be any sequence of C bools. A `scorer`
+    takes the model's place.
     """
     with _enough_memory(len(classifier.text), precision):
         half = in_half(model, precision)
         mixed = None if seen is None else torch.tensor(seen, device=classifier.text.device)
 
         def score(images: Tensor) -> list[Tensor]:
+            if scorer is not None:
+                return [scorer(FrozenBatch(half, classifier, images))]
             return [class_scores(half, classifier, images, features, fusion, mixed)]
 
         (scores,), labels, speed = _pass(score, classifier, batches, precision, progress)
@@ -193,10 +223,14 @@ def predict_all(
     class_names: Sequence[str] = (),
     precision: str = "fp32",
     progress: Progress | None = None,
+    scorer: Scorer | None = None,
 ) -> Logits:
-    """Return the logits of every batch (images [B, 3, H, W], labels [B]) by every feature."""
+    """Return the logits of every batch (images [B, 3, H, W], labels [B]) by every feature.
+
+    Those of a `scorer` are in the place of the class feature's.
+    """
     with _enough_memory(len(classifier.text), precision):
-        score = partial(_every_feature, in_half(model, precision), classifier)
+        score = partial(_every_feature, in_half(model, precision), classifier, scorer)
         logits, labels, _ = _pass(score, classifier, batches, precision, progress)
     by_class, frozen, kept, *rest = logits
     return Logits(by_class, rest[0] if rest else None, frozen, labels, class_names, kept)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..data.check_images import require_readable
@@ -21,6 +22,7 @@ from ..utils.stopwatch import Stopwatch
 from .describe import data_line
 from .kept_base import build_on_kept_base
 from .measured import RunScores, TrainingRecord
+from .peer_baseline import fit_peer
 from .probe_baseline import fit_probe, score_probe, target_scorer
 from .resolve import ResolvedRun, resolve
 from .result_parts import AblationPoint, Environment, TargetResult
@@ -120,7 +122,7 @@ class _Done:
 
 
 def _carry_out(job: ResolvedRun, reuse_from: Sequence[Path], watch: Stopwatch) -> _Done:
-    run, probe, calibrations = job.run, None, None
+    run, probe, peer, calibrations = job.run, None, None, None
     with watch.stage("loading"):
         images = [*job.data.split(run.test_split), *target_images(job)]
         if run.method != "zeroshot":
@@ -151,13 +153,15 @@ def _carry_out(job: ResolvedRun, reuse_from: Sequence[Path], watch: Stopwatch) -
         training = TrainingRecord(trainable_parameters=0)
         if run.method == "linear_probe":
             probe, training = fit_probe(loaded, job)
+        elif run.peer is not None:
+            peer, training = fit_peer(loaded, job, run.peer)
         elif run.trains_adapter:
             loaded, training = train_adapter(loaded, job, reuse_from)
     with watch.stage("scoring"):
         if probe is None:
-            calibrations = calibrate_run(loaded, job)
-            scores = score_run(loaded, job.data, run, job.runtime, calibrations)
-            score = score_target
+            calibrations = calibrate_run(loaded, job, peer)
+            scores = score_run(loaded, job.data, run, job.runtime, calibrations, peer)
+            score = partial(score_target, peer=peer)
         else:
             scores = score_probe(probe, loaded, job)
             score = target_scorer(probe, job.data.class_names)

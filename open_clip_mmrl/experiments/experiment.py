@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..config import (
     METHODS,
     PROTOCOLS,
+    USUAL_METHODS,
     VARIANTS,
     Fusion,
     Method,
@@ -44,7 +45,7 @@ class Experiment:
     source: str = IMAGENET
     """What the transfer protocols train on."""
     methods: Sequence[str] | None = None
-    """Of `METHODS`."""
+    """Of `METHODS`; by default the usual ones."""
     seeds: Sequence[int] = (1, 2, 3)
     shots: Sequence[Shots] | None = None
     settings: str = "fixed"
@@ -84,7 +85,8 @@ def check(experiment: Experiment) -> None:
 
 def methods_of(experiment: Experiment) -> list[Method]:
     """Return the methods; for an ablation those that train an adapter."""
-    names = experiment.methods or (("mmrl",) if experiment.protocol == "ablation" else METHODS)
+    usual = ("mmrl",) if experiment.protocol == "ablation" else USUAL_METHODS
+    names = experiment.methods or usual
     by_name: dict[str, Method] = {method: method for method in METHODS}
     unknown = [name for name in names if name not in by_name]
     if unknown:

@@ -25,7 +25,7 @@ from .experiment import (
     points_of,
     split_overrides,
 )
-from .recipes import ablated, changed, recipe
+from .recipes import ablated, baseline_training, changed, recipe
 from .results import TRAINED_ON_BASE, TRANSFER
 from .run_spec import FewShotRun, dataset_name, training_key
 
@@ -87,8 +87,8 @@ def _run(
         of_method, of_training = split_overrides(experiment.overrides)
         settings = {**settings, **of_method, **(ablated(*point) if point else {})}
         train = changed(train, **{**of_training, "seed": seed})
-    elif "precision" in experiment.overrides:
-        train = changed(train, precision=experiment.overrides["precision"])
+    else:
+        train = baseline_training(method, shots, experiment.settings, experiment.overrides, seed)
     return FewShotRun(
         model=str(name),
         pretrained=experiment.pretrained,

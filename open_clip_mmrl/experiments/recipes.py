@@ -33,11 +33,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..config import PROTOCOLS, SOURCES, VARIANTS, MMRLConfig, Sweep, TrainConfig
+from ..config import (
+    PEERS,
+    PROTOCOLS,
+    SOURCES,
+    VARIANTS,
+    Method,
+    MMRLConfig,
+    Shots,
+    Sweep,
+    TrainConfig,
+)
 from ..errors import UsageError
 from ..hub.base_place import base_config
 from ..hub.names import ModelName
 from ..models.base_config import depths, lowest_start_layer
+from ..peers.methods import PEER_METHODS
 
 CHOSEN_BY_VALIDATION = ("reg_weight", "beta", "alpha")
 """What "validation" chooses for every run."""
@@ -175,6 +186,22 @@ def demo() -> Recipe:
     shared = {"start_layer": 2, "rep_dim": 64, "reg_weight": 3.0}
     train = TrainConfig(lr=2e-3, batch_size=16, epochs=30, flip=False)
     return Recipe(shared, train)
+
+
+def baseline_training(
+    method: Method, shots: Shots, source: str, overrides: Mapping[str, Any], seed: int
+) -> TrainConfig:
+    """Return how a baseline is trained: a peer as its paper says, whatever the source.
+
+    Of what is given by hand a peer takes what is not of MMRL's optimizer; the others train nothing
+    and take the precision alone. Images are not flipped where MMRL's are not.
+    """
+    taken, train = ("precision",), TrainConfig()
+    if (peer := next((name for name in PEERS if name == method), None)) is not None:
+        taken = ("precision", "epochs", "batch_size", "flip", "augment")
+        train = PEER_METHODS[peer].recipe(shots)
+        train = changed(train, flip=source != "demo")
+    return changed(train, **{k: v for k, v in overrides.items() if k in taken}, seed=seed)
 
 
 def changed(train: TrainConfig, **changes: Any) -> TrainConfig:

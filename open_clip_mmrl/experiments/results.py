@@ -50,7 +50,7 @@ class RunResult:
     format_version: int = FORMAT_VERSION
     """Of the file that was read; `to_json` writes the present one."""
     method: str
-    """"zeroshot", "linear_probe", "mmrl" or "mmrl++"."""
+    """One of `METHODS`."""
     model: str
     """The registered name, e.g. "mmrlpp-ViT-B-16"."""
     pretrained: str | None = None

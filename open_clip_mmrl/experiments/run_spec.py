@@ -14,10 +14,13 @@ from typing import Any, Literal
 from ..config import (
     CACHE_GB,
     METHODS,
+    PEERS,
     PROTOCOLS,
+    VARIANTS,
     Fusion,
     Method,
     MMRLConfig,
+    Peer,
     Protocol,
     Shots,
     TrainConfig,
@@ -101,12 +104,17 @@ class FewShotRun:
     @property
     def trains_adapter(self) -> bool:
         """Return whether the method is MMRL or MMRL++, as given or by the model's name."""
-        return self.method not in ("zeroshot", "linear_probe")
+        return self.method is None or self.method in VARIANTS
 
     @property
     def variant(self) -> Method | None:
         """Return the method where it is given and trains an adapter."""
         return self.method if self.trains_adapter else None
+
+    @property
+    def peer(self) -> Peer | None:
+        """Return the method where it is a peer."""
+        return next((peer for peer in PEERS if peer == self.method), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

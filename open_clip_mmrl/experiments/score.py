@@ -32,6 +32,7 @@ from ..evaluation.predict import build_classifier, predict, predict_all
 from ..hub.adapter_info import Calibration
 from ..hub.load import LoadedModel
 from ..models.ops import logit_scale
+from ..peers.peer import Peer
 from ..utils.progress import Progress
 from .measured import RunScores
 from .resolve import ResolvedRun
@@ -55,9 +56,16 @@ class Calibrations(NamedTuple):
 
 
 def score_split(
-    loaded: LoadedModel, data: ImageData, split: str, precision: str, runtime: Runtime
+    loaded: LoadedModel,
+    data: ImageData,
+    split: str,
+    precision: str,
+    runtime: Runtime,
+    peer: Peer | None = None,
 ) -> tuple[Logits, float]:
     """Score one split of a data set, "test" or "val", against all of its classes.
+
+    By the adapted model, or by a `peer` in its place.
 
     Returns:
         The logits, and images per second of the adapted model alone with both features, measured
@@ -71,6 +79,7 @@ def score_split(
         raise ValueError(f"{data.spec} has no {split} images to score.")
     tokens = loaded.class_tokens(data.class_names, data.template)
     classifier = build_classifier(loaded.model, tokens, precision, data.class_names)
+    scorer = None if peer is None else peer.scorer(loaded, data.class_names, data.template)
     order = in_order(len(examples))
     batches = iter(loader(ImageSet(examples, eval_transform(loaded.model)), order, runtime.workers))
     with Progress(f"scoring {data.spec}", len(order), quiet=runtime.quiet) as progress:
@@ -82,20 +91,23 @@ def score_split(
             class_names=data.class_names,
             precision=precision,
             progress=progress,
+            scorer=scorer,
         )
     speed = predict(
-        loaded.model, classifier, [first], features="fused", precision=precision
+        loaded.model, classifier, [first], features="fused", precision=precision, scorer=scorer
     ).images_per_second
     return logits, speed
 
 
-def calibrate_run(loaded: LoadedModel, job: ResolvedRun) -> Calibrations | None:
+def calibrate_run(
+    loaded: LoadedModel, job: ResolvedRun, peer: Peer | None = None
+) -> Calibrations | None:
     """Return what the run's held-back images tell; None where it has none."""
     if job.held_back is None:
         return None
     source, examples = job.held_back
     data, run = replace(job.subset, test=examples), job.run
-    logits, _ = score_split(loaded, data, "test", run.train.precision, job.runtime)
+    logits, _ = score_split(loaded, data, "test", run.train.precision, job.runtime, peer)
     seen, _ = _scorings(run, loaded.model.config.alpha)
     scale = logit_scale(loaded.model)
     return Calibrations(
@@ -109,12 +121,13 @@ def score_run(
     run: FewShotRun,
     runtime: Runtime,
     calibrations: Calibrations | None = None,
+    peer: Peer | None = None,
 ) -> RunScores:
     """Score the run's test split, in the precision that it was trained in.
 
     The released code tests in float32 whatever it trained in; so does a run with precision fp32.
     """
-    logits, speed = score_split(loaded, data, run.test_split, run.train.precision, runtime)
+    logits, speed = score_split(loaded, data, run.test_split, run.train.precision, runtime, peer)
     features = logits.features
     if run.method == "zeroshot":
         logits = logits.of_base_model()
@@ -137,7 +150,7 @@ def score_run(
             calibrated=calibrated_scores(ours, logits, seen),
             calibrated_zero_shot=frozen,
         )
-    curve = () if run.method == "zeroshot" else scores.alpha_curve
+    curve = scores.alpha_curve if run.trains_adapter else ()
     speed = round(speed, 1)
     return replace(
         scores, alpha_curve=curve, eval_images_per_second=speed, frozen_features=features
@@ -145,10 +158,14 @@ def score_run(
 
 
 def score_target(
-    loaded: LoadedModel, data: ImageData, run: FewShotRun, runtime: Runtime
+    loaded: LoadedModel,
+    data: ImageData,
+    run: FewShotRun,
+    runtime: Runtime,
+    peer: Peer | None = None,
 ) -> tuple[float, float]:
     """Return the accuracy on another data set: by the class feature alone, and by frozen CLIP."""
-    logits, _ = score_split(loaded, data, run.test_split, run.train.precision, runtime)
+    logits, _ = score_split(loaded, data, run.test_split, run.train.precision, runtime, peer)
     if run.method == "zeroshot":
         logits = logits.of_base_model()
     by_class, frozen = (accuracy(s, logits.labels) for s in (logits.by_class, logits.frozen))

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, which the color-blind can read too. A method keeps its color everywhere;
 # a second source of settings for it takes one of the spare ones.
-COLORS = {"zeroshot": "#767676", "linear_probe": "#009e73", "mmrl": "#0072b2", "mmrl++": "#d55e00"}
+COLORS = {
+    "zeroshot": "#767676",
+    "linear_probe": "#009e73",
+    "tip_adapter": "#999933",
+    "tip_adapter_f": "#661100",
+    "mmrl": "#0072b2",
+    "mmrl++": "#d55e00",
+}
 _SPARE = ("#cc79a7", "#56b4e9", "#e69f00", "#882255", "#000000")
 _MARKERS = {"zeroshot": "", "linear_probe": "^", "mmrl": "o", "mmrl++": "s"}
 METRIC_COLORS = {"base": "#56b4e9", "novel": "#e69f00", "hm": "#444444"}

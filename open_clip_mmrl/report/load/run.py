@@ -22,6 +22,8 @@ MIN_CLASSES = 4
 METHODS = {
     "zeroshot": "zero-shot CLIP",
     "linear_probe": "linear probe",
+    "tip_adapter": "Tip-Adapter",
+    "tip_adapter_f": "Tip-Adapter-F",
     "mmrl": "MMRL",
     "mmrl++": "MMRL++",
 }

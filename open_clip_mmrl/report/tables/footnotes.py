@@ -34,6 +34,12 @@ LINEAR_PROBE = (
     "linear probe: regularization chosen on up to 4 validation images per class where there are "
     "any, else on folds of the training images."
 )
+_CACHE = "alpha 1 and beta 5.5, its paper's defaults, not searched; novel classes as frozen CLIP."
+BASELINES = {
+    "linear_probe": LINEAR_PROBE,
+    "tip_adapter": f"Tip-Adapter: {_CACHE}",
+    "tip_adapter_f": f"Tip-Adapter-F: 20 epochs; {_CACHE}",
+}
 RERUN = (
     "rerun: an independent rerun of the authors' code, source not named; not the paper's results."
 )
@@ -46,10 +52,8 @@ OTHER_SPLIT = "Not the paper's split: other images, or divided otherwise; no dif
 
 def settings_note(series: Series) -> str | None:
     """Return where the settings of a method come from, and how both features are mixed."""
-    if series.method == "linear_probe":
-        return LINEAR_PROBE
     if series.method not in VARIANTS:
-        return None
+        return BASELINES.get(series.method)
     where = SETTINGS.get(series.settings_source, series.settings_source)
     if (series.method, series.settings_source) == ("mmrl++", "paper"):
         where = _RELEASED

@@ -1,0 +1,25 @@
+"""The peers by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from ..config import Peer as Name
+from ..config import Shots, TrainConfig
+from . import tip_adapter
+from .peer import Peer, PeerTask
+
+
+class PeerMethod(NamedTuple):
+    """How a peer is trained."""
+
+    recipe: Callable[[Shots], TrainConfig]
+    """Its paper's settings, for so many images per class."""
+    train: Callable[[PeerTask], Peer]
+
+
+PEER_METHODS: Mapping[Name, PeerMethod] = {
+    "tip_adapter": PeerMethod(tip_adapter.recipe, tip_adapter.train_tip_adapter),
+    "tip_adapter_f": PeerMethod(tip_adapter.recipe, tip_adapter.train_tip_adapter_f),
+}
