@@ -24,10 +24,11 @@ from open_clip_mmrl import TrainConfig
 from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.cli.demo import run_demo
 from open_clip_mmrl.data.shards.download import fetch_shard
+from open_clip_mmrl.experiments.engines.workers import Workers
 from open_clip_mmrl.experiments.experiment import Experiment
 from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.run_spec import Runtime
-from open_clip_mmrl.experiments.runner import Workers, run_all
+from open_clip_mmrl.experiments.runner import run_all
 from open_clip_mmrl.report import write_report
 from open_clip_mmrl.utils.folder_lock import LOCK, OWNER
 

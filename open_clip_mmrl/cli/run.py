@@ -181,10 +181,11 @@ def run(
     """Carry out a protocol of the paper; finished runs are kept, stopped ones resume."""
     from .. import assets
     from ..data.sampling import parse_shots
+    from ..experiments.engines.workers import Workers
     from ..experiments.experiment import Experiment
     from ..experiments.protocols import plan
     from ..experiments.run_spec import Runtime
-    from ..experiments.runner import Workers, run_all, unfinished
+    from ..experiments.runner import run_all, unfinished
 
     crew = Workers(engine, jobs, retries, _options(engine, slurm=slurm, ray=ray))
     experiment = Experiment(

@@ -9,19 +9,19 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from ..config import Engine
 from ..utils.files import json_bytes, read_json, write_atomically
 from ..utils.folder_lock import lock_folder
 from ..utils.text import in_words
-from .engines import Submit, engine
+from .engines import ENGINES
+from .engines.workers import Submit, Workers
 from .job import PLAN, Job, Origin, Outcome
 from .kept_base import forget_base
 from .protocols import PlannedRun
@@ -32,29 +32,11 @@ from .run_spec import Runtime
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Workers:
-    """Who carries out the runs.
-
-    Attributes:
-        engine: "local": processes of this machine; "slurm", "ray": a cluster.
-        jobs: runs at a time; None is one on this machine, and on a cluster as many as it has room
-            for.
-        retries: how often a run is tried again that failed for another reason than its input.
-        options: of the cluster, see `engines.slurm` and `engines.ray`.
-    """
-
-    engine: Engine = "local"
-    jobs: int | None = None
-    retries: int = 0
-    options: Mapping[str, object] = field(default_factory=dict)
-
-
 def run_all(
     planned: Sequence[PlannedRun],
     output: str | Path,
     runtime: Runtime,
-    workers: Workers = Workers(),
+    workers: Workers,
 ) -> list[Outcome]:
     """Carry out all runs below `output`, and log each as it ends.
 
@@ -73,24 +55,23 @@ def run_all(
     """
     output = Path(output)
     todo = {item.folder for item in unfinished(planned, output)}
+    runtime = replace(runtime, keep_base=True)
     with ExitStack() as context:
         # Not the runs' own folders, which the processes that work in them lock.
         for folder in sorted({folder.parent for folder in todo}):
             context.enter_context(lock_folder(output / folder))
-        if todo:
-            _note_plan(planned, output)
-        runtime = replace(runtime, keep_base=True)
         if workers.engine == "local" and (workers.jobs or 1) == 1:
             context.callback(forget_base)
-            return _run_all(planned, partial(_in_turn, output, runtime, workers.retries), todo)
-        output = output.resolve()  # other machines may have another working folder
-        chosen = engine(workers.engine, output, workers.jobs, workers.options)
-        origin = None if workers.engine == "local" else Origin.below(output)
-        silent = replace(runtime, quiet=True)
-        submit = context.enter_context(chosen)
-        return _run_all(
-            planned, partial(_submitted, submit, output, silent, origin, workers.retries), todo
-        )
+            carry_out = partial(_in_turn, output, runtime, workers.retries)
+        else:
+            output = output.resolve()  # other machines may have another working folder
+            submit = context.enter_context(ENGINES[workers.engine](output, workers))
+            origin = None if workers.engine == "local" else Origin.below(output)
+            silent = replace(runtime, quiet=True)
+            carry_out = partial(_submitted, submit, output, silent, origin, workers.retries)
+        if todo:
+            _note_plan(planned, output)
+        return _run_all(planned, carry_out, todo)
 
 
 def _note_plan(planned: Sequence[PlannedRun], output: Path) -> None:

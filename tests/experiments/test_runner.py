@@ -17,12 +17,13 @@ from open_clip_mmrl.assets import MODEL_NAME
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments import job as job_
 from open_clip_mmrl.experiments import runner
+from open_clip_mmrl.experiments.engines.workers import Workers
 from open_clip_mmrl.experiments.experiment import Experiment
 from open_clip_mmrl.experiments.job import Outcome
 from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.resolve import resolve
 from open_clip_mmrl.experiments.run_spec import Runtime
-from open_clip_mmrl.experiments.runner import Workers, run_all, unfinished
+from open_clip_mmrl.experiments.runner import run_all, unfinished
 from open_clip_mmrl.hub import base_weights
 from open_clip_mmrl.report.load.collect import collect
 from open_clip_mmrl.training.trainer import Trainer

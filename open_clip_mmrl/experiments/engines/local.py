@@ -10,25 +10,24 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
 
 import torch
 
 from ...utils import stop
 from ...utils.log import show_messages
 from ..job import Job, Outcome
-
-if TYPE_CHECKING:
-    from . import Submit
+from .workers import Submit, Workers
 
 
 @contextmanager
-def processes(jobs: int) -> Generator[Submit, None, None]:
-    """Carry out `jobs` runs at a time, each in a process with its share of cores and of GPUs.
+def processes(_output: Path, workers: Workers) -> Generator[Submit, None, None]:
+    """Carry out runs in processes, each with its share of cores and of GPUs.
 
     A process that dies takes only its own run with it.
     """
+    jobs = workers.jobs or 1
     slots: SimpleQueue[_Slot] = SimpleQueue()
     all_slots = [_Slot(number, jobs) for number in range(jobs)]
     for slot in all_slots:

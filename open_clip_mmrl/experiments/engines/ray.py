@@ -1,4 +1,7 @@
-"""Runs as tasks of a Ray cluster."""
+"""Runs on a Ray cluster, in worker processes that end with the command.
+
+An actor, not tasks: those with a GPU get a new process each, which reads the base's weights again.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +10,35 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import SimpleQueue
+from typing import Any
 
 from ...errors import UsageError
 from ..job import Job, Origin, Outcome
+from .workers import Submit, Workers, package_of
 
-if TYPE_CHECKING:
-    from . import Submit
+
+class Worker:
+    """A process of the cluster with its share of a machine."""
+
+    def is_ready(self) -> bool:
+        """Return as soon as the process is there, which is begun again where it died."""
+        return True
+
+    def carry_out(self, job: Job) -> Outcome:
+        """Carry out a run."""
+        return job()
 
 
 @contextmanager
-def ray_cluster(
-    output: Path, jobs: int | None, options: Mapping[str, object]
-) -> Generator[Submit, None, None]:
+def ray_cluster(output: Path, workers: Workers) -> Generator[Submit, None, None]:
     """Carry out runs on a Ray cluster, or on a new one of this machine alone.
 
-    Args:
-        output: folder of all runs, which all machines share.
-        jobs: runs at a time; None takes as many as the cluster's resources allow.
-        options: "address" of a cluster ("auto", "host:port"); any other is one of a Ray task, such
-            as "num_gpus" (0.25 lets four runs share a GPU) and "num_cpus".
+    Options: "address" of a cluster ("auto", "host:port"); any other is one of a Ray actor, such as
+    "num_gpus" (0.25 lets four runs share a GPU) and "num_cpus".
     """
-    ray = _ray()
-    options = dict(options)
+    ray = package_of("ray", "ray")
+    options = {"num_cpus": 1, **workers.options}
     address = options.pop("address", None)
     begun = not ray.is_initialized()
     try:
@@ -40,44 +49,43 @@ def ray_cluster(
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        task = ray.remote(max_retries=0, **options)(_carry_out)
+        kind = ray.remote(max_restarts=-1, **options)(Worker)
     except (ConnectionError, ValueError, TypeError, RuntimeError) as error:
-        raise UsageError(f"--engine ray with {options or address!r}: {error}") from error
+        raise UsageError(f"--engine ray with {dict(workers.options)}: {error}") from error
     try:
         _check_nodes(ray, Origin.below(output))
-        count = jobs or _room(ray, options)
+        room = _room(ray, options)
+        count = workers.jobs or room
+        crew = [kind.remote() for _ in range(count)]
+        threads, free = ThreadPoolExecutor(count), SimpleQueue[Any]()
+
+        def free_when_ready(worker: Any) -> None:
+            ready = worker.is_ready.options(max_task_retries=-1).remote().future()
+            ready.add_done_callback(lambda _: free.put(worker))
 
         def carry_out(job: Job) -> Outcome:
+            worker = free.get()
             try:
-                return ray.get(task.remote(job))
+                return ray.get(worker.carry_out.remote(job))
             except ray.exceptions.RayError as error:
                 return job.lost(str(error).strip().splitlines()[0])
-
-        threads = ThreadPoolExecutor(count)
+            finally:
+                free_when_ready(worker)
 
         def submit(several: Sequence[Job]) -> list[Future[Outcome]]:
             return [threads.submit(carry_out, job) for job in several]
 
+        for worker in crew:
+            free_when_ready(worker)
         try:
             yield submit
         finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+            for worker in crew:
+                ray.kill(worker)
+            threads.shutdown(wait=True, cancel_futures=True)  # none waits for a killed worker
     finally:
         if begun:
             ray.shutdown()
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise UsageError("--engine ray needs Ray: pip install '.[ray]'.") from error
-    return ray
-
-
-def _carry_out(job: Job) -> Outcome:
-    """Carry out a run in a worker process."""
-    return job()
 
 
 def _difference(origin: Origin) -> str | None:

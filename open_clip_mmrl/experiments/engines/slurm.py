@@ -13,19 +13,17 @@ import logging
 import re
 import subprocess
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import UsageError
 from ...utils.files import json_bytes, read_json, write_atomically
 from ..job import Job, Outcome
-
-if TYPE_CHECKING:
-    from . import Submit
+from .workers import Submit, Workers, package_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,18 +51,13 @@ class RecordedJob:
 
 
 @contextmanager
-def slurm(
-    output: Path, jobs: int | None, options: Mapping[str, object]
-) -> Generator[Submit, None, None]:
-    """Submit runs to SLURM, at most `jobs` of an array at a time.
+def slurm_cluster(output: Path, workers: Workers) -> Generator[Submit, None, None]:
+    """Submit runs to SLURM, at most `workers.jobs` of an array at a time.
 
-    Args:
-        output: folder of all runs, which all machines share.
-        jobs: runs at a time; None leaves it to SLURM.
-        options: of submitit: "timeout_min", "gpus_per_node", "cpus_per_task", "mem_gb", ...; any
-            other is one of sbatch ("partition", "account", ...). "cluster": "local" is for tests.
+    Options: of submitit: "timeout_min", "gpus_per_node", "cpus_per_task", "mem_gb", ...; any other
+    is one of sbatch ("partition", "account", ...). "cluster": "local" is for tests.
     """
-    cluster = _Cluster(output.resolve() / FOLDER, jobs, options)
+    cluster = _Cluster(output.resolve() / FOLDER, workers)
     watcher = threading.Thread(target=cluster.watch, daemon=True)
     watcher.start()
     try:
@@ -90,11 +83,10 @@ class _Entry:
 class _Cluster:
     """submitit's executor, and the jobs that are not finished."""
 
-    def __init__(self, folder: Path, jobs: int | None, options: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, workers: Workers) -> None:
         self.folder = folder
-        self.options = dict(options)
-        self.is_local = self.options.pop("cluster", "slurm") == "local"
-        self.executor = _executor(folder, jobs, self.options, local=self.is_local)
+        self.is_local = workers.options.get("cluster") == "local"
+        self.executor = _executor(folder, workers)
         self.waiting: dict[str, _Entry] = {}
         """By id of the job."""
         self.lock, self.ended = threading.Lock(), threading.Event()
@@ -170,35 +162,32 @@ class _Cluster:
                 elif job_id in alive or job_id not in gone:
                     continue
                 else:
-                    where = entry.handle.paths.stderr
-                    outcome = job.lost(f"job {job_id} ended without a result; see {where}")
+                    outcome = job.lost(f"job {job_id} ended without a result; {_see(entry)}")
                 with self.lock:
                     del self.waiting[job_id]
                 entry.future.set_result(outcome)
             gone = set(waiting) - alive
 
 
-def _executor(folder: Path, jobs: int | None, options: dict[str, object], *, local: bool) -> Any:
+def _executor(folder: Path, workers: Workers) -> Any:
+    submitit = package_of("slurm", "submitit")
+    options = dict(workers.options)
+    if options.pop("cluster", "slurm") == "local":
+        executor = submitit.LocalExecutor(folder)
+        executor.update_parameters(timeout_min=60, **options)
+        return executor
     try:
-        import submitit
-    except ImportError as error:
-        raise UsageError("--engine slurm needs submitit: pip install '.[slurm]'.") from error
-    executor_class = submitit.LocalExecutor if local else submitit.SlurmExecutor
-    try:
-        executor = executor_class(folder)
+        executor = submitit.SlurmExecutor(folder)
     except RuntimeError as error:
         raise UsageError(
             "there is no SLURM here (srun was not found): give the command on a login node."
         ) from error
-    if local:
-        executor.update_parameters(timeout_min=60, **options)
-        return executor
     names = executor._equivalence_dict() or {}
     renamed = {names.get(name, name): value for name, value in options.items()}
     valid = executor._valid_parameters()
     ours = {name: value for name, value in renamed.items() if name in valid}
-    if jobs is not None:
-        ours["array_parallelism"] = jobs
+    if workers.jobs is not None:
+        ours["array_parallelism"] = workers.jobs
     more = {name: value for name, value in renamed.items() if name not in valid}
     executor.update_parameters(job_name="mmrl", **ours, additional_parameters=more)
     return executor
@@ -215,6 +204,13 @@ def queued() -> set[str]:
     if done.returncode:
         raise ValueError(f"SLURM does not answer: {done.stderr.strip()}")
     return {word for word in re.split(r"[|\s]+", done.stdout) if word}
+
+
+def _see(entry: _Entry) -> str:
+    log = entry.handle.paths.stderr
+    if log.is_file():
+        return f"see {log}"
+    return f"its machine wrote nothing: it has to see {log.parent}; give an --output that all share"
 
 
 def _last_line(error: Exception) -> str:

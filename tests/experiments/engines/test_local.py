@@ -4,12 +4,13 @@ import pytest
 from helpers.jobs import FakeJob
 
 from open_clip_mmrl.experiments.engines import local
+from open_clip_mmrl.experiments.engines.workers import Workers
 
 
 def test_a_process_that_dies_takes_only_its_run_along(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "gpu_of", lambda number: str(number + 4))
     jobs = [FakeJob("a", tmp_path, dies_once=True), FakeJob("b", tmp_path)]
-    with local.processes(1) as submit:
+    with local.processes(tmp_path, Workers()) as submit:
         lost, kept = (future.result(120) for future in submit(jobs))
     assert "process died" in lost.error and lost.may_succeed
     assert kept.error is None and (tmp_path / "b.gpu").read_text() == "4"

@@ -8,18 +8,29 @@ from helpers.jobs import FakeJob
 
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.engines.ray import ray_cluster
+from open_clip_mmrl.experiments.engines.workers import Workers
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 
 
-def test_a_worker_that_dies_takes_only_its_run_along(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    jobs = [FakeJob("a", tmp_path), FakeJob("b", tmp_path, dies_once=True), FakeJob("c", tmp_path)]
-    with ray_cluster(tmp_path, 2, {"num_cpus": 1}) as submit:
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    """Two cores and something that Ray takes for a GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        yield ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+        ray.shutdown()
+
+
+def test_a_worker_stays_and_one_that_dies_takes_only_its_run_along(tmp_path):
+    jobs = [FakeJob(name, tmp_path, dies_once=name == "c") for name in "abcde"]
+    with ray_cluster(tmp_path, Workers(jobs=1, options={"num_gpus": 0.5})) as submit:
         first = [future.result(120) for future in submit(jobs)]
-        (again,) = [future.result(120) for future in submit(jobs[1:2])]
-    assert [bool(outcome.error) for outcome in first] == [False, True, False]
-    assert first[1].may_succeed and again.error is None
+        (again,) = [future.result(120) for future in submit(jobs[2:3])]
+    assert [bool(outcome.error) for outcome in first] == [False, False, True, False, False]
+    assert first[2].may_succeed and again.error is None
+    processes = [outcome.metrics["accuracy"] for outcome in (*first[:2], *first[3:], again)]
+    assert processes[0] == processes[1] != processes[2] == processes[3] == processes[4]
 
 
 @pytest.mark.parametrize(
@@ -27,5 +38,6 @@ def test_a_worker_that_dies_takes_only_its_run_along(tmp_path, monkeypatch):
     [({"num_gpus": 64}, "needs 64 GPU"), ({"num_gpu": 1}, "num_gpu")],
 )
 def test_options_that_cannot_be_are_refused(tmp_path, options, message):
-    with pytest.raises(UsageError, match=message), ray_cluster(tmp_path, None, options):
+    workers = Workers(jobs=1, options=options)
+    with pytest.raises(UsageError, match=message), ray_cluster(tmp_path, workers):
         pytest.fail("began")

@@ -11,6 +11,7 @@ from helpers.jobs import FakeJob
 from helpers.slurm_here import is_installed, slurm_here
 
 from open_clip_mmrl.experiments.engines import slurm as slurm_
+from open_clip_mmrl.experiments.engines.workers import Workers
 
 pytest.importorskip("submitit")
 pytestmark = pytest.mark.skipif(not is_installed(), reason="needs SLURM's daemons, munge and root")
@@ -33,11 +34,11 @@ def wait_for(path, seconds=120):
 
 
 def test_jobs_outlive_the_command_are_joined_and_a_canceled_one_is_lost(cluster):
-    options = {"timeout_min": 5, "cpus_per_task": 1}
+    workers = Workers(options={"timeout_min": 5, "cpus_per_task": 1})
     jobs = [FakeJob(name, cluster, waits=name == "slow") for name in ("slow", "b", "c")]
-    with slurm_.slurm(cluster, None, options) as submit:
+    with slurm_.slurm_cluster(cluster, workers) as submit:
         futures = submit(jobs)  # the command ends here
-    with slurm_.slurm(cluster, None, options) as submit:
+    with slurm_.slurm_cluster(cluster, workers) as submit:
         futures = submit(jobs)
         ids = json.loads((cluster / ".slurm" / "jobs.json").read_text())
         assert all(future.result(120).error is None for future in futures[1:])
@@ -49,7 +50,7 @@ def test_jobs_outlive_the_command_are_joined_and_a_canceled_one_is_lost(cluster)
 
 def test_a_job_that_is_preempted_is_queued_again(cluster):
     job = FakeJob("slow", cluster, waits=True)
-    with slurm_.slurm(cluster, None, {"timeout_min": 5}) as submit:
+    with slurm_.slurm_cluster(cluster, Workers(options={"timeout_min": 5})) as submit:
         (future,) = submit([job])
         began = cluster / "slow.began"
         wait_for(began)

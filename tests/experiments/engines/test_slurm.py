@@ -11,6 +11,7 @@ from helpers.jobs import FakeJob
 
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.engines import slurm as slurm_
+from open_clip_mmrl.experiments.engines.workers import Workers
 
 pytest.importorskip("submitit")
 
@@ -20,7 +21,7 @@ def test_jobs_leave_their_outcome_as_json_and_a_lost_one_is_named(tmp_path, monk
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     jobs = [FakeJob("data/a", tmp_path), FakeJob("data/b", tmp_path, dies_once=True)]
     (tmp_path / "data").mkdir()
-    with slurm_.slurm(tmp_path, None, {"cluster": "local"}) as submit:
+    with slurm_.slurm_cluster(tmp_path, Workers(options={"cluster": "local"})) as submit:
         good, lost = (future.result(120) for future in submit(jobs))
     assert good.metrics and good.error is None and good.planned.folder.name == "a"
     assert lost.may_succeed and "ended without a result; see " in lost.error
@@ -32,7 +33,7 @@ def test_jobs_leave_their_outcome_as_json_and_a_lost_one_is_named(tmp_path, monk
 def test_options_that_are_not_of_submitit_are_of_sbatch(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     options = {"partition": "gpu", "timeout_min": 90, "gpus_per_node": 1, "reservation": "mine"}
-    executor = slurm_._executor(tmp_path, 7, options, local=False)
+    executor = slurm_._executor(tmp_path, Workers(jobs=7, options=options))
     text = executor._make_submission_file_text("run", "uid")
     for line in ("partition=gpu", "time=90", "gpus-per-node=1", "reservation=mine"):
         assert f"#SBATCH --{line}\n" in text
@@ -42,7 +43,7 @@ def test_options_that_are_not_of_submitit_are_of_sbatch(tmp_path, monkeypatch):
 def test_without_slurm_the_place_to_go_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(UsageError, match=r"no SLURM here .*login node"):
-        slurm_._executor(tmp_path, None, {}, local=False)
+        slurm_._executor(tmp_path, Workers())
 
 
 def answer(code, stdout="", stderr=""):
