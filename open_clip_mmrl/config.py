@@ -51,6 +51,10 @@ CACHE_GB = 4.0
 """Default bound of the decoded training images kept in memory, in 10^9 bytes; an image of
 500 x 375 pixels takes 0.56 * 10^6."""
 
+NORM_TERMS = ("norm_weight", "sequence_weight")
+LOSS_TERMS = (*NORM_TERMS, "margin_weight", "margin_variance_weight", "moment_weight")
+"""Fields of MMRLConfig: weights of terms that the method's own loss has not."""
+
 _MAX = 1e30
 """Of factors and rates: float32 still holds them."""
 _RANGE = f"a number from 0 to {_MAX:g}"
@@ -107,9 +111,9 @@ class _Config:
 class MMRLConfig(_Config):
     """The method's settings. Defaults are the paper's where it has one value for all data sets.
 
-    The two variants differ only in their maps and in the default of `beta`. The last three fields
-    make the variants of the paper's ablation (tables 4 and 9); their defaults are the method
-    itself.
+    The two variants differ only in their maps and in the default of `beta`. `token_sides`, `space`
+    and `regularizer` make the variants of the paper's ablation (tables 4 and 9); their defaults
+    are the method itself.
 
     Raises:
         UsageError: a value that is not allowed; the message names it and what is allowed.
@@ -156,6 +160,14 @@ class MMRLConfig(_Config):
     tower, and mapped from there to the image tower layer by layer."""
     regularizer: Regularizer = "cosine"
     """Distance to frozen CLIP: "cosine", "l1" or "mse"."""
+    norm_weight: float = 0.0
+    """Of a term of the loss that aligns the lengths of the two image features (published: 0.1).
+    For this and the next four see `MMRLLoss`; 0, the method itself, is not written to files."""
+    sequence_weight: float = 0.0
+    """Of the same for token and class rows in every layer. With `beta` 1 it costs time."""
+    margin_weight: float = 0.0
+    margin_variance_weight: float = 0.0
+    moment_weight: float = 0.0
 
     def __post_init__(self) -> None:
         aliases = {"mmrlpp": "mmrl++"}
@@ -170,7 +182,8 @@ class MMRLConfig(_Config):
         for name in ("alpha", "beta"):
             value = getattr(self, name)
             _require(_is_real(value, 0, 1), name, value, "a number from 0 to 1")
-        _require(_is_real(self.reg_weight), "reg_weight", self.reg_weight, _RANGE)
+        for name in ("reg_weight", *LOSS_TERMS):
+            _require(_is_real(getattr(self, name)), name, getattr(self, name), _RANGE)
         words = {"token_sides": TOKEN_SIDES, "space": SPACES, "regularizer": REGULARIZERS}
         for name, allowed in words.items():
             value = getattr(self, name)
@@ -180,6 +193,14 @@ class MMRLConfig(_Config):
         if self.space == "text_to_image":
             sides = "'both' with space 'text_to_image', whose image tokens are made of text tokens"
             _require(self.token_sides == "both", "token_sides", self.token_sides, sides)
+        if self.token_sides == "text":
+            for name in NORM_TERMS:
+                value = getattr(self, name)
+                _require(value == 0, name, value, "0 without image tokens (token_sides 'text')")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON; `LOSS_TERMS` only where they are used."""
+        return {k: v for k, v in super().to_dict().items() if v or k not in LOSS_TERMS}
 
 
 def merged_config(

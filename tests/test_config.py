@@ -84,6 +84,9 @@ def test_the_name_without_signs_is_an_alias():
         ({"reg_weight": -0.5}, "reg_weight is -0.5, .*number from 0 to 1e"),
         ({"reg_weight": float("inf")}, "reg_weight is inf, .*number from 0 to 1e"),
         ({"reg_weight": float("nan")}, "reg_weight is nan"),
+        ({"norm_weight": -0.1}, "norm_weight is -0.1, .*number from 0 to 1e"),
+        ({"moment_weight": "1"}, "moment_weight is '1'"),
+        ({"token_sides": "text", "sequence_weight": 0.1}, "sequence_weight is 0.1, .*0 without"),
         ({"token_sides": "vision"}, r"token_sides is 'vision', .*'both', 'image', 'text'"),
         ({"space": None}, r"space is None, .*'shared', 'independent', 'text_to_image'"),
         ({"regularizer": "L1"}, r"regularizer is 'L1', .*'cosine', 'l1', 'mse'"),
@@ -131,6 +134,13 @@ def test_wrong_settings_of_training(values, words):
 @pytest.mark.parametrize("values", [{"alpha": 0}, {"alpha": 1}, {"reg_weight": 0}, {"beta": 0.0}])
 def test_the_ends_of_a_range_are_allowed(values):
     assert MMRLConfig(**values).to_dict().items() >= values.items()
+
+
+def test_terms_of_the_loss_are_written_only_where_used():
+    """Files of runs without them stay what they were; `test_defaults_of_the_method` has none."""
+    config = MMRLConfig(norm_weight=0.1, moment_weight=0, sequence_weight=0.0)
+    assert config.to_dict() == {**MMRLConfig().to_dict(), "norm_weight": 0.1}
+    assert MMRLConfig.from_dict(config.to_dict()) == config
 
 
 @pytest.mark.parametrize(

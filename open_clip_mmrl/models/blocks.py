@@ -91,7 +91,7 @@ def compose(tokens: Tensor, previous: Tensor | None, beta: float, batch: int) ->
         batch: B.
     """
     tokens = tokens.expand(batch, -1, -1)  # [B, K, D]
-    return tokens if previous is None else beta * tokens + (1 - beta) * previous
+    return tokens if previous is None or beta == 1 else beta * tokens + (1 - beta) * previous
 
 
 def run_block(

@@ -81,21 +81,26 @@ class TowerFeatures(nn.Module):
         assert self.config.beta is not None  # MMRLConfig sets it
         return self.config.beta
 
-    def adapted_image_features(self, hidden: Any, tokens: Tensor | None) -> ImageFeatures:
+    def adapted_image_features(
+        self, hidden: Any, tokens: Tensor | None, norms: bool = False
+    ) -> ImageFeatures:
         """Return both features of the rows of `image_tower.lower`.
 
         Args:
             hidden: the rows.
             tokens: image tokens of the learner, [n, K, D]; None where it has none.
+            norms: whether to return the norms of rows as well; see `ImageTower.with_tokens`.
         """
         if tokens is None:
             return ImageFeatures(self.frozen_image_features(hidden), None)
         tower = self.image_tower
-        own, rows = tower.with_tokens(hidden, tokens, self._beta)
+        rows = tower.with_tokens(hidden, tokens, self._beta, norms)
         projection = self.learner.projection
         assert projection is not None  # it is there with image tokens
         return ImageFeatures(
-            tower.class_feature(own), tower.representation_feature(rows, projection)
+            tower.class_feature(rows.own),
+            tower.representation_feature(rows.tokens, projection),
+            rows.norms,
         )
 
     def adapted_text_features(
@@ -129,7 +134,7 @@ class TowerFeatures(nn.Module):
         return FrozenImages(hidden, self.frozen_image_features(hidden))
 
     def image_branches(
-        self, images: Tensor | FrozenImages, tokens: Tensor | None
+        self, images: Tensor | FrozenImages, tokens: Tensor | None, norms: bool = False
     ) -> tuple[ImageFeatures, Tensor]:
         """Return the features with tokens, and frozen CLIP's f_0 [B, E]; not normalized.
 
@@ -139,8 +144,9 @@ class TowerFeatures(nn.Module):
             images: [B, 3, H, W], or what the frozen layers made of them.
             tokens: image tokens of the learner, [n, K, D]; None where it has none: then the
                 features are frozen CLIP's.
+            norms: as in `adapted_image_features`.
         """
         frozen = self.frozen_images(images) if isinstance(images, Tensor) else images
         if tokens is None:
             return ImageFeatures(frozen.features, None), frozen.features
-        return self.adapted_image_features(frozen.hidden, tokens), frozen.features
+        return self.adapted_image_features(frozen.hidden, tokens, norms), frozen.features

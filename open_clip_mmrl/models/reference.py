@@ -139,14 +139,24 @@ class ReferenceTask(nn.Module):
 
     def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Encode images [B, 3, H, W] -> class and representation feature (or None), [B, E] each."""
+        return self._encode_image(images)[:2]
+
+    def _encode_image(self, images: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return both features, and the sequence term of the loss, []."""
         visual, tokens = self.model.visual, self._tokens("image")
         if not tokens:
-            return visual(images), None
+            return visual(images), None, images.new_zeros(())
         beta, projection = self.model.config.beta, self.model.learner.projection
         assert beta is not None and projection is not None
         spliced = SplicedTokens(visual, tokens, beta)
-        class_feature = spliced.run(images)
-        return class_feature, representation_feature(visual, spliced.rows, projection)
+        class_feature = spliced.run(images, norms=self.model.config.sequence_weight > 0)
+        gaps = [
+            (of_token - of_class.mean().detach()).abs()
+            for of_class, of_tokens in spliced.norms
+            for of_token in of_tokens.mean(dim=0)
+        ]
+        gap = torch.stack(gaps).mean() if gaps else images.new_zeros(())
+        return class_feature, representation_feature(visual, spliced.rows, projection), gap
 
     def _distance(self, feature: Tensor, frozen: Tensor) -> Tensor:
         """One term of the regularization, of unit vectors [N, E]."""
@@ -157,20 +167,46 @@ class ReferenceTask(nn.Module):
             return (feature - frozen).square().mean()
         return 1 - F.cosine_similarity(feature, frozen).mean()
 
+    def _calibration(self, logits: Tensor, labels: Tensor, text: Tensor) -> Tensor | float:
+        """Return the terms of margins and moments, of the logits that the classes get."""
+        config, loss = self.model.config, 0.0
+        if (config.margin_weight or config.margin_variance_weight) and logits.shape[1] > 1:
+            margins = []
+            for row, label in zip(logits, labels.tolist(), strict=True):
+                others = torch.cat([row[:label], row[label + 1 :]])
+                margins.append(row[label] - others.max())
+            m = torch.stack(margins)
+            loss = loss - config.margin_weight * m.mean()
+            loss = loss + config.margin_variance_weight * (m - m.mean()).square().mean()
+        if config.moment_weight:
+            loss = loss + config.moment_weight * self._moment_distance(text)
+        return loss
+
+    def _moment_distance(self, text: Tensor) -> Tensor:
+        mean, mean_0 = text.mean(dim=0), self.frozen_text.mean(dim=0)
+        covariances = [
+            torch.stack([torch.outer(row - m, row - m) for row in rows]).mean(dim=0)
+            for rows, m in ((text, mean), (self.frozen_text, mean_0))
+        ]
+        distance = (covariances[0] - covariances[1]).square().sum()
+        return (mean - mean_0).square().sum() + distance
+
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Compute the dict of `MMRLTask.forward` of images [B, 3, H, W] and labels [B]."""
         config = self.model.config
         with torch.no_grad():
             image_0 = F.normalize(self.frozen.visual(images), dim=-1)
         text = F.normalize(self._text(), dim=-1)
-        class_feature, rep_feature = self.encode_image(images)
+        class_feature, rep_feature, sequence_gap = self._encode_image(images)
         image = F.normalize(class_feature, dim=-1)
         scale = self.model.logit_scale.exp()
         bias = 0 if self.model.logit_bias is None else self.model.logit_bias
         logits = scale * image @ text.T + bias
         distance = self._distance(image, image_0) + self._distance(text, self.frozen_text)
         result = {
-            "loss": F.cross_entropy(logits, labels) + config.reg_weight * distance,
+            "loss": F.cross_entropy(logits, labels)
+            + config.reg_weight * distance
+            + self._calibration(logits, labels, text),
             "logits": logits,
             "logits_fused": logits,
             "image_features": image,
@@ -182,15 +218,21 @@ class ReferenceTask(nn.Module):
             return result
         image_rep = F.normalize(rep_feature, dim=-1)
         logits_rep = scale * image_rep @ text.T + bias
+        fused = config.alpha * logits + (1 - config.alpha) * logits_rep
         loss = (
             config.alpha * F.cross_entropy(logits, labels)
             + (1 - config.alpha) * F.cross_entropy(logits_rep, labels)
             + config.reg_weight * distance
+            + self._calibration(fused, labels, text)
+            + config.sequence_weight * sequence_gap
         )
+        if config.norm_weight:
+            lengths = rep_feature.norm(dim=1), class_feature.norm(dim=1).detach()
+            loss = loss + config.norm_weight * (lengths[0] - lengths[1]).abs().mean()
         return result | {
             "loss": loss,
             "logits_rep": logits_rep,
-            "logits_fused": config.alpha * logits + (1 - config.alpha) * logits_rep,
+            "logits_fused": fused,
             "image_features_rep": image_rep,
         }
 

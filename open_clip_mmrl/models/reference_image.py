@@ -24,6 +24,9 @@ from .learner import FullProjection, Projection
 class SplicedTokens:
     """A forward pass with hooks; `rows` [B, K, D] are then the token rows after the last layer.
 
+    `norms` are those of the class row (the mean of all own rows, where they are pooled) [B] and of
+    the tokens [B, K], for each of the layers.
+
     Args:
         visual: open_clip's image tower.
         tokens: [K, D] for each of the last layers.
@@ -31,6 +34,7 @@ class SplicedTokens:
     """
 
     rows: Tensor
+    norms: list[tuple[Tensor, Tensor]]
 
     def __init__(self, visual: Any, tokens: Sequence[Tensor], beta: float) -> None:
         self._visual, self._tokens, self._beta = visual, tokens, beta
@@ -40,13 +44,20 @@ class SplicedTokens:
         self._layers = layers
         self._blocks = [*(layers.blocks if is_timm else layers.resblocks)][-len(tokens) :]
         self._prefix = layers.num_prefix_tokens if is_timm else 1
+        pooling = layers.global_pool if is_timm else visual.pool_type
+        is_pooled = pooling not in ("token", "tok") or getattr(visual, "attn_pool", None)
+        self._own = slice(None) if is_pooled else slice(1)
+        """Own rows that the class feature is read from."""
 
-    def run(self, images: Tensor) -> Tensor:
-        """Run images [B, 3, H, W] -> the tower's own feature, [B, E]."""
+    def run(self, images: Tensor, norms: bool = False) -> Tensor:
+        """Run images [B, 3, H, W] -> the tower's own feature, [B, E]; measure `norms` if wanted."""
         recompute = self._layers.grad_checkpointing
         # Checkpoints would run the blocks again when the hooks are gone.
         self._layers.grad_checkpointing = False
         handles = [block.register_forward_pre_hook(self._splice) for block in self._blocks]
+        self.norms = []
+        for block in self._blocks if norms else ():
+            handles.append(block.register_forward_hook(self._measure))
         handles.append(self._blocks[-1].register_forward_hook(self._take_out))
         rotary = [block.attn for block in self._blocks if hasattr(block.attn, "num_prefix_tokens")]
         for attention in rotary:  # those rows are not rotated
@@ -68,6 +79,11 @@ class SplicedTokens:
             previous = x[:, self._prefix : self._prefix + self._count]
             own, end = self._beta * own + (1 - self._beta) * previous, self._prefix + self._count
         return (torch.cat([x[:, : self._prefix], own, x[:, end:]], dim=1),)
+
+    def _measure(self, _block: nn.Module, _args: object, x: Tensor) -> None:
+        norms, end = x.square().sum(dim=-1).sqrt(), self._prefix + self._count  # [B, N + K]
+        own = torch.cat([norms[:, : self._prefix], norms[:, end:]], dim=1)
+        self.norms.append((own[:, self._own].mean(dim=1), norms[:, self._prefix : end]))
 
     def _take_out(self, _block: nn.Module, _args: object, x: Tensor) -> Tensor:
         end = self._prefix + self._count

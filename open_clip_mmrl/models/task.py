@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ..utils.devices import without_autocast
 from .features import FrozenImages
-from .losses import MMRLLoss
+from .image_towers.tower import norms_of
+from .losses import loss_of
 from .mmrl_clip import MMRLCLIP
 from .ops import cosine_logits, mix, unit
 
@@ -149,18 +150,32 @@ class MMRLTask(nn.Module):
             )
         model, config = self.model, self.model.config
         image_tokens, text_tokens = model.learner()
-        both, frozen_image = model.image_branches(images, image_tokens)
+        both, frozen_image = model.image_branches(
+            images, image_tokens, norms=config.sequence_weight > 0
+        )
         image, frozen_image = unit(both.class_), unit(frozen_image)
         text = self._text_features(text_tokens)
         logits, logits_rep, of_rep = cosine_logits(model, image, text), None, {}
+        feature_norms = None
         if both.representation is not None:
             image_rep = unit(both.representation)
             logits_rep = cosine_logits(model, image_rep, text)
             of_rep = {"logits_rep": logits_rep, "image_features_rep": image_rep}
+            if config.norm_weight:
+                norms = norms_of(both.class_), norms_of(both.representation)
+                feature_norms = torch.stack(norms, dim=1)
         with without_autocast(image.device):
             try:
-                loss = MMRLLoss(config.alpha, config.reg_weight, config.regularizer)(
-                    logits, logits_rep, image, text, frozen_image, self.frozen_text_features, labels
+                loss = loss_of(config)(
+                    logits,
+                    logits_rep,
+                    image,
+                    text,
+                    frozen_image,
+                    self.frozen_text_features,
+                    labels,
+                    feature_norms,
+                    both.row_norms,
                 )
             except IndexError as error:  # of torch, which looks at labels without waiting for them
                 last = len(self.tokens) - 1

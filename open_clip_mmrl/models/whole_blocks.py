@@ -101,6 +101,7 @@ def run_whole(
     *,
     causal: bool = False,
     recompute: bool = False,
+    outputs: list[Tensor] | None = None,
 ) -> Tensor:
     """Run every row through every block, in stock order: the method without shortcuts.
 
@@ -111,6 +112,7 @@ def run_whole(
         beta: as in `compose`.
         causal: whether a row attends only to the rows before it, and itself.
         recompute: as in `run_block`.
+        outputs: every block's new rows are appended to it.
 
     Returns:
         [B, 1 + K + P, D]; without tokens [B, 1 + P, D].
@@ -124,6 +126,8 @@ def run_whole(
             own = compose(tokens[i].to(x.dtype), previous, beta, x.shape[0])
             x = torch.cat([x[:, :1], own, rest], dim=1)  # [B, 1 + K + P, D]
         x = _call(block, x, mask, recompute)
+        if outputs is not None:
+            outputs.append(x)
         previous, rest = x[:, 1 : 1 + count], x[:, 1 + count :]
     return x
 

@@ -47,6 +47,8 @@ ABLATIONS = {
     "MMRL-dagger": {"space": "text_to_image"},
     "L1": {"regularizer": "l1"},
     "MSE": {"regularizer": "mse"},
+    "norms": {"norm_weight": 0.3, "sequence_weight": 0.7},
+    "calibration": {"margin_weight": 0.3, "margin_variance_weight": 0.02, "moment_weight": 5.0},
 }
 ALLOWED = [
     {"variant": variant, **settings}
@@ -68,6 +70,8 @@ def cases(draw):
         "regularizer": draw(st.sampled_from(["cosine", "l1", "mse"])),
         "start_layer": draw(st.integers(lowest, text_layers)),
         "num_rep_tokens": draw(st.integers(1, 8)),
+        "moment_weight": draw(st.sampled_from([0.0, 3.0])),
+        "margin_variance_weight": draw(st.sampled_from([0.0, 0.02])),
         "alpha": draw(st.sampled_from([0.0, 0.3, 0.7, 1.0])),
         "beta": draw(st.sampled_from([0.0, 0.4, 1.0])),
         "reg_weight": draw(st.sampled_from([0.0, 0.5, 7.0])),
@@ -90,6 +94,7 @@ def test_agrees_with_the_reference(case):
         text=text,
     )
     names = ("start_layer", "num_rep_tokens", "alpha", "beta", "reg_weight", "regularizer")
+    names += ("moment_weight", "margin_variance_weight")
     model = tiny_mmrl(clip, **{**{name: case[name] for name in names}, **case["method"]})
     tokens, labels = tiny_prompts(case["lengths"]), torch.tensor([0, 1, 2]) % len(case["lengths"])
     with patch.object(length_groups, "__defaults__", (case["group_cost"],)):
@@ -98,7 +103,7 @@ def test_agrees_with_the_reference(case):
 
 @pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
 @pytest.mark.parametrize("beta", [None, 0.6])
-@pytest.mark.parametrize("method", ALLOWED, ids=lambda m: " ".join(m.values()))
+@pytest.mark.parametrize("method", ALLOWED, ids=lambda m: " ".join(map(str, m.values())))
 def test_agrees_on_the_variants_of_the_ablation(method, beta, custom):
     clip = tiny_clip(custom=custom, image_layers=4)
     model = tiny_mmrl(clip, beta=beta, reg_weight=3.0, **method)

@@ -32,7 +32,7 @@ from ..blocks import (
 )
 from ..learner import Projection
 from ..whole_blocks import are_plain, run_whole
-from .tower import ImageTower
+from .tower import AdaptedRows, ImageTower, adapted_rows
 
 
 @dataclass(frozen=True)
@@ -107,17 +107,23 @@ class OpenClipTower(ImageTower):
             images = images.to(self.visual.conv1.weight.dtype)
         return run_whole(self._lower, self.visual._embeds(images))  # [B, 1 + P, D]
 
-    def with_tokens(self, rows: Tensor, tokens: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-        """Run the upper layers with tokens -> own rows that are read, token rows [B, K, D]."""
+    def with_tokens(
+        self, rows: Tensor, tokens: Tensor, beta: float, norms: bool = False
+    ) -> AdaptedRows:
+        """Run the upper layers with tokens; see the base class."""
         x, batch, count = rows, rows.shape[0], tokens.shape[1]
+        outputs: list[tuple[Tensor, Tensor]] = []  # own and token rows, layer by layer
         if not are_plain(self._upper):
-            x = run_whole(self._upper, x, tokens, beta, recompute=self._recompute)
-            x = torch.cat([x[:, 1 : 1 + count], x[:, :1], x[:, 1 + count :]], dim=1)
-            return x[:, count:], x[:, :count]
+            found: list[Tensor] | None = [] if norms else None
+            x = run_whole(self._upper, x, tokens, beta, recompute=self._recompute, outputs=found)
+            for y in found or [x]:
+                own = torch.cat([y[:, :1], y[:, 1 + count :]], dim=1)
+                outputs.append((own, y[:, 1 : 1 + count]))
+            return adapted_rows(outputs, self.rows_read, norms)
         *upper, last = zip(self._upper, tokens.to(x.dtype), strict=True)
         previous = None
         for block, own in upper:
-            if beta == 1:
+            if beta == 1 and not norms:
                 # The tokens' outputs are replaced anyway: they only give keys and values, the
                 # same ones for every image.
                 shared = keys_values(block, own.unsqueeze(0))  # [1, H, K, d]
@@ -126,10 +132,13 @@ class OpenClipTower(ImageTower):
                 joined = torch.cat([compose(own, previous, beta, batch), x], dim=1)
                 joined = run_block(block, joined, recompute=self._recompute)  # [B, K + 1 + P, D]
                 previous, x = joined[:, :count], joined[:, count:]
+                if norms:
+                    outputs.append((x, previous))
         block, own = last
         joined = torch.cat([compose(own, previous, beta, batch), x], dim=1)  # [B, K + 1 + P, D]
         read = self._run_last(block, joined, count)
-        return read[:, count:], read[:, :count]
+        outputs.append((read[:, count:], read[:, :count]))
+        return adapted_rows(outputs, self.rows_read, norms)
 
     def without_tokens(self, rows: Tensor) -> Tensor:
         """Run the upper layers as frozen CLIP: rows [B, 1 + P, D] -> own rows that are read."""

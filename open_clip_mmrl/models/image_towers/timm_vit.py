@@ -30,7 +30,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..blocks import compose
 from ..learner import Projection
-from .tower import ImageTower
+from .tower import AdaptedRows, ImageTower, adapted_rows
 
 POOLINGS = {"token": "class token", "avg": "average pooling", "map": "attention pooling"}
 """What timm's names of poolings mean."""
@@ -136,8 +136,11 @@ class TimmTower(ImageTower):
         count = self.depth - self.token_layers
         return rows._replace(x=self._run(rows.x, self.trunk.blocks[:count], rows.ropes[:count]))
 
-    def with_tokens(self, rows: TimmRows, tokens: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-        """Run the upper layers with tokens -> own rows [B, N, D], token rows [B, K, D]."""
+    def with_tokens(
+        self, rows: TimmRows, tokens: Tensor, beta: float, norms: bool = False
+    ) -> AdaptedRows:
+        """Run the upper layers with tokens; see the base class."""
+        outputs: list[tuple[Tensor, Tensor]] = []  # own and token rows, layer by layer
         x, batch, count = rows.x, rows.x.shape[0], rows.x.shape[1]
         layers = zip(*self._upper(rows), tokens.to(x.dtype), strict=True)
         previous: Tensor | None = None
@@ -145,8 +148,8 @@ class TimmTower(ImageTower):
             joined = torch.cat([x, compose(own, previous, beta, batch)], dim=1)  # [B, N + K, D]
             joined = self._run(joined, [block], [_not_turned(rope, tokens.shape[1])])
             x, previous = joined[:, :count], joined[:, count:]
-        assert previous is not None  # there is at least one layer
-        return x, previous
+            outputs = [*(outputs if norms else ()), (x, previous)]
+        return adapted_rows(outputs, 1 if self.trunk.global_pool == "token" else None, norms)
 
     def without_tokens(self, rows: TimmRows) -> Tensor:
         """Run the upper layers as the frozen tower does -> rows [B, N, D]."""

@@ -17,6 +17,7 @@ E embedding width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,6 +33,44 @@ class ImageFeatures(NamedTuple):
     class_: Tensor
     representation: Tensor | None
     """None without image tokens."""
+    row_norms: Tensor | None = None
+    """As in `AdaptedRows`."""
+
+
+class AdaptedRows(NamedTuple):
+    """What `ImageTower.with_tokens` returns; the first two after the last layer."""
+
+    own: Tensor
+    """Own rows that the pooling reads, for `class_feature`."""
+    tokens: Tensor
+    """[B, K, D]."""
+    norms: Tensor | None
+    """Of every layer's output, [B, n, 1 + K]: the class token's norm, or the mean norm of the own
+    rows of a tower that pools them, then the tokens' norms. None where they are not wanted."""
+
+
+def norms_of(rows: Tensor) -> Tensor:
+    """Return the Euclidean norms along the last dimension, in float32 or better."""
+    is_half = rows.dtype in (torch.float16, torch.bfloat16)
+    return torch.linalg.vector_norm(rows.float() if is_half else rows, dim=-1)
+
+
+def adapted_rows(
+    outputs: Sequence[tuple[Tensor, Tensor]], read: int | None, norms: bool
+) -> AdaptedRows:
+    """Return what `with_tokens` returns.
+
+    Args:
+        outputs: own rows [B, N, D] and token rows [B, K, D] after each layer, or after the last.
+        read: how many of the own rows the class feature is read from, the first ones; None: all.
+        norms: whether they are wanted.
+    """
+    found = None
+    if norms:
+        of_class = [norms_of(own[:, :read]).mean(dim=1, keepdim=True) for own, _ in outputs]
+        of_tokens = [norms_of(tokens) for _, tokens in outputs]
+        found = torch.cat([torch.stack(of_class, dim=1), torch.stack(of_tokens, dim=1)], dim=2)
+    return AdaptedRows(*outputs[-1], found)
 
 
 @dataclass(frozen=True)
@@ -109,7 +148,9 @@ class ImageTower(ABC):
         """
 
     @abstractmethod
-    def with_tokens(self, rows: Any, tokens: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    def with_tokens(
+        self, rows: Any, tokens: Tensor, beta: float, norms: bool = False
+    ) -> AdaptedRows:
         """Run the upper layers with tokens.
 
         Args:
@@ -117,10 +158,7 @@ class ImageTower(ABC):
             tokens: [n, K, D], one set per layer.
             beta: 1 replaces the tokens before every layer; below 1 they are
                 beta * this layer's tokens + (1 - beta) * the previous layer's output tokens.
-
-        Returns:
-            After the last layer: the own rows that the pooling reads, for `class_feature`, and
-            the token rows, [B, K, D].
+            norms: whether to return them. With beta = 1 all layers' tokens then are query rows.
         """
 
     @abstractmethod

@@ -47,12 +47,12 @@ def run(task):
     st.integers(1, 3),
     st.integers(1, 4),
     st.sampled_from([0.0, 0.4, 1.0]),
+    st.sampled_from([0.0, 0.5]),
 )
-def test_agrees_with_the_reference(family, variant, layers, tokens, beta):
-    start = 4 - layers
-    model = family_model(
-        family, layers, variant=variant, start_layer=start, num_rep_tokens=tokens, beta=beta
-    )
+def test_agrees_with_the_reference(family, variant, layers, tokens, beta, norms):
+    config = {"variant": variant, "start_layer": 4 - layers, "num_rep_tokens": tokens}
+    config |= {"beta": beta, "norm_weight": norms, "sequence_weight": 2 * norms}
+    model = family_model(family, layers, **config)
     (ours, gradients), (theirs, expected) = (
         run(MMRLTask(model, PROMPTS)),
         run(ReferenceTask(model, PROMPTS)),
