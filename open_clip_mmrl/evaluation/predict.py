@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
@@ -73,6 +73,10 @@ class FrozenBatch:
     def logits(self) -> Tensor:
         """Frozen logits [B, C]."""
         return _logits(self.model, self.features, self.classifier, frozen=True)
+
+    def cosine_logits(self, features: Tensor, text: Tensor) -> Tensor:
+        """Return logits [B, C] of other features [B, E] and unit text features [C, E]."""
+        return _logits(self.model, features, replace(self.classifier, text=text))
 
 
 Scorer = Callable[[FrozenBatch], Tensor]

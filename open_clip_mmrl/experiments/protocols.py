@@ -88,7 +88,8 @@ def _run(
         settings = {**settings, **of_method, **(ablated(*point) if point else {})}
         train = changed(train, **{**of_training, "seed": seed})
     else:
-        train = baseline_training(method, shots, experiment.settings, experiment.overrides, seed)
+        given = experiment.settings, experiment.overrides
+        train = baseline_training(method, shots, dataset_name(spec), *given, seed)
     return FewShotRun(
         model=str(name),
         pretrained=experiment.pretrained,

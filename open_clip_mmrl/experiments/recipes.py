@@ -189,7 +189,12 @@ def demo() -> Recipe:
 
 
 def baseline_training(
-    method: Method, shots: Shots, source: str, overrides: Mapping[str, Any], seed: int
+    method: Method,
+    shots: Shots,
+    dataset: str,
+    source: str,
+    overrides: Mapping[str, Any],
+    seed: int,
 ) -> TrainConfig:
     """Return how a baseline is trained: a peer as its paper says, whatever the source.
 
@@ -199,7 +204,7 @@ def baseline_training(
     taken, train = ("precision",), TrainConfig()
     if (peer := next((name for name in PEERS if name == method), None)) is not None:
         taken = ("precision", "epochs", "batch_size", "flip", "augment")
-        train = PEER_METHODS[peer].recipe(shots)
+        train = PEER_METHODS[peer].recipe(shots, dataset)
         train = changed(train, flip=source != "demo")
     return changed(train, **{k: v for k, v in overrides.items() if k in taken}, seed=seed)
 

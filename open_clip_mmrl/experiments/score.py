@@ -79,7 +79,7 @@ def score_split(
         raise ValueError(f"{data.spec} has no {split} images to score.")
     tokens = loaded.class_tokens(data.class_names, data.template)
     classifier = build_classifier(loaded.model, tokens, precision, data.class_names)
-    scorer = None if peer is None else peer.scorer(loaded, data.class_names, data.template)
+    scorer = None if peer is None else peer.scorer(loaded, data)
     order = in_order(len(examples))
     batches = iter(loader(ImageSet(examples, eval_transform(loaded.model)), order, runtime.workers))
     with Progress(f"scoring {data.spec}", len(order), quiet=runtime.quiet) as progress:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -50,14 +50,8 @@ class Peer(ABC):
     """Images that training took, repeated ones counted."""
 
     @abstractmethod
-    def scorer(self, loaded: LoadedModel, class_names: Sequence[str], template: str) -> Scorer:
-        """Return what scores images against these classes, seen in training or not.
-
-        Args:
-            loaded: the frozen model.
-            class_names: of the C classes.
-            template: the data set's prompt, which a method may do without.
-        """
+    def scorer(self, loaded: LoadedModel, data: ImageData) -> Scorer:
+        """Return what scores images against a data set's classes, seen in training or not."""
 
 
 Rate = Callable[[int, float], float]

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import Shots, TrainConfig
+from ..data import ImageData
 from ..data.loading.device_augment import training_images
 from ..data.loading.images import in_order, loader
 from ..evaluation.predict import FrozenBatch, Scorer, build_classifier
@@ -37,7 +38,7 @@ ALPHA, BETA = 1.0, 5.5
 VIEWS = 10
 
 
-def recipe(_: Shots) -> TrainConfig:
+def recipe(_: Shots, __: str) -> TrainConfig:
     """Return the released code's settings of "F"."""
     return TrainConfig(epochs=20, batch_size=256, lr=1e-3, weight_decay=1e-2)
 
@@ -64,11 +65,11 @@ class TipAdapter(Peer):
     class_names: Sequence[str]
     """Of the S classes."""
 
-    def scorer(self, loaded: LoadedModel, class_names: Sequence[str], template: str) -> Scorer:
+    def scorer(self, loaded: LoadedModel, data: ImageData) -> Scorer:
         """Return the frozen logits with the cache's in the columns of classes trained on."""
-        known = loaded.readings(self.class_names, template)
+        known = loaded.readings(self.class_names, data.template)
         place = {reading: label for label, reading in enumerate(known)}
-        columns = [place.get(key, -1) for key in loaded.readings(class_names, template)]
+        columns = [place.get(key, -1) for key in loaded.readings(data.class_names, data.template)]
         values = F.pad(self.values, (0, 1))[:, columns]  # the last column, of zeros: other classes
 
         def score(batch: FrozenBatch) -> Tensor:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -29,8 +30,8 @@ def test_logits_are_those_of_the_paper_and_new_classes_keep_frozen_clips(task):
     generator = torch.Generator().manual_seed(2)
     features = torch.randn(3, 4, dtype=torch.float64, generator=generator)
     frozen = torch.randn(3, 3, dtype=torch.float64, generator=generator)
-    score = cache.scorer(task.loaded, ["three", "two", "One"], "a photo of a {}.")
-    found = score(SimpleNamespace(features=features, logits=frozen))
+    scored = replace(task.subset, class_names=("three", "two", "One"), train=())
+    found = cache.scorer(task.loaded, scored)(SimpleNamespace(features=features, logits=frozen))
     wanted = frozen.clone()
     for image in range(3):
         for key in range(5):
@@ -44,9 +45,8 @@ def test_logits_are_those_of_the_paper_and_new_classes_keep_frozen_clips(task):
 @pytest.mark.parametrize(("name", "added"), [("ALPHA", 0.0), ("BETA", 2.0)])
 def test_without_alpha_nothing_is_added_and_without_beta_the_shots(task, monkeypatch, name, added):
     monkeypatch.setattr(tip_adapter, name, 0.0)
-    cache, names = train_tip_adapter(task), task.subset.class_names
-    batch = frozen_batch(task, names)
-    found = cache.scorer(task.loaded, names, task.subset.template)(batch)
+    batch = frozen_batch(task)
+    found = train_tip_adapter(task).scorer(task.loaded, task.subset)(batch)
     torch.testing.assert_close(found, batch.logits + added, rtol=0, atol=1e-5)
 
 

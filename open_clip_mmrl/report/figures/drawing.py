@@ -22,6 +22,7 @@ COLORS = {
     "linear_probe": "#009e73",
     "tip_adapter": "#999933",
     "tip_adapter_f": "#661100",
+    "coop": "#44aa99",
     "mmrl": "#0072b2",
     "mmrl++": "#d55e00",
 }

@@ -24,6 +24,7 @@ METHODS = {
     "linear_probe": "linear probe",
     "tip_adapter": "Tip-Adapter",
     "tip_adapter_f": "Tip-Adapter-F",
+    "coop": "CoOp",
     "mmrl": "MMRL",
     "mmrl++": "MMRL++",
 }

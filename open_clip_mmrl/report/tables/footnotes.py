@@ -39,6 +39,7 @@ BASELINES = {
     "linear_probe": LINEAR_PROBE,
     "tip_adapter": f"Tip-Adapter: {_CACHE}",
     "tip_adapter_f": f"Tip-Adapter-F: 20 epochs; {_CACHE}",
+    "coop": "CoOp: 16 unified context vectors before the class name, its paper's settings.",
 }
 RERUN = (
     "rerun: an independent rerun of the authors' code, source not named; not the paper's results."
