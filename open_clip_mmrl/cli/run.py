@@ -219,7 +219,7 @@ def run(
         cuda_graph=cuda_graph,
     )
     if dry_run:
-        show(planned, output, runtime)
+        show(planned, output, runtime, crew)
         return
     todo = len(unfinished(planned, output))
     say(f"{counted(len(planned), 'run')}, {len(planned) - todo} finished already.")

@@ -9,7 +9,9 @@ from helpers.cli import run
 from helpers.runs import write_folder
 from helpers.trees import write_all
 
+from open_clip_mmrl.cli.dry_run import _of_workers
 from open_clip_mmrl.data.coop.catalog import CATALOG, names
+from open_clip_mmrl.experiments.engines.workers import Workers
 from open_clip_mmrl.report import write_report
 from open_clip_mmrl.training.trainer import Trainer
 
@@ -170,12 +172,31 @@ def test_killed_and_resumed_gives_the_same_report(root, tmp_path, monkeypatch):
 def test_a_dry_run_lists_and_computes_nothing(root, tmp_path):
     command = ["run", "base-to-novel", "--data-root", root, "--datasets", "dtd", "digits", *FAST]
     command += ["--shots", "2", "--output", tmp_path]
-    code, text, _ = run(*command, "--dry-run")
+    cluster = ["--engine", "slurm", "--slurm", "partition=gpu", "--jobs", 3]
+    code, text, _ = run(*command, *cluster, "--dry-run")
     assert code == 0 and "base-to-novel/dtd/mmrl/2-shots-seed1: about 1 s" in text
     assert "8 runs, 0 finished; the rest about" in text and not list(tmp_path.iterdir())
+    assert "slurm: arrays of 8 with partition=gpu, 3 at a time: about" in text
     run(*command, "--methods", "zeroshot")
     code, text, _ = run(*command, "--dry-run")
     assert "base-to-novel/dtd/zeroshot: finished" in text and "2 finished" in text
+
+
+@pytest.mark.parametrize(
+    ("workers", "line"),
+    [
+        (Workers(), "local: 3, then 1 in 1 process, 1 at a time: about 8 s."),
+        (Workers(jobs=2), "local: 3, then 1 in 2 processes, 2 at a time: about 6 s."),
+        (Workers("ray"), "ray: 3, then 1 in workers with num_cpus=1: at least 5 s, with room"),
+        (
+            Workers("slurm", 2, options={"mem_gb": 8}),
+            "slurm: arrays of 3, then 1 with mem_gb=8, 2 at a time: about 6 s.",
+        ),
+    ],
+)
+def test_a_dry_run_tells_what_workers_make_of_it(workers, line):
+    (text,) = _of_workers([[2, 2, 1], [3]], workers)
+    assert text.startswith(line)
 
 
 def test_missing_data_fail_alone_and_are_listed_at_the_end(root, tmp_path):

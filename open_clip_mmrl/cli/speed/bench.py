@@ -9,11 +9,12 @@ from statistics import median
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...config import TrainConfig
 from ...evaluation.predict import build_classifier, class_scores
-from ...models.precision import autocast, in_half
+from ...models.precision import autocast, half_type, in_half
 from ...models.reference import ReferenceTask
 from ...models.task import MMRLTask
 from ...training.cuda_graph import WARM_UP, GraphedStep
@@ -134,3 +135,29 @@ def count_operations(call: Call) -> int:
     with FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()
+
+
+_ROWS = 2048
+
+
+@torch.no_grad()
+def matrix_product_rate(
+    device: torch.device, precision: str = "fp32", size: int = 768, repeats: int = 5
+) -> float:
+    """Measure the operations per second of a matrix product as in the towers.
+
+    A linear layer from `size` to 4 * `size` over 2048 rows, all of it in the type of a precision.
+    A multiplication and an addition are two operations. The median of `repeats`, after one more
+    to warm up.
+    """
+    dtype = half_type(precision) or torch.float32
+    x = torch.randn(_ROWS, size, device=device, dtype=dtype)
+    weight = torch.randn(4 * size, size, device=device, dtype=dtype)
+    taken = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        F.linear(x, weight)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - start)
+    return 2 * _ROWS * size * 4 * size / median(taken[1:])

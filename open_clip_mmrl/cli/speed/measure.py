@@ -17,8 +17,7 @@ from typing import Any
 
 import torch
 
-from ...experiments.time_estimate import matrix_product_rate
-from .bench import OPEN_CLIP, OURS, REFERENCE, Bench
+from .bench import OPEN_CLIP, OURS, REFERENCE, Bench, matrix_product_rate
 from .peak_memory import peak_bytes
 from .settings import Machine, SpeedSettings
 

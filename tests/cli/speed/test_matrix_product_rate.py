@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from open_clip_mmrl.cli.speed.bench import matrix_product_rate
 from open_clip_mmrl.config import PRECISIONS
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.experiments.time_estimate import matrix_product_rate
 from open_clip_mmrl.models.precision import half_type
 
 CPU = torch.device("cpu")
