@@ -2,20 +2,33 @@
 
 import sys
 
-from .utils import stop, streams
+from .utils import stop, streams, torchrun
 
 RESUMED = {"train", "run", "demo"}
 """Commands that resume when they are given again."""
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it without a traceback, also while it is starting."""
+    """Run the command line; Ctrl-C ends it without a traceback, also while it is starting.
+
+    Of several processes of `torchrun` the first has the command line, and the others follow it.
+    """
     streams.prepare()
+    if torchrun.rank():
+        from .cli.follow import follow_first
+
+        sys.exit(follow_first())
     stop.install(stop.RESUMES if RESUMED & set(sys.argv[1:2]) else stop.AGAIN)
     try:
         from .cli.app import app
 
         app()
+    except SystemExit as end:
+        if torchrun.process_count() > 1 and not end.code:
+            from .cli.follow import dismiss
+
+            dismiss()
+        raise
     finally:
         stop.end_if_stopped()
 

@@ -21,6 +21,7 @@ from ..config import (
 from ..errors import UsageError
 from ..utils.stop import RESUMES
 from ..utils.text import counted, listing
+from ..utils.torchrun import process_count
 from .common import (
     DATA,
     MACHINE,
@@ -186,7 +187,13 @@ def run(
     from ..experiments.protocols import plan
     from ..experiments.run_spec import Runtime
     from ..experiments.runner import run_all, unfinished
+    from ..utils.ranks import ranks
 
+    if process_count() > 1 and (engine != "local" or (jobs or 1) > 1):
+        raise UsageError(
+            f"torchrun has started {process_count()} processes that train one run after the other "
+            "together: leave out --jobs and --engine, or start without torchrun."
+        )
     crew = Workers(engine, jobs, retries, _options(engine, slurm=slurm, ray=ray))
     experiment = Experiment(
         protocol=protocol,
@@ -217,6 +224,7 @@ def run(
         quiet=quiet,
         cache_gb=cache_gb,
         cuda_graph=cuda_graph,
+        ranks=ranks(),
     )
     if dry_run:
         show(planned, output, runtime, crew)

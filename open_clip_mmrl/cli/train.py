@@ -154,6 +154,7 @@ def train(
     from ..experiments.results import ADAPTER
     from ..experiments.run_spec import FewShotRun, Runtime
     from ..hub.load import resolve_name
+    from ..utils.ranks import ranks
     from ..utils.stopwatch import Stopwatch
     from .tables import calibration_line, confusions_line, scores_table
 
@@ -200,6 +201,7 @@ def train(
         cache_gb=cache_gb,
         cuda_graph=cuda_graph,
         describe="fully",
+        ranks=ranks(),
     )
     watch = Stopwatch()
     compared: dict[str, dict[str, float]] = {}

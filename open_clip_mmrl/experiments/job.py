@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.files import json_bytes, write_atomically
+from ..utils.ranks import RankError
 from ..version import __version__
 from .execute import execute
 from .protocols import PlannedRun
@@ -111,6 +112,8 @@ class Job:
         reuse_from = [self.output / other for other in self.planned.reuse_from]
         try:
             result = execute(self.planned.run, folder, self.runtime, reuse_from=reuse_from)
+        except RankError:  # the other processes are no longer where this one is
+            raise
         except ValueError as error:  # the same input has the same fault again
             return failed(str(error), may_succeed=False)
         except (RuntimeError, OSError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import UsageError
 from ..hub.adapter_path import SETTINGS as SETTINGS
 from ..training.checkpoint import CHECKPOINT
-from ..training.trainer import LOG
+from ..training.record import LOG
 from ..utils.files import json_bytes, read_json, remove_leftovers, write_atomically
 from ..version import __version__
 from .results import ADAPTER, RESULTS

@@ -32,6 +32,7 @@ from ..errors import UsageError
 from ..hub.load import resolve_name
 from ..hub.registered import registered_config
 from ..utils.files import expand_home
+from ..utils.ranks import Ranks
 from .results import TRAINED_ON_BASE
 
 _BY_CLASSES: Any = ""
@@ -210,6 +211,15 @@ class Runtime:
     """What to log of data and training before a run: nothing, a line of data, or all."""
     keep_base: bool = False
     """Keep the base's weights in memory, for the next run of this process."""
+    ranks: Ranks | None = None
+    """The processes that train together, if there are several; this one is the first."""
 
     def __post_init__(self) -> None:
         check_cache_gb(self.cache_gb)
+        if self.ranks is not None and ":" in (self.device or ""):
+            raise UsageError(
+                f"device is {self.device!r}, but each of the {self.ranks.count} processes takes a "
+                "GPU of its own: give cuda or cpu."
+            )
+        if self.ranks is not None and self.cuda_graph:
+            raise UsageError("--cuda-graph records the steps of one process only: leave it out.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..training.trainer import LOG
+from ..training.record import LOG
 from ..utils.files import read_json
 from ..utils.folder_lock import worker_in
 from .job import FAILED, PLAN

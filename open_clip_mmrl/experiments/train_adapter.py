@@ -11,15 +11,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..data.image_file import is_turned
-from ..data.loading.device_augment import training_images
 from ..hub.adapter_file import load_learner
 from ..hub.adapter_reading import read_adapter
 from ..hub.class_tokens import warn_of_look_alikes
 from ..hub.load import LoadedModel
-from ..training.trainer import Trainer, TrainSummary
+from ..training.record import TrainSummary
 from ..utils.text import listing
 from .describe import whole_block
 from .measured import TrainingRecord
+from .rank_training import training
 from .resolve import ResolvedRun
 from .results import ADAPTER, RESULTS, RunResult
 from .run_dir import finished_run, stopped_run_names_version
@@ -89,24 +89,16 @@ def _train_from_recipe(loaded: LoadedModel, job: ResolvedRun) -> TrainingRecord:
 
 
 def _train(loaded: LoadedModel, job: ResolvedRun) -> TrainSummary:
-    subset, train, runtime = job.subset, job.run.train, job.runtime
+    subset = job.subset
     if not stopped_run_names_version(job.folder):
         _warn_of_turned_images(job)
-    trainer = Trainer(
-        loaded.model,
-        loaded.class_tokens(subset.class_names, subset.template),
-        training_images(loaded.model, subset.train, train, runtime.cache_gb),
-        train,
-        folder=job.folder,
-        workers=runtime.workers,
-        quiet=runtime.quiet,
-        cuda_graph=runtime.cuda_graph,
-        run_digest=training_digest(job.run, job.digests[0]),
-    )
-    if runtime.describe == "fully":
-        logger.info("%s", whole_block(job))
-    warn_of_look_alikes(subset.class_names, trainer.task.frozen_text_features)
-    return trainer.fit()
+    tokens = loaded.class_tokens(subset.class_names, subset.template)
+    digest = training_digest(job.run, job.digests[0])
+    with training(loaded, tokens, subset.train, job, digest) as trainer:
+        if job.runtime.describe == "fully":
+            logger.info("%s", whole_block(job))
+        warn_of_look_alikes(subset.class_names, trainer.task.frozen_text_features)
+        return trainer.fit()
 
 
 def _warn_of_turned_images(job: ResolvedRun) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..utils.devices import without_autocast
+from ..utils.ranks import Ranks
 from .features import FrozenImages
 from .image_towers.tower import norms_of
 from .losses import loss_of
@@ -33,18 +35,20 @@ class FrozenClasses:
     tokens: Tensor
     """One prompt per class, [C, context length]."""
     prompts: Sized
-    """After the layers below J; of the kind that the model's `text_tower.lower` returns."""
+    """After the layers below J; of the kind that the model's `text_tower.lower` returns. Of several
+    ranks each keeps those of its share."""
     text_features: Tensor
     """w_0, [C, E], of unit length."""
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: MMRLCLIP, tokens: Tensor) -> FrozenClasses:
+    def of(cls, model: MMRLCLIP, tokens: Tensor, ranks: Ranks | None = None) -> FrozenClasses:
         """Compute them, in the precision that the model is stored in.
 
         Args:
             model: on its device; tokens are moved there.
             tokens: as the model's tokenizer gives them, [C, context length].
+            ranks: the processes that share the work, if there are several.
 
         Raises:
             ValueError: the tokens are no token ids of such a shape.
@@ -56,8 +60,12 @@ class FrozenClasses:
             )
         tokens = tokens.to(model.device)
         with without_autocast(tokens.device):
-            prompts = model.text_tower.lower(tokens)
-            return cls(tokens, prompts, unit(model.frozen_text_features(prompts)))
+            own = tokens if ranks is None else tokens[ranks.share(len(tokens))]
+            prompts = model.text_tower.lower(own)
+            features = unit(model.frozen_text_features(prompts))
+        if ranks is not None:
+            features = ranks.gather(features, len(tokens))
+        return cls(tokens, prompts, features)
 
 
 class MMRLTask(nn.Module):
@@ -74,6 +82,9 @@ class MMRLTask(nn.Module):
             or what was computed of them, `FrozenClasses.of(model, tokens)`.
         text_chunk_size: prompts at a time, computed again in the backward pass: bounds the
             memory where there are many classes. None takes all at once, which is faster.
+        ranks: the processes that share the work, if there are several. Each is given its share of
+            a batch's images and all of its labels; the results are those of the whole batch, and
+            gradients are summed by `ranks`.
 
     Example:
         >>> import open_clip, torch
@@ -93,6 +104,7 @@ class MMRLTask(nn.Module):
         model: MMRLCLIP,
         tokens: Tensor | FrozenClasses,
         text_chunk_size: int | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__()
         others = [n for n, p in model.named_parameters() if p.requires_grad]
@@ -107,15 +119,16 @@ class MMRLTask(nn.Module):
             )
         self.model = model
         self.text_chunk_size = text_chunk_size
+        self.ranks = ranks
         given = isinstance(tokens, FrozenClasses)
-        self.classes = tokens if given else FrozenClasses.of(model, tokens)
+        self.classes = tokens if given else FrozenClasses.of(model, tokens, ranks)
         # A buffer, so that it moves with the task.
         self.register_buffer("tokens", self.classes.tokens, persistent=False)
         self.register_load_state_dict_post_hook(_prepare_again)
 
     def prepare(self) -> None:
         """Compute again what frozen CLIP computes of the classes."""
-        self.classes = FrozenClasses.of(self.model, self.tokens)
+        self.classes = FrozenClasses.of(self.model, self.tokens, self.ranks)
 
     @property
     def frozen_text_features(self) -> Tensor:
@@ -143,9 +156,10 @@ class MMRLTask(nn.Module):
         Raises:
             ValueError: there is not one label of these classes per image.
         """
-        if not labels.is_floating_point() and labels.shape != (len(images),):
+        own = labels if self.ranks is None else labels[self.ranks.share(len(labels))]
+        if not labels.is_floating_point() and own.shape != (len(images),):
             raise ValueError(
-                f"labels are of shape {tuple(labels.shape)}; for {len(images)} images they have to "
+                f"labels are of shape {tuple(own.shape)}; for {len(images)} images they have to "
                 f"be ({len(images)},)."
             )
         model, config = self.model, self.model.config
@@ -153,17 +167,18 @@ class MMRLTask(nn.Module):
         both, frozen_image = model.image_branches(
             images, image_tokens, norms=config.sequence_weight > 0
         )
-        image, frozen_image = unit(both.class_), unit(frozen_image)
+        gather = partial(self._gather, of=labels)
+        image, frozen_image = gather(unit(both.class_)), gather(unit(frozen_image))
         text = self._text_features(text_tokens)
         logits, logits_rep, of_rep = cosine_logits(model, image, text), None, {}
         feature_norms = None
         if both.representation is not None:
-            image_rep = unit(both.representation)
+            image_rep = gather(unit(both.representation))
             logits_rep = cosine_logits(model, image_rep, text)
             of_rep = {"logits_rep": logits_rep, "image_features_rep": image_rep}
             if config.norm_weight:
                 norms = norms_of(both.class_), norms_of(both.representation)
-                feature_norms = torch.stack(norms, dim=1)
+                feature_norms = gather(torch.stack(norms, dim=1))
         with without_autocast(image.device):
             try:
                 loss = loss_of(config)(
@@ -175,7 +190,7 @@ class MMRLTask(nn.Module):
                     self.frozen_text_features,
                     labels,
                     feature_norms,
-                    both.row_norms,
+                    None if both.row_norms is None else gather(both.row_norms),
                 )
             except IndexError as error:  # of torch, which looks at labels without waiting for them
                 last = len(self.tokens) - 1
@@ -198,7 +213,12 @@ class MMRLTask(nn.Module):
         if rep_tokens is None:
             return self.frozen_text_features
         prompts = self.classes.prompts
-        return unit(self.model.adapted_text_features(prompts, rep_tokens, self.text_chunk_size))
+        own = self.model.adapted_text_features(prompts, rep_tokens, self.text_chunk_size)
+        return self._gather(unit(own), self.tokens)
+
+    def _gather(self, rows: Tensor, of: Tensor) -> Tensor:
+        """Return the rows of all ranks, one for each of `of`."""
+        return rows if self.ranks is None else self.ranks.gather(rows, len(of))
 
 
 def _prepare_again(task: nn.Module, _: Any) -> None:

@@ -20,9 +20,14 @@ _DIGEST = "digest"
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write tensors, numbers and texts, in dicts and lists, to one file."""
+    write_atomically(path, packed(content))
+
+
+def packed(content: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a checkpoint file."""
     buffer = io.BytesIO()
     torch.save({**content, _DIGEST: _digest(content)}, buffer)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
@@ -38,14 +43,19 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     """
     data = path.read_bytes()
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            damaged = archive.testzip()
-        content = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-        there = content.pop(_DIGEST, None)
-        if damaged is not None or there not in (None, _digest(content)):
-            raise ValueError("wrong checksum")
+        return unpacked(data, device)
     except Exception as error:  # a damaged file raises whatever its damage leads to
         raise unreadable(path, type(error).__name__) from error
+
+
+def unpacked(data: bytes, device: torch.device) -> dict[str, Any]:
+    """Return the content of a checkpoint file's bytes; damaged ones raise anything."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        damaged = archive.testzip()
+    content = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    there = content.pop(_DIGEST, None)
+    if damaged is not None or there not in (None, _digest(content)):
+        raise ValueError("wrong checksum")
     return content
 
 

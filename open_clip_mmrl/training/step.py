@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..models.precision import autocast, gradient_scaler
+from ..utils.ranks import Ranks
 from .optim import adamw
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from ..models.task import MMRLTask
 
 Step = Callable[[Tensor, Tensor], Tensor]
-"""Images [B, 3, H, W] and labels [B] -> loss []; trains."""
+"""Images [B, 3, H, W] and labels [B] -> loss []; trains. Of several ranks each is given its share
+of the images."""
 
 
 class TrainingStep:
@@ -34,6 +36,7 @@ class TrainingStep:
         config: precision and settings of the optimizer; the learning rate of a step is set from
             outside, by `set_learning_rate`.
         device: of the task; batches are moved there.
+        ranks: the processes that share a batch, if there are several; those of the task.
 
     Attributes:
         optimizer: AdamW over the learner.
@@ -41,9 +44,14 @@ class TrainingStep:
     """
 
     def __init__(
-        self, task: MMRLTask | ReferenceTask, config: TrainConfig, device: torch.device
+        self,
+        task: MMRLTask | ReferenceTask,
+        config: TrainConfig,
+        device: torch.device,
+        ranks: Ranks | None = None,
     ) -> None:
         self.task, self.precision, self.device = task, config.precision, device
+        self.ranks = ranks
         self.optimizer = adamw(task.model.learner, config, on_gpu=device.type == "cuda")
         self.scaler = gradient_scaler(config.precision, device)
 
@@ -52,6 +60,8 @@ class TrainingStep:
         loss = self._forward(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        if self.ranks is not None:
+            self.ranks.sum_gradients(self.task.model.learner.parameters())
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()

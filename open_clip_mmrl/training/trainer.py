@@ -2,67 +2,41 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..config import TrainConfig
 from ..data.loading.images import ImageSet, epoch_batches, loader
+from ..errors import DivergedError
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.precision import check_precision, in_half, own_modules
 from ..models.task import FrozenClasses, MMRLTask
-from ..utils.files import write_atomically
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
-from .checkpoint import CHECKPOINT, all_finite, read_checkpoint, unreadable, write_checkpoint
+from ..utils.ranks import Ranks
+from .checkpoint import (
+    CHECKPOINT,
+    all_finite,
+    packed,
+    read_checkpoint,
+    unpacked,
+    unreadable,
+    write_checkpoint,
+)
 from .cuda_graph import GraphedStep, check_graph
 from .optim import learning_rate, set_learning_rate, steps_taken
+from .record import LOG, TrainState, TrainSummary, add_row, keep_rows
 from .step import Step, TrainingStep
 
-logger = logging.getLogger(__name__)
-
-LOG = "log.jsonl"
 _READ_EVERY = 10  # steps between two reads of the loss on a GPU: reading it waits for the device
-
-
-@dataclass(frozen=True)
-class TrainSummary:
-    """What a finished run took."""
-
-    seconds: float
-    images: int
-    steps: int
-    skipped_steps: int
-    final_loss: float
-    notes: tuple[str, ...] = ()
-    """Warnings of a `GraphedStep`."""
-
-    @property
-    def ms_per_image(self) -> float:
-        """Milliseconds of training per image."""
-        return 1000 * self.seconds / max(self.images, 1)
-
-
-@dataclass(frozen=True)
-class TrainState:
-    """What a run has done after its last finished epoch; in its checkpoint as a dict."""
-
-    epoch: int = 0
-    """Finished epochs."""
-    seconds: float = 0.0
-    images: int = 0
-    steps: int = 0
-    skipped_steps: int = 0
-    loss: float = 0.0
-    """Mean of the last epoch."""
 
 
 class Trainer:
@@ -78,6 +52,9 @@ class Trainer:
         quiet: no progress bar.
         cuda_graph: record the step once and replay it, as `GraphedStep` does; CUDA only.
         run_digest: tells this run from others; a checkpoint with another one is refused.
+        ranks: the processes that train it together, if there are several, each with a trainer of
+            the same images and classes. The first one's parameters are trained; only it has a
+            folder.
 
     Raises:
         ValueError: no images.
@@ -96,6 +73,7 @@ class Trainer:
         quiet: bool = False,
         cuda_graph: bool = False,
         run_digest: str | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         if not len(images):
             raise ValueError("there are no training images.")
@@ -105,9 +83,9 @@ class Trainer:
             check_graph(config.precision, device)
         self.model, self.images, self.config = model, images, config
         self.folder, self.workers, self.quiet = folder, workers, quiet
-        self.run_digest = run_digest
-        self.task = MMRLTask(model, tokens, config.text_chunk_size)
-        self.step = TrainingStep(self.task, config, device)
+        self.run_digest, self.ranks = run_digest, ranks
+        self.task = MMRLTask(model, tokens, config.text_chunk_size, ranks)
+        self.step = TrainingStep(self.task, config, device, ranks)
         self.run_step: Step = GraphedStep.of(self.step) if cuda_graph else self.step
         self.state = TrainState()
 
@@ -160,17 +138,25 @@ class Trainer:
         order = epoch_batches(len(self.images), self._batch, self.config.seed, epoch)
         start, losses, waiting = time.perf_counter(), [], []
         every = _READ_EVERY if self.step.device.type == "cuda" else 1
-        batches = loader(self.images, order, self.workers, epoch)
-        for step, (images, labels) in enumerate(batches, 1):
+        for step, (images, labels) in enumerate(self._batches(order, epoch), 1):
             waiting.append(self.run_step(images, labels))
             if step % every == 0 or step == len(order):
                 losses += torch.stack(waiting).tolist()
-                progress.advance(len(waiting), images=len(waiting) * len(images), loss=losses[-1])
+                progress.advance(len(waiting), images=len(waiting) * len(labels), loss=losses[-1])
                 waiting.clear()
         seconds = time.perf_counter() - start
         # The loss of a step tells of the steps before it; this one tells of the last.
         self._check_finite(epoch, (*losses, self.step.loss(images, labels).item()))
         self._end_of_epoch(epoch, rate, losses, order, seconds)
+
+    def _batches(self, order: list[list[int]], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return what is given to every step."""
+        if self.ranks is None:
+            return loader(self.images, order, self.workers, epoch)
+        own = [batch[self.ranks.share(len(batch))] for batch in order]
+        labels = (torch.tensor([self.images.examples[i].label for i in batch]) for batch in order)
+        images = (images for images, _ in loader(self.images, own, self.workers, epoch))
+        return zip(images, labels, strict=True)
 
     def _check_finite(self, epoch: int, losses: Sequence[float]) -> None:
         """Check an epoch before any of it is kept; skipped steps of fp16 leave all finite."""
@@ -186,7 +172,7 @@ class Trainer:
             helps += " or use precision fp32"
         if self.state.epoch and self.folder is not None:
             helps += f", in another folder; this one keeps the last good epoch, {epoch - 1}"
-        raise ValueError(
+        raise DivergedError(
             f"training diverged: {what} in epoch {epoch} (of 0 to {self.config.epochs - 1}). "
             f"There is no adapter and no result: {helps}."
         )
@@ -237,22 +223,20 @@ class Trainer:
             "images_per_second": round(count / seconds, 1),
             "skipped_steps": self.state.skipped_steps,
         }
-        with (self.folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(row) + "\n")
-        self._save(self.folder / CHECKPOINT)
+        add_row(self.folder / LOG, row)
+        write_checkpoint(self.folder / CHECKPOINT, self._content())
 
-    def _save(self, path: Path) -> None:
-        content = {
+    def _content(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return {
             "learner": self.model.learner.state_dict(),
             "optimizer": self.step.optimizer.state_dict(),
             "scaler": self.step.scaler.state_dict(),
             "state": asdict(self.state),
             "run": self.run_digest,
         }
-        write_checkpoint(path, content)
 
     def _load(self, path: Path) -> None:
-        optimizer = self.step.optimizer
         content = read_checkpoint(path, self.step.device)
         theirs = content.get("run")  # earlier versions wrote none
         if theirs is not None and self.run_digest not in (None, theirs):
@@ -261,12 +245,7 @@ class Trainer:
                 "to start this run from its beginning, or give another folder."
             )
         try:
-            self.model.learner.load_state_dict(content["learner"])
-            # The state alone: a GPU's checkpoint resumes on a CPU, whose optimizer differs.
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({**content["optimizer"], "param_groups": groups})
-            self.step.scaler.load_state_dict(content["scaler"])
-            self.state = TrainState(**content["state"])
+            self._restore(content)
         except Exception as error:  # of another version, or written by something else
             raise unreadable(path, type(error).__name__) from error
         if not all_finite(self._trained_tensors()):
@@ -275,24 +254,25 @@ class Trainer:
                 f"diverged. Delete it and lower the learning rate ({self.config.lr})."
             )
 
+    def _restore(self, content: Mapping[str, Any]) -> None:
+        optimizer = self.step.optimizer
+        self.model.learner.load_state_dict(content["learner"])
+        # The state alone: a GPU's checkpoint resumes on a CPU, whose optimizer differs.
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({**content["optimizer"], "param_groups": groups})
+        self.step.scaler.load_state_dict(content["scaler"])
+        self.state = TrainState(**content["state"])
+
     def _resume(self) -> None:
-        if self.folder is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path, log = self.folder / CHECKPOINT, self.folder / LOG
-        if path.is_file():
-            self._load(path)
-        # Rows of epochs without a checkpoint will be written again.
-        rows = log.read_bytes().splitlines() if log.is_file() else []
-        kept = [row for row in rows[: self.state.epoch] if _is_json(row)]
-        if len(kept) < len(rows[: self.state.epoch]):
-            logger.warning("%s has rows that are no JSON; they are left out.", log)
-        write_atomically(log, b"".join(row + b"\n" for row in kept))
+        """Begin after the folder's checkpoint; on other ranks, where the first one begins."""
+        if self.folder is not None:
+            self._read(self.folder)
+        if self.ranks is not None:
+            begin = self.ranks.from_first(packed(self._content()))
+            self._restore(unpacked(begin, self.step.device))
 
-
-def _is_json(row: bytes) -> bool:
-    try:
-        json.loads(row)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    def _read(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CHECKPOINT).is_file():
+            self._load(folder / CHECKPOINT)
+        keep_rows(folder / LOG, self.state.epoch)

@@ -5,7 +5,7 @@ import torch
 from helpers.trainer import make
 
 from open_clip_mmrl.training.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
-from open_clip_mmrl.training.trainer import LOG
+from open_clip_mmrl.training.record import LOG
 
 CPU = torch.device("cpu")
 

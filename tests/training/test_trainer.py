@@ -13,8 +13,9 @@ from open_clip_mmrl.data.loading.images import ImageSet, epoch_batches, train_tr
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.training.checkpoint import CHECKPOINT
 from open_clip_mmrl.training.optim import adamw
+from open_clip_mmrl.training.record import LOG
 from open_clip_mmrl.training.step import TrainingStep
-from open_clip_mmrl.training.trainer import LOG, Trainer
+from open_clip_mmrl.training.trainer import Trainer
 
 
 def record_losses(trainer):

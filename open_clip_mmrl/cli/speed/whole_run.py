@@ -19,7 +19,8 @@ from PIL import Image
 from ...config import TrainConfig
 from ...data.example import Example
 from ...data.loading.device_augment import training_images
-from ...training.trainer import Trainer, TrainSummary
+from ...training.record import TrainSummary
+from ...training.trainer import Trainer
 from .settings import TEMPLATE, Machine, WholeRun, class_names
 
 logger = logging.getLogger(__name__)
