@@ -4,36 +4,29 @@ import pytest
 import torch
 from helpers.cli import run
 from helpers.ranks import in_ranks
-from helpers.runs import go, make_run
+from helpers.runs import go
 from safetensors.torch import load_file
 
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.experiments.execute import execute
 from open_clip_mmrl.experiments.rank_training import follow
-from open_clip_mmrl.experiments.results import ADAPTER, RESULTS
+from open_clip_mmrl.experiments.results import ADAPTER, RESULTS, RunResult
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.utils.ranks import Ranks
 
 
 def test_the_others_train_what_the_first_one_begins(tmp_path):
-    """Two runs on one base, then nothing."""
-    runs = {"one": make_run(), "plus": make_run(method="mmrl++", classes="all")}
-
     def carry_out(ranks):
         if ranks.rank:
             return follow(ranks)
-        runtime = Runtime(device="cpu", quiet=True, ranks=ranks)
-        for name, planned in runs.items():
-            execute(planned, tmp_path / name, runtime)
-        ranks.from_first(None)
-        return True
+        go(tmp_path / "together", runtime=Runtime(device="cpu", quiet=True, ranks=ranks))
+        return ranks.from_first(None) is None
 
     assert in_ranks(2, carry_out) == [True, True]
-    for name, changes in {"one": {}, "plus": {"method": "mmrl++", "classes": "all"}}.items():
-        go(tmp_path / "alone" / name, **changes)
-        ours, theirs = (load_file(f / name / ADAPTER) for f in (tmp_path, tmp_path / "alone"))
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
-        assert (tmp_path / name / RESULTS).is_file()
+    go(tmp_path / "alone")
+    ours, theirs = (load_file(tmp_path / name / ADAPTER) for name in ("together", "alone"))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    results = (RunResult.read(tmp_path / name / RESULTS) for name in ("together", "alone"))
+    assert len({tuple(result.metrics.items()) for result in results}) == 1
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ def make_run(**changes) -> FewShotRun:
     return FewShotRun(**{**values, **changes})
 
 
-def go(folder, **changes):
-    return execute(make_run(**changes), folder, Runtime(device="cpu", quiet=True))
+def go(folder, runtime=Runtime(device="cpu", quiet=True), **changes):
+    return execute(make_run(**changes), folder, runtime)
 
 
 def resolved(run, folder, subset=None, data=None) -> ResolvedRun:
