@@ -78,7 +78,7 @@ def _of_workers(stages: Sequence[Sequence[float]], workers: Workers) -> list[str
     counts = ", then ".join(str(len(stage)) for stage in stages)
     options = " ".join(f"{name}={value}" for name, value in workers.options.items())
     what = {
-        "local": f"local: {counts} in {counted(min(jobs or 1, runs), 'process')}",
+        "local": f"local: {counts}",
         "slurm": f"slurm: arrays of {counts} with {options or 'no options'}",
         "ray": f"ray: {counts} in workers with {options or 'num_cpus=1'}",
     }[workers.engine]

@@ -185,8 +185,8 @@ def test_a_dry_run_lists_and_computes_nothing(root, tmp_path):
 @pytest.mark.parametrize(
     ("workers", "line"),
     [
-        (Workers(), "local: 3, then 1 in 1 process, 1 at a time: about 8 s."),
-        (Workers(jobs=2), "local: 3, then 1 in 2 processes, 2 at a time: about 6 s."),
+        (Workers(), "local: 3, then 1, 1 at a time: about 8 s."),
+        (Workers(jobs=2), "local: 3, then 1, 2 at a time: about 6 s."),
         (Workers("ray"), "ray: 3, then 1 in workers with num_cpus=1: at least 5 s, with room"),
         (
             Workers("slurm", 2, options={"mem_gb": 8}),
