@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Variant = Literal["mmrl", "mmrl++"]
-Peer = Literal["tip_adapter", "tip_adapter_f", "coop"]
+Peer = Literal["tip_adapter", "tip_adapter_f", "coop", "clip_lora"]
 Method = Literal["zeroshot", "linear_probe", Peer, "mmrl", "mmrl++"]
 Precision = Literal["fp32", "amp_bf16", "amp_fp16", "bf16", "fp16"]
 Augment = Literal["classic", "device"]

@@ -69,6 +69,9 @@ def _project(
     span = slice(first * width, last * width)
     bias = attention.in_proj_bias
     y = F.linear(x, attention.in_proj_weight[span], None if bias is None else bias[span])
+    low_rank = getattr(attention, "low_rank", None)
+    if low_rank is not None:  # put there by `peers.clip_lora`
+        y = y + low_rank(x, first, last)
     heads = attention.num_heads
     parts = y.view(batch, rows, last - first, heads, width // heads).permute(2, 0, 3, 1, 4)
     norms = (getattr(attention, "ln_q", None), getattr(attention, "ln_k", None), None)

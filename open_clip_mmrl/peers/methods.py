@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..config import Peer as Name
 from ..config import Shots, TrainConfig
-from . import coop, tip_adapter
+from . import clip_lora, coop, tip_adapter
 from .peer import Peer, PeerTask
 
 
@@ -23,4 +23,5 @@ PEER_METHODS: Mapping[Name, PeerMethod] = {
     "tip_adapter": PeerMethod(tip_adapter.recipe, tip_adapter.train_tip_adapter),
     "tip_adapter_f": PeerMethod(tip_adapter.recipe, tip_adapter.train_tip_adapter_f),
     "coop": PeerMethod(coop.recipe, coop.train_coop),
+    "clip_lora": PeerMethod(clip_lora.recipe, clip_lora.train_clip_lora),
 }

@@ -23,6 +23,7 @@ COLORS = {
     "tip_adapter": "#999933",
     "tip_adapter_f": "#661100",
     "coop": "#44aa99",
+    "clip_lora": "#332288",
     "mmrl": "#0072b2",
     "mmrl++": "#d55e00",
 }

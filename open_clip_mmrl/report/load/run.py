@@ -25,6 +25,7 @@ METHODS = {
     "tip_adapter": "Tip-Adapter",
     "tip_adapter_f": "Tip-Adapter-F",
     "coop": "CoOp",
+    "clip_lora": "CLIP-LoRA",
     "mmrl": "MMRL",
     "mmrl++": "MMRL++",
 }

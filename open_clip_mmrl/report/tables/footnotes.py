@@ -40,6 +40,7 @@ BASELINES = {
     "tip_adapter": f"Tip-Adapter: {_CACHE}",
     "tip_adapter_f": f"Tip-Adapter-F: 20 epochs; {_CACHE}",
     "coop": "CoOp: 16 unified context vectors before the class name, its paper's settings.",
+    "clip_lora": "CLIP-LoRA: rank 2 in both towers, its paper's settings, but at most 300 epochs.",
 }
 RERUN = (
     "rerun: an independent rerun of the authors' code, source not named; not the paper's results."
