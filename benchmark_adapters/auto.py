@@ -2,7 +2,9 @@
 
 One classifier can hold both kinds: images are [sqrt(a) f_c ; sqrt(1-a) f_r], the text of a seen
 class [sqrt(a) w ; sqrt(1-a) w], of a new one [w / sqrt(a) ; 0]; the inner products are
-a f_c.w + (1-a) f_r.w and f_c.w. Shapes: C classes, E embedding width.
+a f_c.w + (1-a) f_r.w and f_c.w. Where the adapter knows the mean image m of its training, all texts
+are of the first kind, and every class loses what m scores: images are [f ; 1] / sqrt(2), texts
+sqrt(2) [w ; -m.w]. Shapes: C classes, E embedding width.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from open_clip_mmrl.errors import UsageError
 
@@ -82,10 +85,29 @@ def chosen_features(
         return
     model.features, reason = _choose(model, class_names or (), mix)
     logger.info("mmrl_auto: %s", reason)
+    if is_centered(model, class_names or ()):
+        model.encode_image = _with_one(model.encode_image)
     try:
         yield
     finally:
         model.features = "class"
+        vars(model).pop("encode_image", None)  # the class's own comes back
+
+
+def is_centered(model: Any, class_names: Sequence[str]) -> bool:
+    """Return whether these classes compare by the mean image: seen and new ones together."""
+    seen = seen_among(model, class_names)
+    mixed = model.features == "fused" and bool(seen.any()) and not bool(seen.all())
+    return mixed and model.image_means is not None
+
+
+def _with_one(encode_image: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return the function with a coordinate 1 after its unit vectors [B, 2E], for a constant."""
+
+    def encode(images: Tensor) -> Tensor:
+        return F.pad(encode_image(images), (0, 1), value=1.0) / 2**0.5
+
+    return encode
 
 
 def _choose(model: Any, class_names: Sequence[str], mix: bool) -> tuple[str, str]:
@@ -97,6 +119,8 @@ def _choose(model: Any, class_names: Sequence[str], mix: bool) -> tuple[str, str
         return "fused", f"both features, {found}."
     if not seen or not mix:
         return "class", f"the class feature, {found}."
+    if model.image_means is not None:
+        return "fused", f"{found}: both features for all, less what the mean image scores."
     if model.config.alpha == 0:
         raise UsageError(
             f"{found}, and alpha is 0: the adapter's mix has no class feature for the others. "
@@ -106,7 +130,16 @@ def _choose(model: Any, class_names: Sequence[str], mix: bool) -> tuple[str, str
 
 
 def with_new_classes(model: Any, classifier: Tensor, class_names: Sequence[str]) -> Tensor:
-    """Return a classifier [2E, C] for seen classes with new classes on the class feature."""
+    """Return a classifier [2E, C] for seen classes with new classes on the class feature.
+
+    Or, where they compare by the mean image, one [2E + 1, C] that subtracts what it scores.
+    """
+    if is_centered(model, class_names):
+        means, alpha = model.image_means, model.config.alpha
+        rep = means.get("representation", means["class"])
+        parts = zip((alpha, 1 - alpha), (means["class"], rep), strict=True)
+        mean = torch.cat([a**0.5 * torch.tensor(m) for a, m in parts]).to(classifier)
+        return 2**0.5 * torch.cat([classifier, -(mean @ classifier)[None]])
     new = ~seen_among(model, class_names).to(classifier.device)
     width = len(classifier) // 2
     by_class = classifier[:width] / model.config.alpha  # sqrt(a) w -> w / sqrt(a)

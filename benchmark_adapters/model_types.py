@@ -74,6 +74,7 @@ def load(
         model.seen_classes = SeenClasses(
             seen.class_names, lambda names: readings(tokenizer, names, seen.template, length)
         )
+        model.image_means = seen.image_means
     return model.to(device), transform, tokenizer
 
 

@@ -64,7 +64,13 @@ class Fitted:
         readings = partial(self.loaded.readings, template=self.template)
         require_different(list(names.values()), readings)
         new = fitted(self.loaded, names, self.trained, self.template, self.ranking.precision)
-        return replace(new, calibration=self.calibration)
+        return new.with_calibration(self.calibration)
+
+    def with_calibration(self, calibration: Calibration | None) -> Fitted:
+        """Return the same with what held-back images told, if anything."""
+        means = None if calibration is None else calibration.image_means
+        ranking = self.ranking.with_mixed(means)
+        return replace(self, calibration=calibration, ranking=ranking)
 
     @property
     def seen(self) -> set[str]:
@@ -165,7 +171,7 @@ def of_file(
     trained = info.trained_classes()
     names = stored_names(info) if stored else trained_names(info)
     new = fitted(loaded, names, trained, info.template, precision)
-    return replace(new, calibration=info.calibration), info
+    return new.with_calibration(info.calibration), info
 
 
 def fitted(

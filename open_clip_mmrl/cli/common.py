@@ -205,6 +205,16 @@ FusionOption = Annotated[
         "probabilities, as the paper writes.",
     ),
 ]
+SeenOffsetOption = Annotated[
+    float | None,
+    option(
+        METHOD,
+        "With seen and new classes in one list: subtract this from the logits of seen ones, which "
+        "both features score, the class feature new ones. Default: 0, or, by an adapter of train "
+        "--calibrate, both features for all, less what the mean of its held-back images scores.",
+        metavar="X",
+    ),
+]
 AdapterOption = Annotated[
     Path,
     option(

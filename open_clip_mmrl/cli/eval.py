@@ -22,6 +22,7 @@ from .common import (
     PrecisionOption,
     QuietOption,
     RootOption,
+    SeenOffsetOption,
     Split,
     TemplateOption,
     WorkersOption,
@@ -50,6 +51,7 @@ def evaluate(
         Literal["auto", "class", "fused"],
         option(METHOD, "auto: both for classes seen in training, the class feature for others."),
     ] = "auto",
+    seen_offset: SeenOffsetOption = None,
     fusion: FusionOption = "logits",
     template: TemplateOption = None,
     data_root: RootOption = None,
@@ -78,7 +80,6 @@ def evaluate(
     from ..data.load import read_names
     from ..evaluation.assessment import assess, assessment_json
     from ..evaluation.choose_features import choose_features
-    from ..evaluation.logits import Scoring
     from ..experiments.run_spec import Runtime
     from ..experiments.score import calibrated_scores, score_split
     from ..experiments.scored_data import data_to_score
@@ -110,12 +111,19 @@ def evaluate(
     )
     require_readable(data_set.split(split), quiet=quiet)
     names = data_set.class_names
+    means = info.image_means
     chosen = choose_features(
-        features, names, info.class_names, lambda names: loaded.readings(names, info.template)
+        features,
+        names,
+        info.class_names,
+        lambda names: loaded.readings(names, info.template),
+        centered=means is not None and loaded.model.config.beta == info.config.beta,
+        seen_offset=seen_offset,
     )
     runtime = Runtime(workers=workers, quiet=quiet)
-    logits, speed = score_split(loaded, data_set, split, precision, runtime)
-    scoring = Scoring(chosen.features, loaded.model.config.alpha, fusion, chosen.seen)
+    means = means if chosen.centered else None
+    logits, speed = score_split(loaded, data_set, split, precision, runtime, means)
+    scoring = chosen.scoring(loaded.model.config.alpha, fusion)
     adapted = assess(logits.scores(scoring), logits.labels, names)
     frozen = assess(logits.frozen, logits.labels, names)
     result: dict[str, Any] = {
@@ -124,7 +132,8 @@ def evaluate(
         "classes": classes,
         "split": split,
         "template": data_set.template,
-        "features": "mixed" if chosen.seen else chosen.features,
+        "features": chosen.kind,
+        **drop_none(seen_offset=seen_offset),
         "fusion": fusion,
         "images": len(logits.labels),
         **assessment_json(adapted, frozen),

@@ -20,6 +20,7 @@ from .common import (
     BaseOption,
     DeviceOption,
     QuietOption,
+    SeenOffsetOption,
     command,
     option,
     path_option,
@@ -60,6 +61,7 @@ def predict(
         ),
     ] = None,
     only_new: Annotated[bool, option(METHOD, "Rank the new classes alone.", "--only-new")] = False,
+    seen_offset: SeenOffsetOption = None,
     coverage: Annotated[
         float | None,
         option(
@@ -98,10 +100,9 @@ def predict(
 
     Probabilities add up to 1 over all classes that are ranked: a softmax, of
     bases trained with a sigmoid (SigLIP) too. Without new classes they mix
-    those of both features; with --new-class they are the softmax of logits: of
-    both features for classes seen in training, of the class feature for new
-    ones. An adapter of train --calibrate has a temperature, which makes them
-    honest; --new-class does without it.
+    those of both features; with --new-class they are the softmax of logits, as
+    --seen-offset says. An adapter of train --calibrate has a temperature, which
+    makes them honest; --new-class does without it.
 
     Sets take probabilities before the temperature (LAC, by MAPIE); where no
     class is likely, a set is empty. --reject goes by the maximum softmax of
@@ -112,6 +113,7 @@ def predict(
     """
     from ..data.image_paths import image_paths
     from ..evaluation.answers import ranking
+    from ..evaluation.choose_features import mixed_reason, require_offset
     from ..hub.adapter_reading import read_adapter
     from ..hub.load import build_from_adapter
     from ..utils.devices import pick_device
@@ -125,7 +127,13 @@ def predict(
             "--coverage and --reject were measured on the classes of the training: leave out "
             "--new-class, or both of them."
         )
+    is_mixed = bool(new) and not only_new
+    if seen_offset is not None:
+        require_offset(seen_offset, "" if is_mixed else "new or seen ones alone")
     info, chosen = read_adapter(adapter), pick_device(device)
+    centered = info.image_means is not None and seen_offset is None
+    if is_mixed and (centered or seen_offset):
+        logger.info("auto: %s.", mixed_reason(len(info.class_names), new, centered, seen_offset))
     sure = None
     if not new and (info.calibration or reject or coverage is not None):
         from ..evaluation.conformal import certainty
@@ -138,7 +146,9 @@ def predict(
     ranked = None
     if found.images:  # a base may take minutes to load
         loaded, _ = build_from_adapter(info, base_pretrained=pretrained, device=chosen)
-        ranked = ranking(loaded, info, new, only_new=only_new, certainty=sure)
+        ranked = ranking(
+            loaded, info, new, only_new=only_new, certainty=sure, seen_offset=seen_offset
+        )
         top = min(top, len(ranked.names))
         if len(ranked.names) == 1:
             logger.warning("There is one class to choose from, so that every image has 100 %.")

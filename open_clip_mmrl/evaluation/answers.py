@@ -25,7 +25,8 @@ from ..utils.progress import Progress
 from .certainty import Certainty, max_softmax
 from .choose_features import require_different
 from .image_batches import image_batches
-from .logits import Scoring
+from .logits import Logits, Scoring
+from .mean_image import ImageMeans, mean_logits
 from .predict import Classifier, build_classifier, predict, predict_all
 
 
@@ -36,7 +37,7 @@ class RankedClass:
     name: str
     probability: float
     seen: bool
-    """Seen in training, and scored by both features; new classes by the class feature alone."""
+    """Seen in training; new classes are known by their names alone."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Ranking:
     Those of seen classes alone are the mix of both features' probabilities, as the paper writes;
     those of new classes alone the softmax of the class feature's logits; those of seen and new ones
     in one ranking the softmax of the logits of generalized accuracy: both features' mix for seen
-    classes, the class feature's for new ones.
+    classes, the class feature's for new ones, or as `mixed` has it otherwise.
     """
 
     model: MMRLCLIP
@@ -74,6 +75,10 @@ class Ranking:
     precision: str = "fp32"
     certainty: Certainty = field(default_factory=Certainty)
     """How the answers are judged, where no class is new."""
+    mixed: Scoring | None = None
+    """How seen and new classes are scored in one ranking, where that is not as above."""
+    mean: Logits | None = None
+    """What the mean image scores, where `mixed` is centered."""
 
     @property
     def has_new(self) -> bool:
@@ -109,16 +114,37 @@ class Ranking:
         return (scores / judged.temperature).softmax(dim=1), sets, rejected
 
     def _scores(self, images: Tensor, fusion: str = "probabilities") -> Tensor:
-        mixed = any(self.seen) and self.has_new
-        return predict(
+        both = any(self.seen)
+        scoring = Scoring("fused" if both else "class", self.model.config.alpha)
+        if both and self.has_new:
+            scoring = self.mixed or replace(scoring, seen=self.seen)
+            fusion = "logits"
+        found = predict(
             self.model,
             self.classifier,
             _one(images),
-            features="fused" if any(self.seen) else "class",
-            fusion="logits" if mixed else fusion,
-            seen=self.seen if mixed else None,
+            features=scoring.features,
+            fusion=fusion,
+            seen=scoring.seen,
             precision=self.precision,
-        ).scores.double()
+        )
+        return scoring.subtract(found.scores.double(), self.mean)
+
+    def with_mixed(self, means: ImageMeans | None, seen_offset: float | None = None) -> Ranking:
+        """Return the ranking with seen and new classes scored by the rule of `Scoring.of_mixed`.
+
+        Args:
+            means: of held-back images, by which scores are centered; None for none.
+            seen_offset: instead, subtracted from the scores of seen classes.
+        """
+        rule = Scoring.of_mixed(
+            self.model.config.alpha,
+            self.seen,
+            centered=means is not None,
+            seen_offset=seen_offset,
+        )
+        center = mean_logits(self.model, self.classifier, means) if means else None
+        return replace(self, mixed=rule, mean=center)
 
 
 def _one(images: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -134,6 +160,7 @@ def ranking(
     only_new: bool = False,
     precision: str = "fp32",
     certainty: Certainty | None = None,
+    seen_offset: float | None = None,
 ) -> Ranking:
     """Return the ranking of an adapter's classes, and of new ones by their names.
 
@@ -144,6 +171,7 @@ def ranking(
         only_new: rank these alone.
         precision: of the towers.
         certainty: how the answers are judged; it does not go together with new classes.
+        seen_offset: see `Ranking.with_mixed`; the means are the adapter's.
 
     Raises:
         UsageError: a new class reads like another one, or there are none to rank alone.
@@ -164,7 +192,8 @@ def ranking(
     tokens = loaded.class_tokens(usable_names(names, info.template), info.template)
     classifier = build_classifier(loaded.model, tokens, precision, names)
     judged = certainty or Certainty()
-    return Ranking(loaded.model, classifier, tuple(names), tuple(seen), precision, judged)
+    found = Ranking(loaded.model, classifier, tuple(names), tuple(seen), precision, judged)
+    return found.with_mixed(info.image_means, seen_offset)
 
 
 def answers(

@@ -6,7 +6,7 @@ Shapes: N images, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -31,6 +31,29 @@ class Scoring:
     """How "fused" mixes, see `mix`."""
     seen: tuple[bool, ...] | None = None
     """Which of the C classes "fused" mixes, where others were not seen in training; None: all."""
+    seen_offset: float = 0.0
+    """Subtracted from the scores of these, so that others win more often; 0 changes no bit."""
+    centered: bool = False
+    """Whether what the mean image scores, `Logits.mean`, is subtracted from every class's score."""
+
+    @classmethod
+    def of_mixed(
+        cls,
+        alpha: float,
+        seen: Sequence[bool],
+        *,
+        centered: bool,
+        seen_offset: float | None = None,
+        fusion: Fusion = "logits",
+    ) -> Scoring:
+        """Return how seen and new classes are scored in one list.
+
+        Centered, all by both features; otherwise, or where `seen_offset` is given, seen classes by
+        both features and new ones by the class feature.
+        """
+        if centered and seen_offset is None:
+            return cls("fused", alpha, fusion, centered=True)
+        return cls("fused", alpha, fusion, tuple(seen), seen_offset or 0.0)
 
     @property
     def what_decides(self) -> str:
@@ -38,7 +61,17 @@ class Scoring:
         if self.features != "fused":
             return f"the logits of the {self.features} feature"
         what = f"the {self.fusion} of both features, mixed with alpha {self.alpha:g}"
+        what += ", less those of the mean image" if self.centered else ""
         return what if self.seen is None else f"{what} (of new classes: of the class feature)"
+
+    def subtract(self, scores: Tensor, mean: Logits | None) -> Tensor:
+        """Return scores [N, C] less those of the mean image, less the offset of seen classes."""
+        if self.centered:
+            assert mean is not None  # who scores centered gives one
+            scores = scores - mean.scores(replace(self, fusion="logits", centered=False))
+        if self.seen_offset:
+            scores = torch.where(torch.tensor(self.seen), scores - self.seen_offset, scores)
+        return scores
 
 
 @dataclass(frozen=True)
@@ -60,17 +93,21 @@ class Logits:
     """Of the C classes."""
     features: Tensor | None = None
     """Of the base model's image tower, [N, E], float32, not of unit length; where they are kept."""
+    mean: Logits | None = None
+    """What the mean of other images scores against these classes; see `mean_image`."""
 
     def scores(self, scoring: Scoring) -> Tensor:
         """Return scores [N, C]."""
         if scoring.features == "fused":
             seen = None if scoring.seen is None else torch.tensor(scoring.seen)
-            return mix(self.by_class, self.by_rep, scoring.alpha, scoring.fusion, seen)
+            mixed = mix(self.by_class, self.by_rep, scoring.alpha, scoring.fusion, seen)
+            return scoring.subtract(mixed, self.mean)
         return self.by_class if scoring.features == "class" else self.frozen
 
     def of_base_model(self) -> Logits:
         """Return the base model's logits in the place of the adapted model's."""
-        return Logits(self.frozen, None, self.frozen, self.labels, self.names)
+        mean = self.mean and self.mean.of_base_model()
+        return Logits(self.frozen, None, self.frozen, self.labels, self.names, mean=mean)
 
     def split(self, classes: Sequence[int]) -> Logits:
         """Return the images of some consecutive classes, scored against these classes alone."""

@@ -110,8 +110,9 @@ def generalized(logits: Logits, seen: Tensor, alpha: float) -> dict[str, float]:
     """Return the generalized zero-shot (GZSL) accuracy: one classifier of base and novel classes.
 
     Every image is scored against all C classes: those seen in training by both features (the mix
-    of logits), the new ones by the class feature alone. Beyond the paper's protocol, in which the
-    classifier holds either the base or the novel classes.
+    of logits), the new ones by the class feature alone; where the mean image is known, all by both
+    features, less what it scores. Beyond the paper's protocol, in which the classifier holds either
+    the base or the novel classes.
 
     Args:
         logits: of test images of all C classes.
@@ -128,7 +129,8 @@ def generalized(logits: Logits, seen: Tensor, alpha: float) -> dict[str, float]:
             f"torch.bool of shape ({logits.by_class.shape[1]},)."
         )
     _check(logits.by_class, logits.labels)
-    scores = logits.scores(Scoring("fused", alpha, seen=tuple(seen.tolist())))
+    centered = logits.mean is not None
+    scores = logits.scores(Scoring.of_mixed(alpha, seen.tolist(), centered=centered))
     of_seen = seen[logits.labels]
     base = accuracy(scores[of_seen], logits.labels[of_seen])
     novel = accuracy(scores[~of_seen], logits.labels[~of_seen])

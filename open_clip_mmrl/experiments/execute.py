@@ -202,6 +202,7 @@ def _result(
         trained_in=training.trained_in,
         metrics=scores.metrics,
         zero_shot=scores.zero_shot,
+        generalized_rule=scores.generalized_rule,
         generalized=scores.generalized,
         generalized_zero_shot=scores.generalized_zero_shot,
         calibration=scores.calibration,

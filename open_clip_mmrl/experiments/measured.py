@@ -33,6 +33,7 @@ class RunScores:
 
     metrics: Scores
     zero_shot: Scores
+    generalized_rule: str | None = None
     generalized: Scores = field(default_factory=dict)
     generalized_zero_shot: Scores = field(default_factory=dict)
     calibration: Scores = field(default_factory=dict)

@@ -82,6 +82,8 @@ class RunResult:
     """"base", "novel" and "hm" where the base classes were trained on, else "accuracy"."""
     zero_shot: Scores = field(default_factory=dict)
     """The same keys, of the frozen model."""
+    generalized_rule: str | None = None
+    """"centered" where the classes compare by the mean image; see `Scoring.of_mixed`."""
     generalized: Scores = field(default_factory=dict)
     """Generalized zero-shot (GZSL) accuracy, by one classifier of all classes: "seen", "unseen"
     and their harmonic mean "hm". Beyond the paper, as the next three fields."""
@@ -209,6 +211,7 @@ def _read(content: Any) -> RunResult:
         skipped_steps=optional(content, "skipped_steps", int),
         trained_in=optional(content, "trained_in", str),
         metrics=scores,
+        generalized_rule=optional(content, "generalized_rule", str),
         **{name: numbers(content, name) for name in _FURTHER},
         per_class={k: numbers(content["per_class"], k) for k in objects(content, "per_class")},
         alpha_curve=_alpha_curve(content, protocol),

@@ -20,6 +20,7 @@ from ..data.sampling import base_novel_split
 from ..evaluation.calibration import calibrate, confidence, unknown_classes
 from ..evaluation.class_metrics import confusions
 from ..evaluation.logits import Logits, ScoredFeatures, Scoring
+from ..evaluation.mean_image import ImageMeans, image_means, mean_logits
 from ..evaluation.metrics import (
     accuracy,
     alpha_curve,
@@ -62,10 +63,12 @@ def score_split(
     precision: str,
     runtime: Runtime,
     peer: Peer | None = None,
+    means: ImageMeans | None = None,
 ) -> tuple[Logits, float]:
     """Score one split of a data set, "test" or "val", against all of its classes.
 
-    By the adapted model, or by a `peer` in its place.
+    By the adapted model, or by a `peer` in its place; what the mean image of `means` scores comes
+    along as `Logits.mean`.
 
     Returns:
         The logits, and images per second of the adapted model alone with both features, measured
@@ -96,6 +99,8 @@ def score_split(
     speed = predict(
         loaded.model, classifier, [first], features="fused", precision=precision, scorer=scorer
     ).images_per_second
+    if means is not None:
+        logits = replace(logits, mean=mean_logits(loaded.model, classifier, means))
     return logits, speed
 
 
@@ -110,9 +115,15 @@ def calibrate_run(
     logits, _ = score_split(loaded, data, "test", run.train.precision, job.runtime, peer)
     seen, _ = _scorings(run, loaded.model.config.alpha)
     scale = logit_scale(loaded.model)
-    return Calibrations(
-        *(calibrate(found, seen, scale, source) for found in (logits, logits.of_base_model()))
+    ours, frozen = (
+        calibrate(found, seen, scale, source) for found in (logits, logits.of_base_model())
     )
+    if peer is None:  # a peer has no features whose mean would score as its images do
+        shown = ImageSet(examples, eval_transform(loaded.model))
+        batches = loader(shown, in_order(len(shown)), job.runtime.workers)
+        means = image_means(loaded.model, batches, run.train.precision)
+        ours = replace(ours, image_means=means)
+    return Calibrations(ours, frozen)
 
 
 def score_run(
@@ -127,7 +138,9 @@ def score_run(
 
     The released code tests in float32 whatever it trained in; so does a run with precision fp32.
     """
-    logits, speed = score_split(loaded, data, run.test_split, run.train.precision, runtime, peer)
+    precision = run.train.precision
+    means = calibrations.ours.image_means if calibrations else None
+    logits, speed = score_split(loaded, data, run.test_split, precision, runtime, peer, means)
     features = logits.features
     if run.method == "zeroshot":
         logits = logits.of_base_model()
@@ -196,6 +209,7 @@ def base_novel_scores(logits: Logits, seen: Scoring, new: Scoring) -> RunScores:
     is_base = torch.arange(len(logits.names)) < len(base_classes)
     curves = zip(_curve(base, seen.fusion), _curve(novel, seen.fusion), strict=True)
     return RunScores(
+        generalized_rule="centered" if logits.mean else None,
         metrics=base_novel_hm(accuracy(of_base, base.labels), accuracy(of_novel, novel.labels)),
         zero_shot=base_novel_hm(
             accuracy(base.frozen, base.labels), accuracy(novel.frozen, novel.labels)

@@ -220,7 +220,7 @@ def check_header(header: Mapping[str, Any]) -> MMRLConfig:
     _check_base(header["base"])
     _check_config(config, header["base"]["shape"])
     if "calibration" in header:
-        _check_calibration(header["calibration"])
+        _check_calibration(header["calibration"], header["base"]["shape"]["embed_dim"])
     if header["format_version"] != 1:
         _check(header, {"tensors_sha256": _TEXT})
     return config
@@ -240,9 +240,13 @@ def check_known(path: object, **known: Any) -> None:
         raise ValueError(f"{path} could not be written: it would have a header {error}.") from error
 
 
-def _check_calibration(calibration: Mapping[str, Any]) -> None:
-    """Check what was measured on held-back images."""
-    _check(calibration, _CALIBRATION)
+def _check_calibration(calibration: Mapping[str, Any], width: int) -> None:
+    """Check what was measured on held-back images, with features of this width."""
+    _check(calibration, _CALIBRATION, {"image_means": _OBJECT})
+    if "image_means" in calibration:
+        feature: Kind = (_list_of(_is_number, width), f"list of {width} numbers")
+        kinds = {"class": feature, "frozen": feature}
+        _check(calibration["image_means"], kinds, {"representation": feature})
     _check(calibration["temperature"], dict.fromkeys(FUSIONS, _POSITIVE))
     _check(calibration["true_probability"], dict.fromkeys(FUSIONS, _SHARES))
     lists = (calibration["max_softmax"], *calibration["true_probability"].values())

@@ -73,12 +73,14 @@ class Calibration:
         temperature: by the fusion of the scores that it divides.
         true_probability: of every image's true class, by fusion, at temperature 1.
         max_softmax: of every image, of the cosines at temperature 1, ascending.
+        image_means: see `evaluation.mean_image`; None in older files.
     """
 
     held_back: HeldBack
     temperature: dict[str, float]
     true_probability: dict[str, list[float]]
     max_softmax: list[float]
+    image_means: dict[str, list[float]] | None = None
 
     @classmethod
     def from_header(cls, header: dict[str, Any]) -> Calibration:
@@ -89,11 +91,12 @@ class Calibration:
         """
         if json_digest(header, "sha256") != header["sha256"]:
             raise ValueError("whose calibration is damaged: it does not have its digest")
-        return cls(**{f.name: header[f.name] for f in fields(cls)})
+        return cls(**{f.name: header[f.name] for f in fields(cls) if f.name in header})
 
     def to_header(self) -> dict[str, Any]:
         """Return the fields and their digest."""
-        return {**asdict(self), "sha256": json_digest(asdict(self), "sha256")}
+        own = {name: value for name, value in asdict(self).items() if value is not None}
+        return {**own, "sha256": json_digest(own, "sha256")}
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,11 @@ class AdapterInfo:
             header_sha256=(digest := header.get(_OWN)),
             unedited=None if digest is None else digest == json_digest(header, _OWN),
         )
+
+    @property
+    def image_means(self) -> dict[str, list[float]] | None:
+        """Return those of the calibration, if it has any."""
+        return None if self.calibration is None else self.calibration.image_means
 
     def trained_classes(self) -> list[str]:
         """Return the names of the classes trained on.

@@ -107,6 +107,13 @@ def test_json_names_the_new_classes(adapter, photos):
     assert {name for row in json_rows(stdout) for name in row["classes"]} == {"six", "a red pin"}
 
 
+def test_the_rule_for_seen_and_new_classes_is_named(adapter, photos):
+    given = ["predict", "--adapter", adapter, photos, "--new-class", "six"]
+    code, text, _ = run(*given, "--seen-offset", 3.2)
+    assert code == 0 and "auto: both features less 3.2 for the 3 of 4 classes seen" in text
+    assert "auto" not in run(*given)[1]
+
+
 def test_sets_hold_what_is_probable_enough_before_the_temperature(calibrated, adapter, photos):
     pytest.importorskip("mapie")
     given = [photos, "--json", "--top", 3]
@@ -150,6 +157,8 @@ def test_judgements_have_columns_in_table_and_csv(calibrated, photos, tmp_path):
         (["--coverage", 0.99], "20 images were held back"),
         (["--reject", "--reject-rate", 0.01], "20 images were held back"),
         (["--coverage", 90], "90 % is 0.9"),
+        (["--seen-offset", 1], "for seen and new classes in one list"),
+        (["--seen-offset", 1, "--only-new", "--new-class", "six"], "not for new or seen ones"),
     ],
 )
 def test_what_the_held_back_images_cannot_tell_is_refused(calibrated, photos, options, words):

@@ -1,19 +1,23 @@
 """Answers for image files: rankings of seen and new classes, a stream that skips broken files."""
 
+import math
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 from helpers.adapters import write_adapter
 from PIL import Image
 
-from benchmark_adapters.auto import SeenClasses, with_new_classes
+from benchmark_adapters.auto import SeenClasses, chosen_features, with_new_classes
 from open_clip_mmrl.data.loading.images import EVAL_BATCH, eval_transform
 from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.evaluation import image_batches as module
 from open_clip_mmrl.evaluation.answers import answers, ranking
 from open_clip_mmrl.evaluation.logits import Scoring
+from open_clip_mmrl.evaluation.mean_image import image_means
 from open_clip_mmrl.evaluation.predict import build_classifier, predict_all
+from open_clip_mmrl.hub.adapter_info import Calibration
 from open_clip_mmrl.hub.load import build_from_adapter
 
 SEEN, NEW = ["one", "two", "three"], ["six", "seven"]
@@ -64,22 +68,37 @@ def test_new_classes_alone_are_scored_by_the_class_feature(adapter, images):
     close(found.probabilities(images), logits(adapter, images, NEW).by_class.softmax(-1))
 
 
-def test_seen_and_new_classes_are_ranked_as_in_generalized_accuracy(adapter, images):
+@pytest.mark.parametrize("centered", [False, True])
+def test_seen_and_new_classes_are_ranked_as_in_generalized_accuracy(adapter, images, centered):
     """And as by the one classifier of `mmrl_auto`."""
-    found = ranking(*adapter, NEW).probabilities(images)
-    seen = (True,) * 3 + (False,) * 2
-    close(
-        found, logits(adapter, images, NAMES).scores(Scoring("fused", 0.6, seen=seen)).softmax(-1)
-    )
     loaded, info = adapter
+    scoring, known = Scoring("fused", 0.6, seen=(True,) * 3 + (False,) * 2), None
+    if centered:
+        scoring = Scoring("fused", 0.6, centered=True)
+        known = image_means(loaded.model, [(images[:4], torch.tensor([0, 0, 2, 1]))])
+        info = replace(info, calibration=Calibration("shots", {}, {}, [], known))
+    ranked = ranking(loaded, info, NEW)
+    found = ranked.probabilities(images)
+    close(
+        found, replace(logits(adapter, images, NAMES), mean=ranked.mean).scores(scoring).softmax(-1)
+    )
     model = loaded.model.sibling()
-    model.learner = loaded.model.learner
+    model.learner, model.image_means = loaded.model.learner, known
     model.seen_classes = SeenClasses(SEEN, lambda names: loaded.readings(names, info.template))
-    with torch.no_grad():
-        text = model.encode_text(loaded.class_tokens(NAMES, info.template), features="fused")
-        classifier = with_new_classes(model, text.T, NAMES)
-        image = model.encode_image(images, features="fused")
+    with torch.no_grad(), chosen_features(model, NAMES, mix=True):
+        text = model.encode_text(loaded.class_tokens(NAMES, info.template))
+        classifier, image = with_new_classes(model, text.T, NAMES), model.encode_image(images)
+        close(image.norm(dim=1).double(), torch.ones(len(images)))
         close(found, (model.logit_scale.exp() * image @ classifier).softmax(-1))
+    assert "encode_image" not in vars(model)
+
+
+def test_an_offset_decides_between_seen_and_new_classes(adapter, images):
+    present = ranking(*adapter, NEW).probabilities(images)
+    assert torch.equal(ranking(*adapter, NEW, seen_offset=0.0).probabilities(images), present)
+    only_new = ranking(*adapter, NEW, seen_offset=math.inf).probabilities(images)
+    assert not only_new[:, :3].any()
+    close(only_new[:, 3:], logits(adapter, images, NEW).by_class.softmax(-1))
 
 
 @pytest.mark.parametrize(

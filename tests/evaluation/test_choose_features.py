@@ -35,6 +35,32 @@ def test_auto_takes_seen_and_new_classes_one_by_one():
     assert "2 new ones (emu, fox)" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("how", "kind", "words"),
+    [
+        ({"centered": True}, "centered", "less what the mean of the held-back images scores"),
+        ({"centered": True, "seen_offset": 3.2}, "mixed", "both features less 3.2 for the 1 of 2"),
+        ({"seen_offset": 0.0}, "mixed", "both features for the 1 of 2 classes"),
+    ],
+)
+def test_seen_and_new_classes_compare_by_the_mean_image_or_an_offset(how, kind, words):
+    found = choose_features("auto", ["cat", "emu"], ["cat"], **how)
+    scoring = found.scoring(0.7, "logits")
+    assert found.kind == kind and words in found.reason
+    assert scoring.centered == (kind == "centered")
+    assert scoring.seen_offset == (0 if scoring.centered else how["seen_offset"])
+    assert choose_features("auto", ["cat"], ["cat"], **how).kind == "fused"
+
+
+@pytest.mark.parametrize(
+    ("features", "offset", "words"),
+    [("fused", 1.0, "not for --features fused: leave one"), ("auto", float("nan"), "is nan")],
+)
+def test_offsets_that_mean_nothing(features, offset, words):
+    with pytest.raises(UsageError, match=words):
+        choose_features(features, ["cat", "emu"], ["cat"], seen_offset=offset)
+
+
 def test_an_unknown_request():
     with pytest.raises(UsageError, match=r"features is 'both'.*auto or one of .*'frozen'"):
         choose_features("both", ["cat"], ["cat"])

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from helpers.cli import run as run_cli
 from helpers.packages import has_temperature
 from helpers.runs import go, make_run, write_folder
 from PIL import Image
@@ -367,6 +368,13 @@ def test_a_run_that_calibrates_tells_how_sure_to_be(tmp_path):
     assert percent(calibration.temperature["logits"]) == result.calibrated["temperature"]
     assert RunResult.read(tmp_path / "run" / "results.json") == result
     settings = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert settings["calibrate"] is True
+    assert settings["calibrate"] is True and result.generalized_rule == "centered"
+    command = ["eval", "--adapter", tmp_path / "run", "--data", "digits", "--json", "--quiet"]
+    for options, rule in (([], "centered"), (["--seen-offset", "inf"], "mixed")):
+        found = json.loads(run_cli(*command, "--split", "val", *options)[2].stdout)
+        assert found["features"] == rule
+        base = [one["recall"] for one in list(found["per_class"].values())[:5]]
+        ours = result.generalized["seen"] if rule == "centered" else 0
+        assert sum(base) / 5 == pytest.approx(ours, abs=8)  # classes differ in images
     with pytest.raises(UsageError, match=r"calibrate: True there, None now"):
         go(tmp_path / "run", shots=8)

@@ -1,5 +1,7 @@
 """What held-back images told, in an adapter's header."""
 
+from dataclasses import replace
+
 import pytest
 from helpers.tiny import tiny_mmrl
 
@@ -9,11 +11,13 @@ from open_clip_mmrl.hub.adapter_info import Calibration
 from open_clip_mmrl.hub.adapter_reading import read_adapter
 from open_clip_mmrl.utils.digest import json_digest
 
+EMBED = 10
 CALIBRATION = Calibration(
     held_back="shots",
     temperature={"logits": 0.5, "probabilities": 1.25},
     true_probability={"logits": [0.9, 0.1, 0.3], "probabilities": [1.0, 0.0, 1 / 3]},
     max_softmax=[0.4, 0.5, 0.6],
+    image_means={name: [0.1] * EMBED for name in ("class", "representation", "frozen")},
 )
 
 
@@ -52,6 +56,8 @@ def test_an_adapter_without_calibration_has_no_key_of_it(tmp_path):
         (lambda c: c.update(max_softmax=[0.5] * (MAX_HELD_BACK + 1)), "1 to 5,000"),
         (lambda c: c["true_probability"].update(logits=[2.0]), "logits is no list .* from 0 to 1"),
         (lambda c: c.pop("sha256"), "without sha256"),
+        (lambda c: c["image_means"].pop("class"), "without class"),
+        (lambda c: c["image_means"].update(frozen=[0.1]), "frozen is no list of "),
     ],
 )
 def test_damage_to_a_calibration_is_named(saved, change, words):
@@ -59,6 +65,12 @@ def test_damage_to_a_calibration_is_named(saved, change, words):
     change(header["calibration"])
     with pytest.raises(ValueError, match=words):
         parse(header)
+
+
+def test_a_calibration_of_before_the_mean_image_is_read():
+    earlier = replace(CALIBRATION, image_means=None)
+    assert "image_means" not in earlier.to_header()
+    assert Calibration.from_header(earlier.to_header()) == earlier
 
 
 def test_keys_of_later_versions_are_ignored_but_belong_to_the_digest():
