@@ -122,7 +122,7 @@ def evaluate(
     )
     runtime = Runtime(workers=workers, quiet=quiet)
     means = means if chosen.centered else None
-    logits, speed = score_split(loaded, data_set, split, precision, runtime, means)
+    logits, speed = score_split(loaded, data_set, split, precision, runtime, means=means)
     scoring = chosen.scoring(loaded.model.config.alpha, fusion)
     adapted = assess(logits.scores(scoring), logits.labels, names)
     frozen = assess(logits.frozen, logits.labels, names)
