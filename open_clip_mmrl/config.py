@@ -250,6 +250,10 @@ class TrainConfig(_Config):
     precision; the default here is fp32."""
     text_chunk_size: int | None = None
     """Prompts at a time, computed again in the backward pass: less memory, more time."""
+    text_cache: bool = True
+    """Keep what the frozen text layers below the tokens return for every class; False runs them
+    again for every `text_chunk_size` prompts, in the precision of the step: less memory, more time.
+    Written only where it is used."""
     flip: bool = True
     """Random horizontal flips in training. Off for characters: mirrored, they are others."""
     augment: Augment = "classic"
@@ -257,6 +261,10 @@ class TrainConfig(_Config):
     batch by batch on the device of the model, with the same draws."""
     seed: int = 1
     """Seeds the few-shot subset, the new parameters, the order and the augmentation."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {k: v for k, v in super().to_dict().items() if k != "text_cache" or not v}
 
     def steps(self, images: int) -> int:
         """Return the steps of a training on so many images; an incomplete last batch is none."""
@@ -276,6 +284,9 @@ class TrainConfig(_Config):
             chunk,
             "a whole number from 1 up, or None",
         )
+        allowed = "true or false" if chunk else "true, unless text_chunk_size is given"
+        is_allowed = self.text_cache in (True, False) and (self.text_cache or chunk is not None)
+        _require(is_allowed, "text_cache", self.text_cache, allowed)
         for name in ("lr", "warmup_lr", "weight_decay"):
             value = getattr(self, name)
             _require(_is_real(value), name, value, _RANGE)

@@ -119,7 +119,7 @@ class FewShotRun:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        values = json.loads(json.dumps(asdict(self)))
+        values = json.loads(json.dumps({**asdict(self), "train": self.train.to_dict()}))
         for name in ("calibrate", "test_fraction", "nested", "class_names"):
             if values[name] == getattr(FewShotRun, name):
                 del values[name]  # files of runs without it stay what they were

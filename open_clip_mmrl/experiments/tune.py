@@ -102,7 +102,8 @@ def select(loaded: LoadedModel, job: ResolvedRun) -> Selection:
     main = "base" if held_out.base_to_novel else "accuracy"
     trials, trained_on = _read(record, main), held_out.trained_on
     tokens = loaded.class_tokens(trained_on.class_names, trained_on.template)
-    classes = FrozenClasses.of(loaded.model, tokens)  # the same for all candidates
+    keep = job.run.train.text_cache
+    classes = FrozenClasses.of(loaded.model, tokens, keep=keep)  # the same for all candidates
 
     def try_out(settings: Mapping[str, float]) -> None:
         if any(trial.settings == settings for trial in trials):

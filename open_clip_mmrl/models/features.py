@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..config import MMRLConfig
 from .image_towers.families import image_tower
 from .image_towers.tower import ImageFeatures, ImageTower
 from .learner import RepresentationLearner
+from .text_towers.bidirectional import FROZEN_CHUNK
 from .text_towers.families import text_tower
 from .text_towers.tower import TextTower
 
@@ -109,14 +112,24 @@ class TowerFeatures(nn.Module):
         """Return w [C, E] of prompts of `text_tower.lower`, not normalized.
 
         Args:
-            prompts: after the layers below J.
+            prompts: after the layers below J; or token ids [C, N], for which these run again.
             tokens: text tokens of the learner, [n, K, D]; None where it has none.
             chunk_size: prompts at a time; see `TextTower.with_tokens`.
         """
         if tokens is None:
             return self.frozen_text_features(prompts)
         tower = self.text_tower
-        return tower.project(tower.with_tokens(prompts, tokens, self._beta, chunk_size))
+        if not isinstance(prompts, Tensor):
+            return tower.project(tower.with_tokens(prompts, tokens, self._beta, chunk_size))
+
+        def run(ids: Tensor) -> Tensor:
+            with torch.no_grad():
+                lower = tower.lower(ids)
+            return tower.with_tokens(lower, tokens, self._beta)
+
+        parts = prompts.split(chunk_size or max(1, len(prompts)))
+        again = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
+        return tower.project(torch.cat([again(ids) for ids in parts]))
 
     def frozen_image_features(self, hidden: Any) -> Tensor:
         """Return f_0 [B, E] of the rows of `image_tower.lower`, not normalized."""
@@ -124,7 +137,10 @@ class TowerFeatures(nn.Module):
         return tower.class_feature(tower.without_tokens(hidden))
 
     def frozen_text_features(self, prompts: Sized) -> Tensor:
-        """Return w_0 [C, E] of prompts of `text_tower.lower`, not normalized."""
+        """Return w_0 [C, E] of prompts of `text_tower.lower`, or token ids, not normalized."""
+        if isinstance(prompts, Tensor):
+            parts = map(self.text_tower.lower, prompts.split(FROZEN_CHUNK))
+            return torch.cat([self.frozen_text_features(part) for part in parts])
         return self.text_tower.project(self.text_tower.without_tokens(prompts))
 
     @torch.no_grad()

@@ -35,20 +35,23 @@ class FrozenClasses:
     tokens: Tensor
     """One prompt per class, [C, context length]."""
     prompts: Sized
-    """After the layers below J; of the kind that the model's `text_tower.lower` returns. Of several
-    ranks each keeps those of its share."""
+    """After the layers below J, of the kind that the model's `text_tower.lower` returns; or their
+    tokens, where that is not kept. Of several ranks each has those of its share."""
     text_features: Tensor
     """w_0, [C, E], of unit length."""
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: MMRLCLIP, tokens: Tensor, ranks: Ranks | None = None) -> FrozenClasses:
+    def of(
+        cls, model: MMRLCLIP, tokens: Tensor, ranks: Ranks | None = None, *, keep: bool = True
+    ) -> FrozenClasses:
         """Compute them, in the precision that the model is stored in.
 
         Args:
             model: on its device; tokens are moved there.
             tokens: as the model's tokenizer gives them, [C, context length].
             ranks: the processes that share the work, if there are several.
+            keep: what the layers below J return, [C, rows, D]; or run them again in every step.
 
         Raises:
             ValueError: the tokens are no token ids of such a shape.
@@ -61,7 +64,7 @@ class FrozenClasses:
         tokens = tokens.to(model.device)
         with without_autocast(tokens.device):
             own = tokens if ranks is None else tokens[ranks.share(len(tokens))]
-            prompts = model.text_tower.lower(own)
+            prompts = model.text_tower.lower(own) if keep else own
             features = unit(model.frozen_text_features(prompts))
         if ranks is not None:
             features = ranks.gather(features, len(tokens))
@@ -85,6 +88,8 @@ class MMRLTask(nn.Module):
         ranks: the processes that share the work, if there are several. Each is given its share of
             a batch's images and all of its labels; the results are those of the whole batch, and
             gradients are summed by `ranks`.
+        text_cache: whether to keep what frozen layers return for every class; False runs them
+            again with each chunk.
 
     Example:
         >>> import open_clip, torch
@@ -105,6 +110,7 @@ class MMRLTask(nn.Module):
         tokens: Tensor | FrozenClasses,
         text_chunk_size: int | None = None,
         ranks: Ranks | None = None,
+        text_cache: bool = True,
     ) -> None:
         super().__init__()
         others = [n for n, p in model.named_parameters() if p.requires_grad]
@@ -119,16 +125,16 @@ class MMRLTask(nn.Module):
             )
         self.model = model
         self.text_chunk_size = text_chunk_size
-        self.ranks = ranks
+        self.ranks, self._keep = ranks, text_cache
         given = isinstance(tokens, FrozenClasses)
-        self.classes = tokens if given else FrozenClasses.of(model, tokens, ranks)
+        self.classes = tokens if given else FrozenClasses.of(model, tokens, ranks, keep=text_cache)
         # A buffer, so that it moves with the task.
         self.register_buffer("tokens", self.classes.tokens, persistent=False)
         self.register_load_state_dict_post_hook(_prepare_again)
 
     def prepare(self) -> None:
         """Compute again what frozen CLIP computes of the classes."""
-        self.classes = FrozenClasses.of(self.model, self.tokens, self.ranks)
+        self.classes = FrozenClasses.of(self.model, self.tokens, self.ranks, keep=self._keep)
 
     @property
     def frozen_text_features(self) -> Tensor:

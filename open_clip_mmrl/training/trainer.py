@@ -84,7 +84,7 @@ class Trainer:
         self.model, self.images, self.config = model, images, config
         self.folder, self.workers, self.quiet = folder, workers, quiet
         self.run_digest, self.ranks = run_digest, ranks
-        self.task = MMRLTask(model, tokens, config.text_chunk_size, ranks)
+        self.task = MMRLTask(model, tokens, config.text_chunk_size, ranks, config.text_cache)
         self.step = TrainingStep(self.task, config, device, ranks)
         self.run_step: Step = GraphedStep.of(self.step) if cuda_graph else self.step
         self.state = TrainState()

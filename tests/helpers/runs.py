@@ -30,7 +30,10 @@ def make_run(**changes) -> FewShotRun:
     return FewShotRun(**{**values, **changes})
 
 
-def go(folder, runtime=Runtime(device="cpu", quiet=True), **changes):
+QUIET = Runtime(device="cpu", quiet=True)
+
+
+def go(folder, runtime=QUIET, **changes):
     return execute(make_run(**changes), folder, runtime)
 
 

@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from helpers.tiny import shake, tiny_clip, tiny_images, tiny_mmrl, tiny_prompts
+from helpers.tiny import shake, tiny_clip, tiny_family, tiny_images, tiny_mmrl, tiny_prompts
 from torch.nn import functional as F
 
 from open_clip_mmrl import MMRLTask
@@ -238,11 +238,14 @@ def test_prompts_of_float32_run_in_half(dtype):
 
 
 @VARIANTS
-def test_chunks_of_prompts_change_nothing(variant):
-    model, found = tiny_mmrl(variant=variant), []
-    for size in (None, 1, 3):
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_chunks_of_prompts_change_nothing(variant, family):
+    model, found = tiny_mmrl(tiny_family(family), variant=variant), []
+    for size, cache in ((None, True), (1, True), (3, True), (3, False)):
         model.zero_grad()
-        result = MMRLTask(model, TOKENS, text_chunk_size=size)(IMAGES, LABELS)
+        task = MMRLTask(model, TOKENS, text_chunk_size=size, text_cache=cache)
+        assert isinstance(task.classes.prompts, torch.Tensor) != cache
+        result = task(IMAGES, LABELS)
         result["loss"].backward()
         found.append([result["loss"], *(p.grad.clone() for p in model.learner.parameters())])
     for other in found[1:]:
