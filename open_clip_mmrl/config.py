@@ -54,6 +54,8 @@ CACHE_GB = 4.0
 NORM_TERMS = ("norm_weight", "sequence_weight")
 LOSS_TERMS = (*NORM_TERMS, "margin_weight", "margin_variance_weight", "moment_weight")
 """Fields of MMRLConfig: weights of terms that the method's own loss has not."""
+_LATER = (*LOSS_TERMS, "text_cache")
+"""Fields that earlier versions did not write."""
 
 _MAX = 1e30
 """Of factors and rates: float32 still holds them."""
@@ -103,8 +105,10 @@ class _Config:
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Return plain values, ready for JSON; `_LATER` only where they are used."""
+        usual = {f.name: f.default for f in fields(self) if f.name in _LATER}
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in values.items() if k not in usual or v != usual[k]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,10 +202,6 @@ class MMRLConfig(_Config):
                 value = getattr(self, name)
                 _require(value == 0, name, value, "0 without image tokens (token_sides 'text')")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON; `LOSS_TERMS` only where they are used."""
-        return {k: v for k, v in super().to_dict().items() if v or k not in LOSS_TERMS}
-
 
 def merged_config(
     stored: MMRLConfig | Mapping[str, Any], given: MMRLConfig | Mapping[str, Any] | None
@@ -252,8 +252,7 @@ class TrainConfig(_Config):
     """Prompts at a time, computed again in the backward pass: less memory, more time."""
     text_cache: bool = True
     """Keep what the frozen text layers below the tokens return for every class; False runs them
-    again for every `text_chunk_size` prompts, in the precision of the step: less memory, more time.
-    Written only where it is used."""
+    again for every `text_chunk_size` prompts, in the precision of the step."""
     flip: bool = True
     """Random horizontal flips in training. Off for characters: mirrored, they are others."""
     augment: Augment = "classic"
@@ -261,10 +260,6 @@ class TrainConfig(_Config):
     batch by batch on the device of the model, with the same draws."""
     seed: int = 1
     """Seeds the few-shot subset, the new parameters, the order and the augmentation."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return {k: v for k, v in super().to_dict().items() if k != "text_cache" or not v}
 
     def steps(self, images: int) -> int:
         """Return the steps of a training on so many images; an incomplete last batch is none."""
@@ -278,14 +273,10 @@ class TrainConfig(_Config):
             value = getattr(self, name)
             _require(_is_int(value, 1), name, value, "a whole number from 1 up")
         chunk = self.text_chunk_size
-        _require(
-            chunk is None or _is_int(chunk, 1),
-            "text_chunk_size",
-            chunk,
-            "a whole number from 1 up, or None",
-        )
-        allowed = "true or false" if chunk else "true, unless text_chunk_size is given"
-        is_allowed = self.text_cache in (True, False) and (self.text_cache or chunk is not None)
+        allowed = "a whole number from 1 up, or None"
+        _require(chunk is None or _is_int(chunk, 1), "text_chunk_size", chunk, allowed)
+        allowed = "True, or False where text_chunk_size is given"
+        is_allowed = self.text_cache is True or (self.text_cache is False and chunk is not None)
         _require(is_allowed, "text_cache", self.text_cache, allowed)
         for name in ("lr", "warmup_lr", "weight_decay"):
             value = getattr(self, name)

@@ -119,7 +119,7 @@ def test_wrong_settings_of_the_method(values, words):
         ({"precision": "half"}, r"'half', .*'fp32', 'amp_bf16', 'amp_fp16', 'bf16', 'fp16'"),
         ({"augment": "gpu"}, r"augment is 'gpu', .*one of \('classic', 'device'\)"),
         ({"flip": 1}, "flip is 1, .*True or False"),
-        ({"text_cache": False}, "text_cache is False, .*true, unless text_chunk_size is given"),
+        ({"text_cache": False}, "text_cache is False, .*False where text_chunk_size is given"),
         ({"text_chunk_size": 0}, "text_chunk_size is 0"),
         ({"lr": 1e300}, "lr is 1e.300, .*from 0 to 1e"),
         ({"seed": 2**63}, "seed is 9223372036854775808, .*from 0 to 2"),
