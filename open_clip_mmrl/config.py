@@ -56,6 +56,8 @@ LOSS_TERMS = (*NORM_TERMS, "margin_weight", "margin_variance_weight", "moment_we
 """Fields of MMRLConfig: weights of terms that the method's own loss has not."""
 _LATER = (*LOSS_TERMS, "text_cache")
 """Fields that earlier versions did not write."""
+FREE_FIELDS = ("alpha", "beta", "reg_weight", *LOSS_TERMS)
+"""Those that may be chosen again for a learner that is there; all others are part of its shape."""
 
 _MAX = 1e30
 """Of factors and rates: float32 still holds them."""

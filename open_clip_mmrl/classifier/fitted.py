@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..config import MMRLConfig
+from ..config import FREE_FIELDS, MMRLConfig
 from ..data.example import Example
 from ..data.loading.images import ImageSet, eval_transform, in_order, loader
 from ..evaluation.answers import Ranking
 from ..evaluation.certainty import Certainty
 from ..evaluation.choose_features import require_different
 from ..evaluation.predict import build_classifier
-from ..hub.adapter_file import FREE_FIELDS, save_adapter
+from ..hub.adapter_file import save_adapter
 from ..hub.adapter_info import AdapterInfo, Calibration
 from ..hub.class_tokens import usable_names
 from ..hub.load import LoadedModel, build_from_adapter
@@ -89,8 +89,8 @@ class Fitted:
         """
         MMRLConfig.from_dict(config)
         model = self.loaded.model
-        ours = model.config.to_dict()
-        changes = {k: v for k, v in config.items() if v is not None and v != ours[k]}
+        ours = model.config
+        changes = {k: v for k, v in config.items() if v is not None and v != getattr(ours, k)}
         other = [name for name in changes if name not in FREE_FIELDS]
         if other:
             raise ValueError(

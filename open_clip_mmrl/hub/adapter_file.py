@@ -13,7 +13,7 @@ from typing import Any
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from ..config import MMRLConfig
+from ..config import FREE_FIELDS, MMRLConfig
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.digest import tensors_digest
@@ -25,9 +25,6 @@ from .adapter_reading import HEADER, check_shapes, open_safetensors, read_adapte
 from .base_check import check_base, check_input, describe_base
 from .class_tokens import usable_names
 from .names import ModelName
-
-# These may be chosen again when an adapter is used; everything else is part of its shape.
-FREE_FIELDS = ("alpha", "beta", "reg_weight")
 
 
 def save_adapter(

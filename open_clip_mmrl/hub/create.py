@@ -11,12 +11,12 @@ from open_clip import pretrained as tags
 from open_clip.model import CLIPVisionCfg
 from torch import nn
 
-from ..config import MMRLConfig
+from ..config import FREE_FIELDS, MMRLConfig
 from ..errors import UsageError
 from ..models.base_config import has_text_tokens
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.files import is_file
-from .adapter_file import FREE_FIELDS, apply_adapter
+from .adapter_file import apply_adapter
 from .adapter_header import MAX_SIDE
 from .adapter_info import AdapterInfo, BaseInfo
 from .adapter_reading import find_adapter

@@ -14,7 +14,7 @@ from open_clip.model import CLIP, CustomTextCLIP
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..config import MMRLConfig, as_config
+from ..config import FREE_FIELDS, MMRLConfig, as_config
 from .features import TowerFeatures
 from .image_towers.families import image_tower
 from .learner import RepresentationLearner
@@ -105,11 +105,11 @@ class MMRLCLIP(ShareableModel, TowerFeatures):
         return model
 
     def with_config(self, **changes: float) -> MMRLCLIP:
-        """Return the same model under another alpha, beta or reg_weight.
+        """Return the same model under other `FREE_FIELDS`.
 
         Weights and learner are shared: what is trained in one of the two is trained in both.
         """
-        assert changes.keys() <= {"alpha", "beta", "reg_weight"}, changes
+        assert changes.keys() <= {*FREE_FIELDS}, changes
         model = _same_weights(self, type(self))
         model.config = self.config.replace(**changes)
         return model

@@ -186,6 +186,7 @@ def test_warm_start_continues_with_more_classes(fitted, few):
     names = ("zero", "one", "two", "three", "four", "five")
     model = copy.deepcopy(fitted).add_classes({5: "five"})
     model.set_params(class_names=names, warm_start=True, config__reg_weight=1.0)
+    model.set_params(config__norm_weight=0.1, config__moment_weight=0.0)
     images, labels = digits_of(0, 3)
     first = model.model_
     before = {k: v.clone() for k, v in first.learner.state_dict().items()}
@@ -195,7 +196,8 @@ def test_warm_start_continues_with_more_classes(fitted, few):
     for name, value in first.learner.state_dict().items():
         assert torch.equal(value, before[name])  # another model's, on the same base
     assert model.model_.visual is first.visual and model.model_.config.reg_weight == 1.0
-    model.set_params(warm_start=False, class_names=names[:3]).fit(few.X, few.y)
+    model.set_params(warm_start=False, class_names=names[:3], config__norm_weight=None)
+    model.set_params(config__moment_weight=None).fit(few.X, few.y)
     again = clone(fitted).set_params(config__reg_weight=1.0).fit(few.X, few.y)
     np.testing.assert_array_equal(model.predict_proba(images), again.predict_proba(images))
 

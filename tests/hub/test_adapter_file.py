@@ -103,9 +103,10 @@ def test_features_survive(saved):
 
 
 def test_the_model_takes_over_what_it_was_trained_with(tmp_path):
-    trained = tiny_mmrl(variant="mmrl++", alpha=0.2, beta=0.3, reg_weight=7.0)
+    trained = tiny_mmrl(variant="mmrl++", alpha=0.2, beta=0.3, reg_weight=7.0, norm_weight=0.1)
     path = save_adapter(trained, tmp_path / "a.safetensors")
-    model = MMRLCLIP.from_open_clip(tiny_clip(), tiny_config(variant="mmrl++"))
+    config = tiny_config(variant="mmrl++", moment_weight=0.5)
+    model = MMRLCLIP.from_open_clip(tiny_clip(), config)
     assert model.config.beta == 0.9
     load_adapter(model, path)
     assert model.config == trained.config

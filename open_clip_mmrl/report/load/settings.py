@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path, PurePath
 from typing import Any
 
-from ...config import MMRLConfig, TrainConfig
+from ...config import LOSS_TERMS, MMRLConfig, TrainConfig
 from ...experiments.results import RunResult
 from ...hub.adapter_path import SETTINGS
 from ...hub.names import ModelName
@@ -19,7 +19,7 @@ TRAINED = frozenset(f.name for config in (MMRLConfig, TrainConfig) for f in fiel
 """Settings that methods without training do not have."""
 WITHOUT_OPTION = (
     "residual_rank", "proj_rank", "token_sides", "space", "regularizer",
-    "warmup_lr", "weight_decay", "betas",
+    "warmup_lr", "weight_decay", "betas", *LOSS_TERMS,
 )  # fmt: skip
 """Fields that the command line changes by `--set NAME=VALUE` only."""
 TEST_IMAGES = "test images"
@@ -52,6 +52,7 @@ def settings_of(result: RunResult, asked: Settings) -> dict[str, Any]:
         "data": result.data,
         **asked,
         "precision": result.environment.precision,
+        **(dict.fromkeys(LOSS_TERMS, 0.0) if result.config else {}),
         **result.config,
         **result.train,
     }

@@ -34,6 +34,8 @@ def test_only_what_differs_is_named():
     second = settings(train={"epochs": 10, "lr": 0.002, "seed": 2})
     assert differing([first, second]) == ["lr"]
     assert differing([first, settings({"template": "a {}"}, train=first)]) == ["template"]
+    plain, aligned = settings(config={"alpha": 0.7}), settings(config={"norm_weight": 0.1})
+    assert "norm_weight" in differing([plain, aligned])  # results leave the terms of 0 out
 
 
 def test_baselines_have_no_settings_of_training_that_could_differ():
