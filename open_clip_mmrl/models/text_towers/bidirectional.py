@@ -66,14 +66,9 @@ class BidirectionalTextTower(TextRows):
     def with_tokens(
         self, prompts: FullPrompts, rep_tokens: Tensor, beta: float, chunk_size: int | None = None
     ) -> Tensor:
-        """Run layers J .. L with tokens -> the pooled rows, [C, D].
+        """Run layers J .. L with tokens -> the pooled rows, [C, D]; see `TextTower`.
 
-        Args:
-            prompts: from `lower`.
-            rep_tokens: [n, K, D], one set per layer.
-            beta: composes tokens as in the image tower.
-            chunk_size: prompts at a time, computed again in the backward pass, which bounds the
-                memory; None takes all at once (`FROZEN_CHUNK` where there are no gradients).
+        `FROZEN_CHUNK` prompts at a time where there are no gradients.
         """
         if self._runs_whole:
             return self._read_whole(prompts, rep_tokens, beta, chunk_size)

@@ -1,5 +1,7 @@
 """Processes of this machine: a share of it each, and one that dies takes only its run along."""
 
+import multiprocessing
+
 import pytest
 from helpers.jobs import FakeJob
 
@@ -9,6 +11,9 @@ from open_clip_mmrl.experiments.engines.workers import Workers
 
 def test_a_process_that_dies_takes_only_its_run_along(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "gpu_of", lambda number: str(number + 4))
+    # Only the second is spawned, as all are outside of tests: that imports torch, 5 s.
+    contexts = iter([multiprocessing.get_context(kind) for kind in ("fork", "spawn")])
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: next(contexts))
     jobs = [FakeJob("a", tmp_path, dies_once=True), FakeJob("b", tmp_path)]
     with local.processes(tmp_path, Workers()) as submit:
         lost, kept = (future.result(120) for future in submit(jobs))

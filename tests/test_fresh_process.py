@@ -1,4 +1,7 @@
-"""Training and scoring on a machine without Triton, and without torch.compile."""
+"""Light to import, registered when open_clip comes, trained and scored without Triton: one process.
+
+Importing torch and open_clip takes most of its time.
+"""
 
 import subprocess
 import sys
@@ -8,6 +11,10 @@ import sys
 
 sys.modules["triton"] = None  # from here on every import of it fails
 
+import open_clip_mmrl
+import open_clip_mmrl.cli  # a room's folder is light as well
+assert not {"torch", "open_clip", "sklearn", "numpy"} & set(sys.modules), "not light"
+
 import torch
 
 
@@ -16,6 +23,14 @@ def compiled(*args, **kwargs):
 
 
 torch.compile = torch.nn.Module.compile = torch.jit.script = torch.jit.trace = compiled
+
+from open_clip import create_model, list_models
+assert "mmrl-ViT-B-16" in list_models()
+assert create_model.__wrapped__ and not hasattr(create_model.__wrapped__, "__wrapped__")
+assert open_clip_mmrl.hub.registry.on_open_clip not in sys.meta_path
+assert "open_clip_mmrl.models.mmrl_clip" not in sys.modules
+model = create_model("mmrl-ViT-Ti-8-glyphs")
+assert isinstance(model, open_clip_mmrl.MMRLCLIP)
 
 import numpy as np
 from open_clip_mmrl import FewShotClassifier, assets
@@ -36,7 +51,7 @@ print("trained and scored")
 """
 
 
-def test_training_and_scoring_need_no_triton_and_compile_nothing():
+def test_light_import_then_training_and_scoring_without_triton_or_compilation():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=300
     )
