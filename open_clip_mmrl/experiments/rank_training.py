@@ -1,8 +1,8 @@
 """Trainings that several processes share, where `torchrun` started them.
 
 Rank 0 carries out the command as one process does: it alone reads data sets and checkpoints,
-scores and writes. The other ranks wait for the trainings that it begins, and take every step with
-it.
+chooses settings, scores and writes. The other ranks wait for the trainings that it begins, and
+take every step with it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from ..config import MMRLConfig, TrainConfig
 from ..data import Example
 from ..data.loading.device_augment import training_images
 from ..errors import DivergedError
-from ..hub.load import LoadedModel, build_for_training
+from ..hub.load import LoadedModel
 from ..training.trainer import Trainer
 from ..utils.devices import pick_device
 from ..utils.ranks import RankError, Ranks
 from ..utils.torchrun import local_rank
+from .kept_base import build_on_kept_base
 from .resolve import ResolvedRun
 
 
@@ -97,7 +98,6 @@ def follow(ranks: Ranks) -> bool:
     Raises:
         RankError: the ranks cannot go on together.
     """
-    base: tuple[tuple[str, str, str], LoadedModel] | None = None
     while True:
         try:
             order = ranks.from_first()
@@ -106,10 +106,17 @@ def follow(ranks: Ranks) -> bool:
         if order is None:
             return True
         with ranks.in_step(), suppress(DivergedError):  # rank 0 says so
-            key = (order.name, order.pretrained, order.device)
-            if base is None or base[0] != key:
-                base = (key, _load(order))
-            model = base[1].model.sibling(order.config)
+            device = pick_device("cpu" if order.device == "cpu" else f"cuda:{local_rank()}")
+            if device.type == "cuda":
+                torch.cuda.set_device(device)  # for exchanges, and threads that pin memory
+            model = build_on_kept_base(
+                order.name,
+                order.pretrained,
+                method=None,
+                settings=order.config.to_dict(),
+                device=device,
+                seed=0,
+            ).model
             Trainer(
                 model,
                 order.tokens,
@@ -119,12 +126,3 @@ def follow(ranks: Ranks) -> bool:
                 quiet=True,
                 ranks=ranks,
             ).fit()
-
-
-def _load(order: _Order) -> LoadedModel:
-    device = pick_device("cpu" if order.device == "cpu" else f"{order.device}:{local_rank()}")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # for exchanges, and threads that pin memory
-    return build_for_training(
-        order.name, order.pretrained, settings=order.config, device=device, seed=0
-    )

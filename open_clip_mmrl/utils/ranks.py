@@ -108,7 +108,7 @@ class Ranks:
         """Return rank 0's value, on all ranks."""
         box = [value]
         with _peers():
-            dist.broadcast_object_list(box, src=0)
+            dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
     @contextmanager
