@@ -85,13 +85,15 @@ def chosen_features(
         return
     model.features, reason = _choose(model, class_names or (), mix)
     logger.info("mmrl_auto: %s", reason)
-    if is_centered(model, class_names or ()):
-        model.encode_image = _with_one(model.encode_image)
+    own, centered = model.encode_image, is_centered(model, class_names or ())
+    if centered:
+        model.encode_image = _with_one(own)
     try:
         yield
     finally:
         model.features = "class"
-        vars(model).pop("encode_image", None)  # the class's own comes back
+        if centered:
+            model.encode_image = own
 
 
 def is_centered(model: Any, class_names: Sequence[str]) -> bool:

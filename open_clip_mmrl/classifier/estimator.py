@@ -200,8 +200,9 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
     def add_classes(self, classes: Sequence[str] | Mapping[str, str] | Mapping[int, str]) -> Self:
         """Add classes by name, without images and without training.
 
-        They are scored by the class feature, those of the training by both, in one ranking. A
-        class of the training that was removed gets both features again.
+        They are scored by the class feature, those of the training by both, in one ranking; of an
+        adapter of `train --calibrate` all by both, less what the mean of its held-back images
+        scores. A class of the training that was removed counts as one of the training again.
 
         Args:
             classes: names (labels are these, or the next numbers); or a mapping, label to name.

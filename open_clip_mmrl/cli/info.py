@@ -65,7 +65,8 @@ def _lines(found: AdapterInfo) -> Iterator[tuple[str, str]]:
     if found.calibration is not None:
         images = len(found.calibration.max_softmax)
         of = f"on {images:,} images ({found.calibration.held_back})"
-        yield "calibration", f"{of}, temperature: {_pairs(found.calibration.temperature)}"
+        mean = ", with their mean for new classes" if found.image_means else ""
+        yield "calibration", f"{of}, temperature: {_pairs(found.calibration.temperature)}{mean}"
     yield "made by", _pairs(origin) or "not recorded"
     if isinstance(environment, Mapping) and environment:
         yield "with", _pairs({k: v for k, v in environment.items() if k not in origin})
