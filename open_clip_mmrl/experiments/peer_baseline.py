@@ -14,13 +14,13 @@ from .resolve import ResolvedRun
 
 def fit_peer(loaded: LoadedModel, job: ResolvedRun, name: Name) -> tuple[Peer, TrainingRecord]:
     """Train a peer on the run's training images."""
-    start, runtime = time.perf_counter(), job.runtime
-    peer = PEER_METHODS[name].train(
+    start, runtime, method = time.perf_counter(), job.runtime, PEER_METHODS[name]
+    peer = method.train(
         PeerTask(
             loaded=loaded,
             subset=job.subset,
-            shots=job.run.shots,
             train=job.run.train,
+            max_steps=method.max_steps(job.run.shots),
             cache_gb=runtime.cache_gb,
             workers=runtime.workers,
             quiet=runtime.quiet,

@@ -18,6 +18,7 @@ from ..hub.catalog import image_tower_of
 from ..hub.names import ModelName
 from ..hub.registered import registered_config
 from ..models.base_config import depths, has_text_tokens
+from ..peers.methods import PEER_METHODS
 from .run_spec import FewShotRun
 from .tune import BETAS, LAMBDAS
 
@@ -86,6 +87,8 @@ def seconds_of(run: FewShotRun, data: ImageData, rates: Rates, *, trains: bool =
     images = min(shots_number(run.shots) * seen, max(len(data.train), 1))
     if run.method not in ("zeroshot", "linear_probe") and trains:  # methods of others as ours
         batch, steps = min(run.train.batch_size, images), run.train.steps(images)
+        if run.peer is not None:
+            steps = min(steps, PEER_METHODS[run.peer].max_steps(run.shots))
         step = (batch * work.image_step + work.text_step) / rates.training
         seconds += steps * step * (1 + _selecting(run))
     elif run.method == "linear_probe":

@@ -55,8 +55,8 @@ def _why_none(where: Path) -> str:
         return f"{where} is not the folder of one run; adapters are in {listing(below, _SHOWN)}."
     if is_file(where / RESULTS):
         return (
-            f"{where} holds the results of a run, but no {ADAPTER}: zeroshot and linear_probe "
-            "train none, else it was removed."
+            f"{where} holds the results of a run, but no {ADAPTER}: only mmrl and mmrl++ "
+            "write one, else it was removed."
         )
     if is_file(where / SETTINGS):
         return (

@@ -157,8 +157,7 @@ def train_clip_lora(task: PeerTask) -> ClipLora:
 
     parameters = [parameter for change in changes for parameter in change.parameters()]
     optimizer = torch.optim.AdamW(parameters, weight_decay=train.weight_decay)
-    bound = None if task.shots == "all" else STEPS_PER_SHOT * task.shots
-    seen = minimize(task, loss, optimizer, cosine(train.lr, 1e-6), max_steps=bound)
+    seen = minimize(task, loss, optimizer, cosine(train.lr, 1e-6))
     return ClipLora(
         num_parameters=sum(parameter.numel() for parameter in parameters),
         images_seen=seen,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..config import CACHE_GB, Shots, TrainConfig
+from ..config import CACHE_GB, TrainConfig
 from ..data import ImageData
 from ..data.loading.device_augment import training_images
 from ..data.loading.images import epoch_batches, loader
@@ -33,8 +33,9 @@ class PeerTask:
     """Frozen; its learner is not used."""
     subset: ImageData
     """The images and classes that are trained on."""
-    shots: Shots
     train: TrainConfig
+    max_steps: float = math.inf
+    """Of the training, besides its epochs."""
     cache_gb: float = CACHE_GB
     workers: int = 0
     quiet: bool = False
@@ -68,17 +69,14 @@ def minimize(
     loss: Callable[[Tensor, Tensor], Tensor],
     optimizer: torch.optim.Optimizer,
     rate: Rate,
-    *,
-    max_steps: int | None = None,
 ) -> int:
-    """Train for the epochs of `task.train`, at most `max_steps` steps.
+    """Train for the epochs of `task.train`, at most `task.max_steps` steps.
 
     Args:
         task: images, settings, model.
         loss: of images [B, 3, H, W] and labels [B].
         optimizer: of what is trained.
         rate: the learning rate.
-        max_steps: None for all.
 
     Returns:
         The number of images that were seen.
@@ -88,7 +86,7 @@ def minimize(
     """
     train, model, seen, done = task.train, task.loaded.model, 0, 0
     images = training_images(model, task.subset.train, train, task.cache_gb)
-    steps = min(train.steps(len(images)), max_steps or 2**63)
+    steps = int(min(train.steps(len(images)), task.max_steps))
     scaler, value = gradient_scaler(train.precision, model.device), torch.zeros(())
     what = f"training in batches of {train.batch_size}, precision {train.precision}"
     with (

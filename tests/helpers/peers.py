@@ -24,7 +24,6 @@ def peer_task(name: str, **train) -> PeerTask:
     return PeerTask(
         loaded=_loaded(),
         subset=replace(subset, class_names=data.class_names[:4], train=kept, val=(), test=()),
-        shots=2,
         train=PEER_METHODS[name].recipe(2, "digits").replace(flip=False, **train),
         quiet=True,
     )

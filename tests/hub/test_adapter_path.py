@@ -21,7 +21,7 @@ def test_a_file_and_the_folder_that_holds_it_are_one_adapter(tmp_path):
     [
         ([], "holds no adapter.safetensors: give"),
         (["run.json"], "is not finished"),
-        (["run.json", "results.json"], "zeroshot and linear_probe"),
+        (["run.json", "results.json"], r"only mmrl and mmrl\+\+ write one"),
         (
             ["a/seed1/adapter.safetensors", "b/adapter.safetensors"],
             "adapters are in .*a/seed1, .*/b",

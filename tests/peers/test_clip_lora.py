@@ -1,4 +1,5 @@
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,8 @@ from helpers.tiny import tiny_clip, tiny_family, tiny_images, tiny_mmrl, tiny_pr
 from torch import nn
 
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.peers import clip_lora
 from open_clip_mmrl.peers.clip_lora import LowRank, merged, train_clip_lora, with_low_rank
+from open_clip_mmrl.peers.methods import PEER_METHODS
 
 TOKENS = tiny_prompts([3, 4, 6, 4])
 
@@ -68,11 +69,11 @@ def test_merged_weights_are_the_unmerged_ones_and_the_given_model_stays():
         assert torch.equal(before, after) and (one - before).abs().max() > 1e-3
 
 
-def test_training_starts_at_frozen_clip_and_changes_the_low_rank_alone(monkeypatch):
-    task = peer_task("clip_lora", epochs=2, batch_size=4)
+def test_training_starts_at_frozen_clip_and_changes_the_low_rank_alone():
+    task = peer_task("clip_lora", epochs=3)
     batch = frozen_batch(task)
-    start = train_clip_lora(replace(task, train=task.train.replace(epochs=1, lr=0.0)))
-    trained = train_clip_lora(task)
+    start = train_clip_lora(replace(task, train=task.train.replace(lr=0.0), max_steps=1))
+    trained = train_clip_lora(replace(task, max_steps=2))
     for peer, close in ((start, 1e-4), (trained, None)):
         found = peer.scorer(task.loaded, task.subset)(batch)
         assert close is None or (found - batch.logits).abs().max() < close
@@ -80,8 +81,7 @@ def test_training_starts_at_frozen_clip_and_changes_the_low_rank_alone(monkeypat
     assert trained.images_seen == 2 * 8
     assert trained.num_parameters == 6 * 3 * 2 * 2 * (128 + 64)
     assert all(p.grad is None for p in task.loaded.model.parameters())
-    monkeypatch.setattr(clip_lora, "STEPS_PER_SHOT", 1)  # two shots: two steps
-    assert train_clip_lora(task).images_seen == 8
+    assert [PEER_METHODS[name].max_steps(4) for name in ("clip_lora", "coop")] == [2000, math.inf]
 
 
 def test_a_quarter_of_the_inputs_is_dropped_for_each_map():

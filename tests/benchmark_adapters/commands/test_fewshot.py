@@ -88,6 +88,12 @@ def test_every_run_writes_one_result_of_clip_benchmarks_form(finished):
     assert by_method["mmrl"]["epochs"] == 2
 
 
+def test_a_peer_has_the_same_metrics(root, tmp_path):
+    (found,) = compare(planned(root, methods=["tip_adapter"]), tmp_path, runtime=QUIET)
+    assert found["metrics"].keys() == {"acc1", "acc5", "mean_per_class_recall"}
+    assert (found["trainable_parameters"], found["train_images"]) == (0, 10)
+
+
 def test_clip_benchmark_and_the_run_itself_agree(finished):
     """The same images, classes and prompt, scored by two programs."""
     results, output = finished
