@@ -59,8 +59,9 @@ def run_demo(
 
     output, start = Path(output), time.perf_counter()
     torch.set_num_threads(1)  # tensors this small only make a second thread wait
-    recipe, results = recipes.demo(), []
+    results = []
     for variant in VARIANTS:
+        recipe = recipes.demo(variant)
         for seed in seeds:
             run = FewShotRun(
                 model=assets.MODEL_NAME,

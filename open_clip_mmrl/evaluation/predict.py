@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from torch import Tensor
 from ..config import FUSIONS
 from ..errors import UsageError
 from ..hub.class_tokens import warn_of_look_alikes
+from ..models.features import FrozenImages
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.ops import cosine_logits, mix, unit
 from ..models.precision import autocast, in_half
@@ -167,13 +169,14 @@ def class_scores(
 
 
 def _every_feature(
-    model: MMRLCLIP, classifier: Classifier, scorer: Scorer | None, images: Tensor
+    model: MMRLCLIP, classifier: Classifier, scorer: Scorer | None, images: Tensor | FrozenImages
 ) -> list[Tensor]:
     """Return logits [B, C] by class and by frozen, frozen features [B, E], and others.
 
     The last are logits by representation, with image tokens.
     """
     if scorer is not None:
+        assert isinstance(images, Tensor)  # what is shared is for our learners alone
         batch = FrozenBatch(model, classifier, images)
         return [scorer(batch), batch.logits, batch.features.float()]
     both, frozen = model.image_branches(images, model.learner()[0])
@@ -222,7 +225,7 @@ def predict(
 def predict_all(
     model: MMRLCLIP,
     classifier: Classifier,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Tensor | FrozenImages, Tensor]],
     *,
     class_names: Sequence[str] = (),
     precision: str = "fp32",
@@ -231,7 +234,8 @@ def predict_all(
 ) -> Logits:
     """Return the logits of every batch (images [B, 3, H, W], labels [B]) by every feature.
 
-    Those of a `scorer` are in the place of the class feature's.
+    Those of a `scorer` are in the place of the class feature's. What the frozen layers made of
+    images may take their place.
     """
     with _enough_memory(len(classifier.text), precision):
         score = partial(_every_feature, in_half(model, precision), classifier, scorer)
@@ -241,9 +245,9 @@ def predict_all(
 
 
 def _pass(
-    score: Callable[[Tensor], list[Tensor]],
+    score: Callable[[Any], list[Tensor]],
     classifier: Classifier,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Tensor | FrozenImages, Tensor]],
     precision: str,
     progress: Progress | None,
 ) -> tuple[list[Tensor], Tensor, float]:

@@ -5,8 +5,8 @@ paper       per data set, as the authors chose them. MMRL's lambda is the maximu
             lambda and beta were chosen on test images too is an inference from the released
             configuration files, which have one value per data set; it is not stated.
 fixed       one setting for all data sets
-validation  the fixed ones, then alpha, lambda and beta chosen for each run on held-out shots
-            alone (see `tune`)
+validation  the fixed ones, unless others are better beyond chance: lambda, beta and alpha are
+            chosen for each run by cross-validation over its own training images (see `tune`)
 demo        the demo's, for the shipped tiny CLIP
 
 To reproduce the paper's tables (three seeds, ViT-B/16 with OpenAI's weights), with COMMON for
@@ -121,7 +121,7 @@ def recipe(variant: str, protocol: str, dataset: str = "", source: str = "fixed"
     if source not in SOURCES:
         raise UsageError(f"settings is {source!r}; it has to be one of {SOURCES}.")
     if source == "demo":
-        return demo()
+        return demo(variant)
     train = _training(variant, protocol, dataset)
     if protocol in ("cross-dataset", "domain-generalization"):
         # The released configuration files; one setting whatever the source.
@@ -178,12 +178,15 @@ def _paper_settings(dataset: str) -> _PaperSettings:
     return _PAPER[dataset]
 
 
-def demo() -> Recipe:
+def demo(variant: str) -> Recipe:
     """Return the demo's settings: the tiny CLIP of printed characters on handwritten digits.
 
-    The same for both methods and all seeds, chosen on the validation split of the digits.
+    The same for all seeds, and but for beta for both methods, chosen on the validation split of
+    the digits. MMRL++'s beta: of 0.3, 0.6, 0.9 and 1, the harmonic means over seeds 11 to 14 are
+    76.4, 77.0, 78.2 and 80.2; that of 1 is the highest with each of these seeds.
     """
-    shared = {"start_layer": 2, "rep_dim": 64, "reg_weight": 3.0}
+    beta = {"beta": 1.0} if variant == "mmrl++" else {}
+    shared = {"start_layer": 2, "rep_dim": 64, "reg_weight": 3.0, **beta}
     train = TrainConfig(lr=2e-3, batch_size=16, epochs=30, flip=False)
     return Recipe(shared, train)
 

@@ -156,20 +156,30 @@ class AlphaPoint:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings that were tried on held-out images, and their score."""
+    """Settings that were tried on held-out images, and their score over some folds of them."""
 
     settings: Mapping[str, float]
     score: float
+    folds: int | None = None
+    """None of versions that had one."""
+    standard_error: float | None = None
+    """Of the difference from the usual settings' score in these folds."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return settings and score in one object."""
-        return {**self.settings, "score": self.score}
+        """Return settings and the others, where they are known, in one object."""
+        found = {name: getattr(self, name) for name in ("score", "folds", "standard_error")}
+        return {**self.settings, **{k: value for k, value in found.items() if value is not None}}
 
     @classmethod
     def from_json(cls, content: Content) -> Candidate:
         """Read one candidate."""
-        settings = {key: required_number(content, key) for key in content if key != "score"}
-        return cls(settings, required_number(content, "score"))
+        own = ("score", "folds", "standard_error")
+        return cls(
+            settings={key: required_number(content, key) for key in content if key not in own},
+            score=required_number(content, "score"),
+            folds=optional(content, "folds", int),
+            standard_error=number(content, "standard_error"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,12 @@ from ..hub.registered import registered_config
 from ..models.base_config import depths, has_text_tokens
 from ..peers.methods import PEER_METHODS
 from .run_spec import FewShotRun
-from .tune import BETAS, LAMBDAS
+from .tune.folds import FOLDS, FOLDS_OF_ALL_CLASSES
+from .tune.select import settings_per_fold
 
 _TOKENS_PER_WORD = 1.5
+_SHARED = 0.4
+"""Share of a step that is the frozen layers', which several settings have in common."""
 
 
 class Work(NamedTuple):
@@ -111,9 +114,10 @@ def _selecting(run: FewShotRun) -> float:
     """Return what hyperparameter selection takes, in trainings of the run itself; see `tune`."""
     if run.settings_source != "validation" or run.shots == 1:
         return 0
-    # beta is tried once more for all but the usual one.
-    tried = len(LAMBDAS) + (len(BETAS) - 1 if run.method == "mmrl++" else 0)
-    return tried * 0.75 * (0.5 if run.classes == "base" else 1)
+    on_base = run.classes == "base"
+    count, share = (FOLDS, 0.5 * (1 - 1 / FOLDS)) if on_base else (FOLDS_OF_ALL_CLASSES, 0.5)
+    trained = sum(settings_per_fold(run.method or "mmrl", count))
+    return share * (_SHARED * count + (1 - _SHARED) * trained)
 
 
 def _per_row(width: int, rows: float) -> float:

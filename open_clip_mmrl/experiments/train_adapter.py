@@ -24,7 +24,7 @@ from .resolve import ResolvedRun
 from .results import ADAPTER, RESULTS, RunResult
 from .run_dir import finished_run, stopped_run_names_version
 from .run_spec import training_digest, training_key, with_absolute_paths
-from .tune import select
+from .tune.select import select
 
 logger = logging.getLogger(__name__)
 

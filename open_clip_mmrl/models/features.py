@@ -40,6 +40,10 @@ class FrozenImages:
         """Return B."""
         return len(self.features)
 
+    def to(self, _device: torch.device) -> FrozenImages:
+        """Return itself: it is where the model is."""
+        return self
+
 
 class TowerFeatures(nn.Module):
     """The part of `MMRLCLIP` that runs the towers.

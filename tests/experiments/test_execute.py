@@ -253,7 +253,7 @@ def test_the_demo_recipe_is_run_for_every_seed_and_drawn(tmp_path, monkeypatch):
     from open_clip_mmrl.experiments import recipes
 
     short = recipes.Recipe({"start_layer": 5, "rep_dim": 8}, TrainConfig(epochs=1, batch_size=16))
-    monkeypatch.setattr(recipes, "demo", lambda: short)
+    monkeypatch.setattr(recipes, "demo", lambda variant: short)
     runtime = Runtime(device="cpu", quiet=True)
     rows = demo.run_demo(tmp_path, runtime, seeds=(1, 2))
     assert [row.method for row in rows] == ["frozen CLIP", "MMRL", "MMRL++"]

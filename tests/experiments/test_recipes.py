@@ -58,7 +58,9 @@ def test_one_setting_for_all_and_for_transfer():
         "reg_weight": 0.1,
         "beta": 0.9,
     }
-    assert recipe("mmrl", "base-to-novel", "dtd", "demo") == recipes.demo()
+    assert recipe("mmrl", "base-to-novel", "dtd", "demo") == recipes.demo("mmrl")
+    of_plus = recipes.demo("mmrl++")
+    assert of_plus.method == {**recipes.demo("mmrl").method, "beta": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -100,4 +102,4 @@ def test_points_that_do_not_exist(sweep, value, message):
 
 def test_changed_names_unknown_fields():
     with pytest.raises(UsageError, match=r"no field 'epoch'.*epochs"):
-        recipes.changed(recipes.demo().train, epoch=3)
+        recipes.changed(recipes.demo("mmrl").train, epoch=3)

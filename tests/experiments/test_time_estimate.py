@@ -20,7 +20,8 @@ def test_a_run_costs_in_proportion_to_its_steps_and_zero_shot_to_its_test_images
     assert two == pytest.approx(2 * one)
     assert seconds_of(run, data, Rates(2e9, 2e9)) == pytest.approx(seconds_of(run, data, RATES) / 2)
     chosen = seconds_of(run.replace(settings_source="validation"), data, RATES) - untrained
-    assert chosen == pytest.approx(one * (1 + 5 * 0.75 * 0.5))  # five lambdas, half the classes
+    # Four, then two lambdas in folds of three quarters of the images of half the classes.
+    assert chosen == pytest.approx(one * (1 + 0.375 * (4 * 0.4 + 10 * 0.6)))
     assert seconds_of(run, data, RATES, trains=False) == untrained  # the adapter of another run
     # ViT-B/16 takes 17.6 * 10^9 multiplications and additions per image, once.
     per_image = untrained * 1e9 / len(data.test) / 2
