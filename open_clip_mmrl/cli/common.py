@@ -244,8 +244,9 @@ CalibrateOption = Annotated[
     bool,
     option(
         TRAINING,
-        "Measure how sure to be, for predict --coverage and --reject: on the val images, or else "
-        "on a quarter of the shots, which are then not trained on. Needs MAPIE.",
+        "Measure how sure to be, for predict --coverage and --reject, and how new classes compare, "
+        "for --new-class: on the val images, or else on a quarter of the shots, which are then not "
+        "trained on. Needs MAPIE.",
         "--calibrate",
     ),
 ]

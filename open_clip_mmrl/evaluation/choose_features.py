@@ -125,8 +125,10 @@ def require_offset(seen_offset: float, instead: str) -> None:
             f"--seen-offset is for seen and new classes in one list, not for {instead}: leave one "
             "of them out."
         )
-    if math.isnan(seen_offset):
-        raise UsageError("--seen-offset is nan; give a number: 0 changes nothing.")
+    if not math.isfinite(seen_offset):
+        raise UsageError(
+            f"--seen-offset is {seen_offset}; give a finite number: 0 changes nothing."
+        )
 
 
 def require_different(

@@ -54,7 +54,10 @@ def test_seen_and_new_classes_compare_by_the_mean_image_or_an_offset(how, kind, 
 
 @pytest.mark.parametrize(
     ("features", "offset", "words"),
-    [("fused", 1.0, "not for --features fused: leave one"), ("auto", float("nan"), "is nan")],
+    [
+        ("fused", 1.0, "not for --features fused: leave one"),
+        ("auto", float("inf"), "is inf; give a finite"),
+    ],
 )
 def test_offsets_that_mean_nothing(features, offset, words):
     with pytest.raises(UsageError, match=words):
