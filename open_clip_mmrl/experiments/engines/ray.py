@@ -6,11 +6,14 @@ An actor, not tasks: those with a GPU get a new process each, which reads the ba
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 from ...errors import UsageError
@@ -22,7 +25,7 @@ class Worker:
     """A process of the cluster with its share of a machine."""
 
     def is_ready(self) -> bool:
-        """Return as soon as the process is there, which is begun again where it died."""
+        """Return as soon as the process is there: until then others take the jobs."""
         return True
 
     def carry_out(self, job: Job) -> Outcome:
@@ -43,49 +46,67 @@ def ray_cluster(output: Path, workers: Workers) -> Generator[Submit, None, None]
     begun = not ray.is_initialized()
     try:
         if begun:
+            _require_answer(address or os.environ.get("RAY_ADDRESS"))
             ray.init(
                 address=address,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        kind = ray.remote(max_restarts=-1, **options)(Worker)
+        kind = ray.remote(**options)(Worker)
     except (ConnectionError, ValueError, TypeError, RuntimeError) as error:
         raise UsageError(f"--engine ray with {dict(workers.options)}: {error}") from error
     try:
         _check_nodes(ray, Origin.below(output))
         room = _room(ray, options)
         count = workers.jobs or room
-        crew = [kind.remote() for _ in range(count)]
-        threads, free = ThreadPoolExecutor(count), SimpleQueue[Any]()
+        crew, free, ended = list[Any](), SimpleQueue[Any](), Event()
+        threads = ThreadPoolExecutor(count)
 
-        def free_when_ready(worker: Any) -> None:
-            ready = worker.is_ready.options(max_task_retries=-1).remote().future()
-            ready.add_done_callback(lambda _: free.put(worker))
+        def begin_worker() -> None:
+            worker = kind.remote()
+            crew.append(worker)
+            worker.is_ready.remote().future().add_done_callback(lambda _: free.put(worker))
 
         def carry_out(job: Job) -> Outcome:
             worker = free.get()
             try:
-                return ray.get(worker.carry_out.remote(job))
+                outcome = ray.get(worker.carry_out.remote(job))
             except ray.exceptions.RayError as error:
-                return job.lost(str(error).strip().splitlines()[0])
-            finally:
-                free_when_ready(worker)
+                ray.kill(worker)  # it may only be out of reach, and work on
+                if not ended.is_set():
+                    begin_worker()
+                return job.lost(f"its worker died: {str(error).strip().splitlines()[0]:.100}")
+            free.put(worker)
+            return outcome
 
         def submit(several: Sequence[Job]) -> list[Future[Outcome]]:
             return [threads.submit(carry_out, job) for job in several]
 
-        for worker in crew:
-            free_when_ready(worker)
+        for _ in range(count):
+            begin_worker()
         try:
             yield submit
         finally:
+            ended.set()
             for worker in crew:
                 ray.kill(worker)
             threads.shutdown(wait=True, cancel_futures=True)  # none waits for a killed worker
     finally:
         if begun:
             ray.shutdown()
+
+
+def _require_answer(address: object) -> None:
+    """Try to reach "host:port" once: Ray itself tries for many minutes."""
+    host, _, port = str(address).rpartition("://")[2].rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except OSError as error:
+            raise ConnectionError(
+                f"nothing answers there ({error}); check `ray status` on the cluster's head node."
+            ) from error
 
 
 def _difference(origin: Origin) -> str | None:

@@ -41,3 +41,10 @@ def test_options_that_cannot_be_are_refused(tmp_path, options, message):
     workers = Workers(jobs=1, options=options)
     with pytest.raises(UsageError, match=message), ray_cluster(tmp_path, workers):
         pytest.fail("began")
+
+
+def test_a_cluster_that_does_not_answer_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    workers = Workers(options={"address": "ray://127.0.0.1:1"})
+    with pytest.raises(UsageError, match=r"127.0.0.1:1.*refused"), ray_cluster(tmp_path, workers):
+        pytest.fail("began")
