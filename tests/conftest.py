@@ -16,7 +16,7 @@ import open_clip
 import pytest
 import torch
 from helpers.golden import golden
-from helpers.tiny import BASE, shake, tiny_model_config
+from helpers.tiny import BASE, kept_registries, shake, tiny_model_config
 from open_clip import factory, pretrained, tokenizer
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
@@ -74,14 +74,8 @@ def _quiet_loggers():
 @pytest.fixture
 def registries():
     """open_clip's registries of models and tags, put back afterwards."""
-    models, tags = dict(factory._MODEL_CONFIGS), dict(pretrained._PRETRAINED)
-    paths = list(factory._MODEL_CONFIG_PATHS)
-    yield
-    factory._MODEL_CONFIGS = models
-    factory._MODEL_CONFIG_PATHS[:] = paths
-    pretrained._PRETRAINED.clear()
-    pretrained._PRETRAINED.update(tags)
-    open_clip_mmrl.register()
+    with kept_registries():
+        yield
 
 
 @pytest.fixture

@@ -1,46 +1,111 @@
-"""Image towers of other families than CLIP's, through everything that people use."""
+"""Towers of other families than CLIP's, through everything that people use."""
 
-from functools import cache
+import json
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import open_clip
 import pytest
 import torch
-from helpers.tiny import image_family, shake, tiny_images
-from open_clip import factory
-from safetensors.torch import save_file
+from helpers.cli import run
+from helpers.packages import HAS_TEMPERATURE, has_temperature
+from helpers.runs import write_folder
+from helpers.shard_sets import DIGITS, eval_command, results
+from helpers.tiny import kept_registries, register_family, tiny_images
 
 import open_clip_mmrl
+from benchmark_adapters.cli import main as benchmark
 from open_clip_mmrl import FewShotClassifier
 from open_clip_mmrl.cli.speed.measure import measure
 from open_clip_mmrl.cli.speed.settings import SpeedSettings
+from open_clip_mmrl.experiments.engines.workers import Workers
+from open_clip_mmrl.experiments.experiment import Experiment
+from open_clip_mmrl.experiments.protocols import plan
+from open_clip_mmrl.experiments.run_spec import Runtime
+from open_clip_mmrl.experiments.runner import run_all
 from open_clip_mmrl.hub import base_weights
+from open_clip_mmrl.hub.adapter_reading import read_adapter
 
 NAMES, IMAGES, LABELS = ["zero", "one", "two"], tiny_images(6), [0, 1, 2, 0, 1, 2]
 
 
 @pytest.fixture
-def family_base(registries, tmp_path, monkeypatch):
-    """Register a tiny base with an image tower of a family; return its name and weights."""
-    monkeypatch.setattr(open_clip, "get_tokenizer", cache(open_clip.get_tokenizer))
+def family_base(registries, tmp_path):
+    """Register a tiny base of a family; return its name and weights."""
+    return partial(register_family, folder=tmp_path)
 
-    def register(family, **changes):
-        settings = image_family(family)
-        vision = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 3}
-        text = {"context_length": 12, "vocab_size": 49408, "width": 12, "heads": 2, "layers": 3}
-        # "siglip" in a name would make open_clip fetch a tokenizer.
-        factory._MODEL_CONFIGS[name := "Tiny-of-a-family"] = {
-            "embed_dim": settings.get("embed_dim", 10),
-            "vision_cfg": {**vision, **settings["vision"]},
-            "text_cfg": text,
-            **changes,
-        }
-        open_clip_mmrl.register()
-        path = tmp_path / f"{family}.safetensors"
-        save_file(shake(open_clip.create_model(name)).state_dict(), path)
-        return name, str(path)
 
-    return register
+METHODS = {"base-to-novel": "mmrl", "few-shot": "mmrl++", "cross-dataset": "mmrl"}
+
+
+@pytest.fixture(scope="module", params=["clipa", "siglip", "eva02", "hf-text"])
+def done(request, tmp_path_factory):
+    """Every protocol on a base of a family: the folder of the runs, and that of their images.
+
+    Average pooling; attention pooling without a class token and a sigmoid loss's bias; rotary
+    positions; tokens on the image side alone.
+    """
+    folder = tmp_path_factory.mktemp("family")
+    with kept_registries():
+        name, _ = register_family(request.param, folder)
+        images = write_folder(folder / "images", dict.fromkeys(DIGITS[:4], 4))
+        (folder / "others").symlink_to(folder / "images")
+        for protocol, method in METHODS.items():
+            data = f"folder:{folder / 'others'}" if protocol == "cross-dataset" else images
+            experiment = Experiment(
+                protocol=protocol, model=name, pretrained="tiny", datasets=[data], source=images,
+                methods=["zeroshot", method], seeds=(1,), shots=(4,), template="the digit {}.",
+                overrides={"epochs": 1, "batch_size": 8, "rep_dim": 6, "start_layer": 2},
+                calibrate=HAS_TEMPERATURE and protocol == "few-shot",
+            )  # fmt: skip
+            run_all(plan(experiment), folder / "runs", Runtime(device="cpu", quiet=True), Workers())
+        yield SimpleNamespace(name=name, runs=folder / "runs", images=images, family=request.param)
+
+
+def only(folder, method):
+    """The folder of the one run of a method below a folder, and its results."""
+    (path,) = folder.glob(f"*/{method}/*/results.json")
+    return path.parent, json.loads(path.read_text())
+
+
+def test_every_protocol_has_its_scores(done):
+    _, base_to_novel = only(done.runs / "base-to-novel", "mmrl")
+    _, few_shot = only(done.runs / "few-shot", "mmrlpp")
+    _, transfer = only(done.runs / "cross-dataset", "mmrl")
+    assert base_to_novel["metrics"].keys() == {"base", "novel", "hm"}
+    assert few_shot["metrics"].keys() == {"accuracy"} and len(transfer["targets"]) == 1
+    sides = "image" if done.family == "hf-text" else "both"
+    for result in (base_to_novel, few_shot, transfer):
+        assert (
+            result["trainable_parameters"] > 0
+            and result["config"].get("token_sides", "both") == sides
+        )
+
+
+@has_temperature
+def test_calibrated_answers(done):
+    folder, result = only(done.runs / "few-shot", "mmrlpp")
+    calibration = read_adapter(folder / "adapter.safetensors").calibration
+    assert result["calibrated"]["held_back"] == len(calibration.max_softmax) == 4
+    images = done.images.removeprefix("folder:") + "/test"
+    words = ("--adapter", folder, "--coverage", 0.5, "--json", "--quiet", images)
+    code, text, found = run("predict", *words)
+    assert code == 0, text
+    sets = [json.loads(line)["set"] for line in found.stdout.splitlines()]
+    assert len(sets) == 12 and all(sets)
+
+
+def test_clip_benchmark_scores_as_eval(done, tmp_path):
+    folder, wanted = only(done.runs / "few-shot", "mmrlpp")
+    shards = tmp_path / "shards" / "images"
+    export = ["export", "--data", done.images, "--output", shards, "--quiet"]
+    assert benchmark([*map(str, export), "--template", "the digit {}."]) == 0
+    command = eval_command(shards, "wds/images", tmp_path / "out", "--no_amp")
+    command += ["--model", f"mmrlpp-{done.name}", "--pretrained", str(folder)]
+    assert benchmark([*command, "--model_type", "mmrl_auto"]) == 0
+    (found,) = results(tmp_path / "out").values()
+    assert 100 * found["metrics"]["acc1"] == pytest.approx(wanted["metrics"]["accuracy"], abs=1e-3)
 
 
 @pytest.mark.parametrize("family", ["clipa", "siglip", "mobileclip", "eva02", "pe-core"])

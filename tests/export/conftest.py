@@ -5,47 +5,36 @@ from types import SimpleNamespace
 import numpy as np
 import open_clip
 import pytest
-import torch
-from helpers.tiny import shake, tiny_model_config
-from open_clip import factory, pretrained
+from helpers.tiny import kept_registries, register_family, shake
 from PIL import Image
-from safetensors.torch import save_file
 
 import open_clip_mmrl
 from open_clip_mmrl.export import check
 
-NAMES = ["cat", "dog", "traffic_light"]
-BASES = {"Tiny-8-plain": {}, "Tiny-8-custom": {"custom_text": True, "init_logit_bias": -3.0}}
+NAMES, TEMPLATE = ["cat", "dog", "traffic_light"], "a photo of a {}."
+BASES = {
+    "mmrl": ("mmrl", "clip", 1.0, {}),
+    "mmrlpp": ("mmrlpp", "siglip", 0.6, {"init_logit_bias": -3.0}),
+    "eva": ("mmrl", "eva02", 1.0, {}),
+}
+"""Method, family, beta, and what else its config has."""
 
 
 @pytest.fixture(scope="module")
 def adapters(tmp_path_factory):
-    """Adapter files by method: MMRL on a CLIP, MMRL++ with beta below 1 on a CustomTextCLIP."""
-    models, tags = dict(factory._MODEL_CONFIGS), dict(pretrained._PRETRAINED)
-    folder = tmp_path_factory.mktemp("adapters")
-    for name, config in BASES.items():
-        size = tiny_model_config(**config)
-        size["text_cfg"] |= {"vocab_size": 49408, "context_length": 16, "layers": 2}
-        size["vision_cfg"]["layers"] = 2
-        factory._MODEL_CONFIGS[name] = size
-        torch.manual_seed(0)
-        save_file(shake(open_clip.create_model(name)).state_dict(), folder / f"{name}.safetensors")
-        pretrained._PRETRAINED[name] = {"tiny": {"file": str(folder / f"{name}.safetensors")}}
-    open_clip_mmrl.register()
-    found = {}
-    for prefix, name, beta in (("mmrl", "plain", 1.0), ("mmrlpp", "custom", 0.6)):
-        config = {"rep_dim": 8, "start_layer": 2, "beta": beta, "num_rep_tokens": 2, "alpha": 0.6}
-        model = open_clip.create_model(f"{prefix}-Tiny-8-{name}", "tiny", mmrl_cfg=config)
-        shake(model.learner, seed=1)
-        path = folder / f"{prefix}.safetensors"
-        found[prefix] = open_clip_mmrl.save_adapter(
-            model, path, class_names=NAMES, template="a photo of a {}."
-        )
-    yield SimpleNamespace(**found)
-    factory._MODEL_CONFIGS = models
-    pretrained._PRETRAINED.clear()
-    pretrained._PRETRAINED.update(tags)
-    open_clip_mmrl.register()
+    """Adapter files: MMRL on a CLIP, MMRL++ with beta below 1 on a kind of SigLIP, MMRL on EVA."""
+    folder, found = tmp_path_factory.mktemp("adapters"), {}
+    with kept_registries():
+        for key, (prefix, family, beta, changes) in BASES.items():
+            name, _ = register_family(family, folder, **changes)
+            config = {"rep_dim": 8, "start_layer": 2, "beta": beta, "alpha": 0.6}
+            config |= {"num_rep_tokens": 2}
+            model = open_clip.create_model(f"{prefix}-{name}", "tiny", mmrl_cfg=config)
+            shake(model.learner, seed=1)
+            found[key] = open_clip_mmrl.save_adapter(
+                model, folder / f"{key}.safetensors", class_names=NAMES, template=TEMPLATE
+            )
+        yield SimpleNamespace(**found)
 
 
 @pytest.fixture

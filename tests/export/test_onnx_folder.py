@@ -26,15 +26,19 @@ def float32(adapters, tmp_path_factory):
 
 @pytest.fixture
 def exported(request, adapters, tmp_path):
-    """MMRL on a CLIP in float32, or MMRL++ on a CustomTextCLIP in float16."""
+    """MMRL on a CLIP in float32; MMRL++ on a kind of SigLIP in float16; MMRL on EVA, rounded."""
     if request.param == "float32":
         return request.getfixturevalue("float32")
-    done = export_onnx(adapters.mmrlpp, tmp_path / "half", dtype="float16", text=False)
-    return SimpleNamespace(folder=tmp_path / "half", done=done, adapter=adapters.mmrlpp)
+    half = request.param == "float16"
+    adapter = adapters.mmrlpp if half else adapters.eva
+    done = export_onnx(adapter, tmp_path / "out", dtype=request.param, text=half)
+    return SimpleNamespace(folder=tmp_path / "out", done=done, adapter=adapter)
 
 
 @pytest.mark.parametrize(
-    ("exported", "tolerance"), [("float32", 1e-5), ("float16", 0.02)], indirect=["exported"]
+    ("exported", "tolerance"),
+    [("float32", 1e-5), ("float16", 0.02), ("int8", 0.1)],
+    indirect=["exported"],
 )
 def test_code_of_the_readme_answers_as_predict(exported, tolerance, pictures, monkeypatch):
     code = blocks(exported.folder)

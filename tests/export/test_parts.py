@@ -80,7 +80,7 @@ def test_classes_carry_all_numbers(adapters, tmp_path):
     with safe_open(path, framework="np") as file:
         about, text = file.metadata(), file.get_tensor("text")
     assert json.loads(about["class_names"]) == ["cat", "dog", "traffic_light"]
-    assert text.shape == (3, 10) and np.allclose(np.linalg.norm(text, axis=1), 1)
+    assert text.shape == (3, 16) and np.allclose(np.linalg.norm(text, axis=1), 1)
     assert (about["alpha"], about["bias"], about["temperature"]) == ("0.6", "-3.0", "1.0")
     assert load_source(adapters.mmrlpp, "class").classes.alpha == 1
 

@@ -19,7 +19,7 @@ from open_clip_mmrl.models.mmrl_clip import MMRLCLIP
 
 @pytest.fixture(scope="module")
 def exported(adapters, tmp_path_factory):
-    """What `--to classifier` writes of MMRL++ on a CustomTextCLIP."""
+    """What `--to classifier` writes of MMRL++ on a kind of SigLIP."""
     folder = tmp_path_factory.mktemp("classifier") / "out"
     export_classifier(adapters.mmrlpp, folder)
     return folder
@@ -77,7 +77,7 @@ def wrong_encoder(self, image, normalize=False, features=None):
     [
         (
             SimpleNamespace(target=MMRLCLIP, name="encode_image", value=wrong_encoder),
-            "image tower of mmrl-Tiny-8-plain cannot be exported",
+            "image tower of mmrl-Tiny-clip cannot be exported",
         ),
         (
             SimpleNamespace(

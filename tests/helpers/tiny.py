@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import timm
 import torch
+from open_clip import factory, pretrained
 from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIP, CustomTextCLIP
+from safetensors.torch import save_file
 from timm.layers import GluMlp, HybridEmbed
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import ConvStem
 
+import open_clip_mmrl
 from open_clip_mmrl import MMRLCLIP, MMRLConfig
 
 VOCABULARY, CONTEXT = 40, 12
@@ -171,18 +177,28 @@ HF_CONFIGS = {
 """Kinds of text towers from Hugging Face, and how open_clip pools and projects them."""
 
 
-def with_hf_text(clip: CustomTextCLIP, kind: str, folder: Path) -> CustomTextCLIP:
-    """Give an open_clip model a tiny text tower of transformers, built from a config in `folder`.
+def write_hf_text(kind: str, folder: Path, vocab_size: int = VOCABULARY) -> dict[str, Any]:
+    """Write the config of a tiny text tower of transformers; return open_clip's config of it.
 
     Skips the test where transformers is not installed.
     """
     transformers = pytest.importorskip("transformers")
     sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2}
-    sizes |= {"intermediate_size": 16, "vocab_size": VOCABULARY, "max_position_embeddings": 20}
+    sizes |= {"intermediate_size": 16, "vocab_size": vocab_size, "max_position_embeddings": 20}
     if kind == "mt5":
         sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_heads": 2, "num_layers": 2}
-        sizes |= {"vocab_size": VOCABULARY, "dropout_rate": 0.0}
+        sizes |= {"vocab_size": vocab_size, "dropout_rate": 0.0}
     transformers.AutoConfig.for_model(kind, **sizes).save_pretrained(folder)
+    pooler, proj = HF_CONFIGS[kind].values()
+    return {
+        "hf_model_name": str(folder), "hf_model_pretrained": False, "hf_pooler_type": pooler,
+        "hf_proj_type": proj, "context_length": CONTEXT,
+    }  # fmt: skip
+
+
+def with_hf_text(clip: CustomTextCLIP, kind: str, folder: Path) -> CustomTextCLIP:
+    """Give an open_clip model a tiny text tower of transformers, of a config in `folder`."""
+    write_hf_text(kind, folder)
     pooler, proj = HF_CONFIGS[kind].values()
     torch.manual_seed(0)
     text = HFTextEncoder(str(folder), 10, pooler_type=pooler, proj_type=proj, pretrained=False)
@@ -244,3 +260,42 @@ def shake(model: torch.nn.Module, seed: int = 0, std: float = 0.2) -> torch.nn.M
             if parameter.ndim:
                 parameter.add_(std * torch.randn(parameter.shape, generator=generator))
     return model
+
+
+@contextmanager
+def kept_registries() -> Iterator[None]:
+    """Put open_clip's registries of models and tags back at the end."""
+    models, tags = dict(factory._MODEL_CONFIGS), dict(pretrained._PRETRAINED)
+    paths = list(factory._MODEL_CONFIG_PATHS)
+    yield
+    factory._MODEL_CONFIGS = models
+    factory._MODEL_CONFIG_PATHS[:] = paths
+    pretrained._PRETRAINED.clear()
+    pretrained._PRETRAINED.update(tags)
+    open_clip_mmrl.register()
+
+
+def register_family(family: str, folder: Path, **changes) -> tuple[str, str]:
+    """Register a tiny base of a family with the real tokenizer; return its name and weights.
+
+    Its tag is "tiny". The text tower is that of the family's models; "hf-text" is CLIP's image
+    tower with that of mT5.
+    """
+    # "siglip" in a name would make open_clip fetch a tokenizer.
+    name = f"Tiny-{family.replace('siglip', 'sigmoid')}"
+    has_hf = family == "hf-text"
+    settings, rest = image_family("clip" if has_hf else family), dict(_OF_FAMILY.get(family, {}))
+    config = tiny_model_config(embed_dim=settings.get("embed_dim", 10))
+    config["vision_cfg"] |= settings["vision"]
+    config["text_cfg"] |= {"vocab_size": 49408, **rest.pop("text", {})}
+    if has_hf:
+        config["text_cfg"] = write_hf_text("mt5", folder / "text", vocab_size=49408)
+    custom = rest.pop("custom", has_hf)
+    factory._MODEL_CONFIGS[name] = {**config, "custom_text": custom, **rest, **changes}
+    torch.manual_seed(0)
+    path = folder / f"{name}.safetensors"
+    model = open_clip.create_model(name, pretrained_hf=False)
+    save_file(shake(model).state_dict(), path)
+    pretrained._PRETRAINED[name] = {"tiny": {"file": str(path)}}
+    open_clip_mmrl.register()
+    return name, str(path)
