@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ..data.example import Example
-from ..data.image_file import to_rgb
+from ..data.image_file import MAX_RATIO, to_rgb
 
 Array = np.ndarray | torch.Tensor
 _KINDS = str | Path | Image.Image | Array
@@ -111,6 +111,8 @@ def _pixels(image: Array, place: str) -> np.ndarray:
         image = image[:, :, 0]
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or not image.size:
         raise ValueError(f"{given}; it has to be {_ACCEPTED}.")
+    if max(image.shape[:2]) > MAX_RATIO * min(image.shape[:2]):
+        raise ValueError(f"{given}: a side is more than {MAX_RATIO:,} times the other; crop it.")
     if image.dtype == np.uint8:
         return image
     if image.dtype.kind != "f":

@@ -68,9 +68,7 @@ def command(on_stop: str = AGAIN) -> Callable[[Callable[P, None]], Callable[P, N
 
 def path_option(help: str, *names: str, panel: str = OUTPUT) -> Any:
     """Return an option that takes a path: not an empty one, which would be the current folder."""
-    return typer.Option(
-        *names, parser=_given_path, metavar="PATH", help=help, rich_help_panel=panel
-    )
+    return typer.Option(*names, parser=given_path, metavar="PATH", help=help, rich_help_panel=panel)
 
 
 def option(panel: str, help: str, *names: str, **how: Any) -> Any:
@@ -78,7 +76,8 @@ def option(panel: str, help: str, *names: str, **how: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=panel, **how)
 
 
-def _given_path(text: str | Path) -> Path:
+def given_path(text: str | Path) -> Path:
+    """Return the path that was given, which is not empty."""
     if not str(text).strip():
         raise typer.BadParameter("it is empty; give a path, or . for the current folder.")
     return Path(text)
@@ -220,12 +219,14 @@ AdapterOption = Annotated[
     option(
         METHOD,
         "A run's folder, an adapter.safetensors file, or hf-hub:USER/NAME[@REVISION].",
+        parser=given_path,
         metavar="RUN_OR_FILE",
     ),
 ]
 AdapterArgument = Annotated[
     Path,
     typer.Argument(
+        parser=given_path,
         metavar="RUN_OR_FILE",
         help="A run's folder, an adapter.safetensors file, or hf-hub:USER/NAME[@REVISION].",
         rich_help_panel=METHOD,

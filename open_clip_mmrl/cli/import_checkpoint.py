@@ -188,14 +188,15 @@ def _names_in(path: Path) -> list[str]:
         UsageError: it cannot be read.
     """
     from ..data.coop.split_file import read_split_file
+    from ..utils.files import read_bounded
 
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_bounded(path, 2**24).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         raise UsageError(f"class names {path} cannot be read: {error}.") from error
     if text.lstrip().startswith("{"):
         return list(read_split_file(path)[1])
     try:
         return json.loads(text if text.lstrip().startswith("[") else "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return [line.strip() for line in text.splitlines() if line.strip()]

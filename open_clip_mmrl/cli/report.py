@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from .common import command, out, path_option, say
+from .common import command, given_path, out, path_option, say
 
 
 @command()
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders with results.json files below.")
+        list[Path],
+        typer.Argument(
+            parser=given_path, metavar="DIR...", help="Folders with results.json files below."
+        ),
     ],
     output: Annotated[
         Path | None,

@@ -79,7 +79,11 @@ def _runs(adapter: Path) -> list[ScoredRun]:
     folders = same_but_for_seed(adapter.parent) if adapter.name == ADAPTER else []
     found = []
     for folder in folders:
-        result = RunResult.read(folder / RESULTS)
+        try:
+            result = RunResult.read(folder / RESULTS)
+        except (ValueError, OSError) as error:
+            logger.warning("left out of the model card: %s.", error)
+            continue
         run = ScoredRun(
             dataset=result.dataset,
             test_split=result.test_split,

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..utils.text import counted, in_words, printable
-from .common import OUTPUT, command, option, out
+from .common import OUTPUT, command, given_path, option, out
 
 if TYPE_CHECKING:
     from ..experiments.status import RunStatus
@@ -24,7 +24,10 @@ WATCH_SECONDS = 5.0
 
 @command()
 def status(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that run or train wrote.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(parser=given_path, metavar="DIR", help="Folder that run or train wrote."),
+    ],
     watch: Annotated[
         bool, option(OUTPUT, "Look again every five seconds until all have ended.", "--watch")
     ] = False,

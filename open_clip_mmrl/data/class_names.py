@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import UsageError
-from ..utils.files import expand_home
+from ..utils.files import expand_home, read_bounded
 from ..utils.text import listing, nfc
 from .prompts import readable
 
@@ -34,7 +34,7 @@ def read_class_names(path: str | Path, folders: Sequence[str]) -> dict[str, str]
             own; the message lists all that is wrong.
     """
     try:
-        text = expand_home(path).read_text("utf-8-sig")
+        text = read_bounded(expand_home(path), 2**24).decode("utf-8-sig")
     except (OSError, ValueError) as error:  # a NUL in its name, or no UTF-8
         why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise UsageError(f"class names {path} cannot be read: {why}.") from error

@@ -27,7 +27,7 @@ from .probe_baseline import fit_probe, score_probe, target_scorer
 from .resolve import ResolvedRun, resolve
 from .result_parts import AblationPoint, Environment, TargetResult
 from .results import ADAPTER, RESULTS, RunResult
-from .run_dir import is_finished, prepare_run_dir
+from .run_dir import finished_result, is_finished, prepare_run_dir
 from .run_spec import FewShotRun, Runtime, dataset_name, training_digest
 from .score import Calibrations, calibrate_run, score_run, score_target
 from .train_adapter import train_adapter
@@ -94,7 +94,7 @@ def _finished(job: ResolvedRun) -> RunResult | None:
     """Return the results of a run that is finished; None if there is something to do."""
     if not is_finished(job.folder, job.run, job.digests):
         return None
-    result = RunResult.read(job.folder / RESULTS)
+    result = finished_result(job.folder)
     if job.run.trains_adapter:
         read_adapter(job.folder / ADAPTER)  # or "nothing to do" would hide a damaged file
     if has_new_targets(result, job.run):

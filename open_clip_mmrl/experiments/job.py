@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from ..utils.files import json_bytes, write_atomically
+from ..utils.files import json_bytes, read_json, write_atomically
 from ..utils.ranks import RankError
 from ..version import __version__
 from .execute import execute
@@ -25,6 +25,15 @@ PROBE, PLAN, FAILED = ".probe", "plan.json", "failed.json"
 folder, why it failed."""
 
 logger = logging.getLogger(__name__)
+
+
+def planned_folders(output: Path) -> set[str]:
+    """Return what plan.json names, below `output`; nothing where it is damaged, or not there."""
+    try:
+        names = read_json(output / PLAN)["folders"]
+        return {name for name in names if not {"..", "/"} & {*PurePath(name).parts}}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ..training.checkpoint import CHECKPOINT
 from ..training.record import LOG
 from ..utils.files import json_bytes, read_json, remove_leftovers, write_atomically
 from ..version import __version__
-from .results import ADAPTER, RESULTS
+from .results import ADAPTER, RESULTS, RunResult
 from .run_spec import FewShotRun, with_absolute_paths
 
 SELECTION, TARGETS = "selection.json", "targets"
@@ -74,6 +74,14 @@ def prepare_run_dir(output: Path, run: FewShotRun, digests: Sequence[str]) -> bo
         settings = {_DIGEST: digests[0], _SEEN_FROM: str(Path.cwd()), _VERSION: __version__}
         write_atomically(output / SETTINGS, json_bytes({**run.to_dict(), **settings}))
     return finished
+
+
+def finished_result(folder: Path) -> RunResult:
+    """Return the results in a run's folder; the message of its ValueError has the remedy."""
+    try:
+        return RunResult.read(folder / RESULTS)
+    except ValueError as error:
+        raise ValueError(f"{error}. Remove this file to carry out the run again.") from error
 
 
 def finished_run(folder: Path) -> tuple[FewShotRun, str] | None:

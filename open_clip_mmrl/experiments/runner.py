@@ -17,12 +17,12 @@ from functools import partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from ..utils.files import json_bytes, read_json, write_atomically
+from ..utils.files import json_bytes, write_atomically
 from ..utils.folder_lock import lock_folder
 from ..utils.text import in_words
 from .engines import ENGINES
 from .engines.workers import Submit, Workers
-from .job import PLAN, Job, Origin, Outcome
+from .job import PLAN, Job, Origin, Outcome, planned_folders
 from .kept_base import forget_base
 from .protocols import PlannedRun
 from .result_parts import known
@@ -76,10 +76,8 @@ def run_all(
 
 def _note_plan(planned: Sequence[PlannedRun], output: Path) -> None:
     """Write down, for `status`, which runs are to come, next to those of earlier commands."""
-    path = output / PLAN
-    there = read_json(path)["folders"] if path.is_file() else []
-    folders = sorted({*there, *(str(item.folder) for item in planned)})
-    write_atomically(path, json_bytes({"folders": folders}))
+    folders = planned_folders(output) | {str(item.folder) for item in planned}
+    write_atomically(output / PLAN, json_bytes({"folders": sorted(folders)}))
 
 
 def _run_all(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from ..training.record import LOG
 from ..utils.files import read_json
 from ..utils.folder_lock import worker_in
-from .job import FAILED, PLAN
+from .job import FAILED, PLAN, planned_folders
 from .results import RESULTS
 from .run_dir import SETTINGS
 
@@ -50,7 +51,7 @@ def statuses(output: Path) -> list[RunStatus]:
         raise ValueError(f"{output} is not a folder; give one that `run` or `train` wrote.")
     folders = {path.parent for path in output.rglob(SETTINGS)}
     for plan in output.rglob(PLAN):
-        folders |= {plan.parent / name for name in _json(plan).get("folders", [])}
+        folders |= {plan.parent / name for name in planned_folders(plan.parent)}
     if not folders:
         raise ValueError(f"{output} holds no runs; give a folder that `run` or `train` wrote.")
     return [_status(folder, str(folder.relative_to(output))) for folder in sorted(folders)]
@@ -74,24 +75,23 @@ def _progress(folder: Path) -> dict[str, Any]:
     rows = list(_rows(folder / LOG))
     train = _json(folder / SETTINGS).get("train")
     epochs = train.get("epochs") if isinstance(train, dict) else None
-    if not rows or not isinstance(epochs, int):
+    if not rows or type(epochs) is not int or epochs > 10**9:
         return {}
-    done, seconds = len(rows), rows[-1].get("seconds", 0.0)
+    done = len(rows)
+    last = {name: value for name, value in rows[-1].items() if type(value) is float}
     return {
         "epochs": (done, epochs),
-        "loss": rows[-1].get("loss"),
-        "images_per_second": rows[-1].get("images_per_second"),
-        "seconds_left": seconds / done * (epochs - done),
+        "loss": last.get("loss"),
+        "images_per_second": last.get("images_per_second"),
+        "seconds_left": last.get("seconds", 0.0) / done * (epochs - done),
     }
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    if path.is_file():
-        for line in path.read_bytes().splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:  # being written, or damaged: this only looks
-                continue
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValueError, RecursionError):  # being written, or damaged: this only looks
+            if isinstance(row := json.loads(line), dict):
+                yield row
 
 
 def _json(path: Path) -> dict[str, Any]:

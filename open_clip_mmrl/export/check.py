@@ -75,9 +75,11 @@ def check_inputs(source: Source, paths: Sequence[str | Path] = ()) -> Tensor:
         path, reason = next(iter(found.missing.items()))
         raise UsageError(f"no image to compare on in {path!r}: {reason}.")
     read = chain.from_iterable(image_batches(found.images[:MAX_IMAGES], transform))
-    images = [image for image in read if isinstance(image, Tensor)]
+    answers = list(read)
+    images = [image for image in answers if isinstance(image, Tensor)]
     if not images:
-        raise UsageError(f"none of {counted(len(found.images), 'image')} can be read.")
+        count = counted(len(found.images), "image")
+        raise UsageError(f"none of {count} can be read, such as {found.images[0]} ({answers[0]}).")
     return torch.stack(images)
 
 

@@ -26,6 +26,8 @@ def adapter_path(where: str | Path, *, cache_dir: str | None = None) -> Path:
     Raises:
         UsageError: there is none; the message says what is there instead.
     """
+    if not isinstance(where, str | Path):  # such as None
+        raise UsageError(f"the adapter is {where!r}; give a path, or hf-hub:USER/NAME.")
     found = adapter_in(where, cache_dir=cache_dir)
     if is_file(found):
         return Path(found)

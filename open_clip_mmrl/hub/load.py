@@ -70,6 +70,8 @@ def resolve_name(model: str, method: str | None = None) -> ModelName:
     Raises:
         UsageError: no such method, or not that of the name.
     """
+    if not isinstance(model, str):
+        raise UsageError(f"model is {model!r}; give a name, as in 'mmrl-ViT-B-16'.")
     if method is not None and method not in VARIANTS:
         raise UsageError(f"method is {method!r}; it has to be one of {VARIANTS}.")
     name = ModelName.parse(model)
@@ -132,6 +134,8 @@ def build_for_training(
             tokens.
     """
     name = resolve_name(model, method)
+    if isinstance(settings, Mapping) and "variant" in settings:
+        name = resolve_name(str(name) if method else model, settings["variant"])
     weights = None if isinstance(pretrained, Random) else resolve_pretrained(name, pretrained)
     with loading_errors(weights):
         loaded = _create(name, weights, seed, tokenizer, mmrl_cfg=settings, device="cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -33,9 +34,12 @@ def atomic_file(path: str | Path) -> Generator[BinaryIO, None, None]:
     """Give a new file to write to, which appears under its name when the block ends without error.
 
     Raises:
+        UsageError: the path has no name, such as "".
         OSError: the file cannot be written; the message names it.
     """
     path = Path(path)
+    if not path.name:
+        raise UsageError(f"cannot write {str(path)!r}: that is no name of a file.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary(path) as (handle, name):
@@ -193,6 +197,21 @@ def is_dir(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def read_bounded(path: str | Path, limit: int = 2**30) -> bytes:
+    """Return the content of a file, which may be a pipe, or a device that never ends.
+
+    Raises:
+        OSError: it cannot be read, or holds more than `limit` bytes.
+    """
+    content = bytearray()
+    with Path(path).open("rb") as file:
+        while piece := file.read(2**20):
+            content += piece
+            if len(content) > limit:
+                raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes")
+    return bytes(content)
+
+
 def read_json(path: str | Path) -> Any:
     """Return the content of a JSON file.
 
@@ -202,7 +221,7 @@ def read_json(path: str | Path) -> Any:
         OSError: it cannot be read; the message names it.
     """
     try:
-        content = json.loads(Path(path).read_bytes(), object_pairs_hook=unique_keys)
+        content = json.loads(read_bounded(path), object_pairs_hook=unique_keys)
     except OSError as error:
         raise OSError(f"cannot read {path}: {error.strerror or error}.") from error
     except ValueError as error:  # UnicodeDecodeError is one too

@@ -103,6 +103,7 @@ def test_arrays_and_tensors_of_uint8_and_of_floats_are_read_alike(pixels, form):
         (np.zeros((3, 8, 8), np.uint8), r"shape \(3, 8, 8\)"),
         (np.zeros(8, np.uint8), r"shape \(8,\)"),
         (np.zeros((0, 8), np.uint8), r"shape \(0, 8\)"),
+        (np.zeros((1, 201, 3), np.uint8), "a side is more than 200 times the other"),
     ],
 )
 def test_arrays_of_other_kinds_shapes_and_ranges_are_refused(image, message):

@@ -338,11 +338,21 @@ def test_a_report_that_cannot_be_written_next_to_its_runs_names_the_option(tmp_p
 
 @pytest.mark.parametrize(
     "command",
-    [["train", "--data", "digits"], ["run", "few-shot"], ["demo"], ["report", "."], ["speed"]],
+    [
+        ["train", "--data", "digits", "--output", ""],
+        ["run", "few-shot", "--output", ""],
+        ["demo", "--output", ""],
+        ["report", ".", "--output", ""],
+        ["speed", "--output", ""],
+        ["report", ""],
+        ["status", ""],
+        ["info", ""],
+        ["predict", "a.jpg", "--adapter", ""],
+    ],
 )
-def test_an_empty_output_is_not_the_current_folder(tmp_path, monkeypatch, command):
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    code, text, _ = run(*command, "--output", "")
+    code, text, _ = run(*command)
     assert code == 2 and "it is empty; give a path" in text
     assert not list(tmp_path.iterdir())
 

@@ -1,6 +1,7 @@
 """`open-clip-mmrl share`, and `hf-hub:` wherever an adapter is given."""
 
 import json
+import shutil
 
 import pytest
 from helpers.adapters import write_adapter
@@ -29,6 +30,8 @@ def runs(tmp_path_factory):
         (root / name / "adapter.safetensors").write_bytes(adapter)
         result = base_to_novel("mmrl", "dtd", seed)
         (root / name / "results.json").write_text(json.dumps(result))
+    shutil.copytree(root / "c", root / "empty")
+    (root / "empty" / "results.json").write_text("{}")
     (root / "damaged").mkdir()
     for name in ("run.json", "results.json", "adapter.safetensors"):
         (root / "damaged" / name).write_text("[]")
@@ -39,6 +42,7 @@ def test_the_card_of_a_run_has_its_other_seeds(runs, hub, tmp_path):
     folder = tmp_path / "shared"
     code, text, _ = run("share", "--adapter", runs / "b", "--output", folder, "--license", "mit")
     assert code == 0 and f"hf upload USER/NAME {folder}" in text
+    assert "left out of the model card" in text and "empty/results.json: 'protocol' is" in text
     assert sorted(path.name for path in folder.iterdir()) == FILES
     same = (runs / "b" / "adapter.safetensors").read_bytes()
     assert (folder / "adapter.safetensors").read_bytes() == same

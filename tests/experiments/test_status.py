@@ -65,3 +65,22 @@ def test_a_folder_without_runs_is_named(tmp_path, make):
         folder.mkdir()
     with pytest.raises(ValueError, match=r"empty .*give (one|a folder) that `run`"):
         statuses(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plan.json", '{"folders": 3}'),
+        ("plan.json", '{"folders": ["../../out", null]}'),
+        ("plan.json", '{"folders": ["../../out", "/out"]}'),
+        ("a/works/log.jsonl", "[1]"),
+        ("a/works/log.jsonl", "[" * 10**5),
+        ("a/works/log.jsonl", '{"seconds": "x", "loss": [1], "images_per_second": 1e999}'),
+        ("a/works/run.json", '{"train": {"epochs": 1' + "0" * 400 + "}}"),
+    ],
+)
+def test_damaged_files_tell_nothing(runs, name, content):
+    (runs / name).write_text(content)
+    found = {run.folder: run for run in statuses(runs)}
+    assert found["a/works"].state == "stopped" and len(found) in (4, 5)
+    assert name == "plan.json" or found["a/works"].loss is None

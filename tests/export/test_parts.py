@@ -10,9 +10,17 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image, ImageOps
 from safetensors import safe_open
 
+from open_clip_mmrl.errors import UsageError
+from open_clip_mmrl.export.check import check_inputs
 from open_clip_mmrl.export.readme import cropping, write_readme
 from open_clip_mmrl.export.source import load_source
 from open_clip_mmrl.export.tokenizer import read_otherwise, tokenizer_json
+
+
+def test_images_that_cannot_be_read_are_named(adapters, tmp_path):
+    (tmp_path / "page.png").write_bytes(b"%!PS")
+    with pytest.raises(UsageError, match=r"none of 1 image.*page\.png \(PostScript"):
+        check_inputs(load_source(adapters.mmrl), [tmp_path])
 
 
 @pytest.mark.parametrize("size", [(100, 60), (31, 47), (16, 16), (5, 90)])

@@ -36,7 +36,7 @@ def test_a_folder_without_adapter_tells_what_it_is(tmp_path, files, message):
         adapter_path(tmp_path)
 
 
-@pytest.mark.parametrize("where", ["gone", "", "a\0b", "x" * 5000])
+@pytest.mark.parametrize("where", ["gone", "", "a\0b", "x" * 5000, None, 3])
 def test_what_is_not_there_is_named(tmp_path, where, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="adapter"):

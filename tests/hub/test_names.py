@@ -44,6 +44,11 @@ def test_a_model_and_a_method_give_one_name(model, method, resolved):
     assert str(resolve_name(model, method)) == resolved
 
 
+def test_what_is_no_name_is_refused():
+    with pytest.raises(UsageError, match="model is 3; give a name"):
+        resolve_name(3)
+
+
 @pytest.mark.parametrize("method", ["mmrl", "mmrl++"])
 def test_another_method_than_the_name_s_is_refused_by_every_way_in(method):
     model = {"mmrl": "mmrlpp", "mmrl++": "mmrl"}[method] + "-ViT-Ti-8-glyphs"
@@ -52,7 +57,8 @@ def test_another_method_than_the_name_s_is_refused_by_every_way_in(method):
     )
     with pytest.raises(UsageError, match=words):
         build_for_training(model, None, method=method, device=torch.device("cpu"), seed=1)
-    with pytest.raises(UsageError, match=words):
-        FewShotClassifier(model, class_names=["a", "b"], method=method).fit(
-            np.zeros((2, 8, 8), "uint8"), [0, 1]
-        )
+    for given in ({"method": method}, {"config": {"variant": method}}):
+        with pytest.raises(UsageError, match=words):
+            FewShotClassifier(model, class_names=["a", "b"], **given).fit(
+                np.zeros((2, 8, 8), "uint8"), [0, 1]
+            )

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
+from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.utils import files
 from open_clip_mmrl.utils.files import (
     json_bytes,
+    read_bounded,
     read_json,
     remove_leftovers,
     temporary,
@@ -38,6 +40,11 @@ def test_a_failure_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch)
     assert path.read_bytes() == b"first" and [*tmp_path.iterdir()] == [path]
 
 
+def test_a_file_needs_a_name():
+    with pytest.raises(UsageError, match="no name of a file"):
+        write_atomically("", b"")
+
+
 def test_json_refuses_what_it_cannot_hold():
     assert json_bytes({"a": 1.5}) == b'{\n  "a": 1.5\n}\n'
     with pytest.raises(ValueError, match="nan"):
@@ -60,6 +67,13 @@ def test_json_that_cannot_be_read_is_named(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"a\.json: {message}"):
         read_json(path)
+
+
+def test_no_more_is_read_than_allowed(tmp_path):
+    (tmp_path / "x").write_bytes(b"123")
+    assert read_bounded(tmp_path / "x", 3) == b"123"
+    with pytest.raises(OSError, match="more than 2 bytes"):
+        read_bounded(tmp_path / "x", 2)
 
 
 def test_a_folder_in_place_of_json_is_named(tmp_path):

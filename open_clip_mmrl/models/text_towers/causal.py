@@ -58,7 +58,7 @@ class CausalTextTower(TextRows):
         Raises:
             ValueError: the tokens are not integers of such a shape.
         """
-        check_tokens(tokens, self.positional_embedding.shape[0])
+        check_tokens(tokens, self.positional_embedding.shape[0], self.vocab_size)
         end = self.end_positions(tokens)
         if self._runs_whole:
             return self._lower_whole(tokens, end)

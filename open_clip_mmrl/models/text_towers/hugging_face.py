@@ -74,7 +74,7 @@ class HuggingFaceTextTower(TextTower):
         Raises:
             ValueError: the tokens are not integers of such a shape.
         """
-        check_tokens(tokens, self.text.context_length or tokens.shape[-1])
+        check_tokens(tokens, self.text.context_length or tokens.shape[-1], self.vocab_size)
         if torch.compiler.is_compiling():  # exporting included: any number of prompts
             return FrozenPrompts(self._encode(tokens))
         weight = next(self.text.parameters())

@@ -93,12 +93,19 @@ class TextTower(ABC):
         """Return for each prompt [C, N] the first that the tower reads as the same, [C]."""
 
 
-def check_tokens(tokens: Tensor, context: int) -> None:
-    """Raise ValueError where these are not token ids [C, up to `context`]."""
+def check_tokens(tokens: Tensor, context: int, vocabulary: int) -> None:
+    """Raise ValueError where these are not token ids [C, up to `context`] of a vocabulary."""
     if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= context or tokens.is_floating_point():
         raise ValueError(
             f"text is {tokens.dtype} of shape {tuple(tokens.shape)}; it has to be token ids "
             f"[prompts, up to {context}], as the model's tokenizer gives them."
+        )
+    if torch.compiler.is_compiling() or not len(tokens):  # an exported program has no values
+        return
+    if (last := int(tokens.max())) >= vocabulary or int(tokens.min()) < 0:
+        raise ValueError(
+            f"text has token ids up to {last}, but the model knows {vocabulary:,}: they come from "
+            "another model's tokenizer; open_clip.get_tokenizer(name) has this one's."
         )
 
 

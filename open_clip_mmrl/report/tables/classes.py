@@ -68,7 +68,8 @@ def _accuracies(section: Section, series: Series, dataset: str) -> Accuracies:
     for run in section.runs:
         if (run.series, run.result.dataset) != (series, dataset):
             continue
-        if section.setup.protocol == "few-shot" and run.point != section.points[-1]:
+        most = section.points[-1:]  # none where only frozen CLIP was scored
+        if section.setup.protocol == "few-shot" and most and run.point != most[0]:
             continue
         for split, classes in run.result.per_class.items():
             for name, value in classes.items():

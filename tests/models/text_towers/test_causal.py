@@ -270,3 +270,9 @@ def test_wrong_tokens_raise(tokens, given):
     for encode in (CausalTextTower.of(tiny_clip(), 2).lower, tiny_mmrl().encode_text):
         with pytest.raises(ValueError, match=words):
             encode(tokens)
+
+
+@pytest.mark.parametrize("wrong", [-1, 10**6])
+def test_token_ids_of_another_tokenizer_raise(wrong):
+    with pytest.raises(ValueError, match=r"text has token ids up to .* another model's tokenizer"):
+        tiny_mmrl().encode_text(torch.full((2, CONTEXT), wrong))

@@ -152,6 +152,12 @@ def test_sections_of_other_backbones_have_files_of_their_own(made):
     assert any("ViT-L-14 (openai)" in row.cells for row in written.opening.rows)
 
 
+def test_few_shot_runs_of_frozen_clip_alone_are_reported(tmp_path):
+    run = few_shot("zeroshot", "dtd", 16, 1, shots=None, per_class={"all": {"a": 50.0, "b": 40.0}})
+    text = write_report([write_runs(tmp_path, [run])]).markdown.read_text(encoding="utf-8")
+    assert "1 run on 1 data set" in text
+
+
 def test_other_shots_have_sections_of_their_own(tmp_path):
     contents = [base_to_novel("mmrl", "dtd", 1, shots=shots) for shots in (16, 4)]
     written = write_report([write_runs(tmp_path, contents)])
