@@ -15,6 +15,7 @@ from ..config import MMRLConfig, TrainConfig
 from ..data import DEFAULT_TEMPLATE
 from ..data.check_images import require_readable
 from ..data.loading.device_augment import training_images
+from ..data.more_prompts import as_given, given_prompts, require_prompts
 from ..evaluation.choose_features import require_different
 from ..experiments import recipes
 from ..hub.load import LoadedModel, build_for_training, resolve_name
@@ -51,9 +52,9 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
         model: an open_clip model, with the method's prefix ("mmrl-ViT-B-16") or without.
         pretrained: its weights, a tag or a checkpoint file; not needed for the shipped model.
         class_names: a list of names, into which labels that are numbers are indices; or a mapping
-            from labels to names, {"n01440764": "tench"} or {1: "one", 2: "two"}; None where the
-            labels are the names.
-        template: the prompt, {} for the class name.
+            from labels to names, {"n01440764": "tench"} or {1: "one"}; None where labels are names.
+        template: the prompt, {} for the class name; or several, of which the mean counts.
+        prompts: in place of templates, {"tench": ["a fish", ...], ...}, for all classes of the fit.
         method: "mmrl" or "mmrl++"; by default the one in the model's name.
         config: fields of MMRLConfig to change, e.g. {"reg_weight": 3.0}, or a whole MMRLConfig.
             Each is a parameter too: `set_params(config__reg_weight=3.0)`, for GridSearchCV.
@@ -102,7 +103,8 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
         pretrained: str | None = None,
         *,
         class_names: Sequence[str] | Mapping[str, str] | Mapping[int, str] | None = None,
-        template: str = DEFAULT_TEMPLATE,
+        template: str | Sequence[str] = DEFAULT_TEMPLATE,
+        prompts: Mapping[str, Sequence[str]] | None = None,
         method: str | None = None,
         config: Mapping[str, Any] | MMRLConfig | None = None,
         settings: Mapping[str, Any] | MMRLConfig | None = None,
@@ -115,6 +117,7 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
         self.pretrained = pretrained
         self.class_names = class_names
         self.template = template
+        self.prompts = prompts
         self.method = method
         self.config = config
         self.settings = settings
@@ -153,7 +156,8 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
         new, info = of_file(path, pretrained, device, stored=stored)
         weights, names = pretrained or info.base.pretrained, new.trained
         name = new.loaded.name
-        self = cls(name, weights, class_names=names, template=info.template, device=device)
+        prompts = as_given(info.template, info.prompts)
+        self = cls(name, weights, class_names=names, device=device, **prompts)
         self._base = self._given_base()
         return self._adopt(new)
 
@@ -172,7 +176,7 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
         images, labels = image_list(X), label_list(y)
         if len(images) != len(labels) or not images:
             raise ValueError(f"there are {len(images)} images and {len(labels)} labels.")
-        template = self.template
+        template, more = given_prompts(self.template, self.prompts)
         earlier = self._fitted if self.warm_start and hasattr(self, "model_") else None
         known = {} if earlier is None else earlier.names
         classes = classes_of(labels, self.class_names, template, known)
@@ -185,7 +189,8 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
         train = recipes.changed(
             recipes.recipe(loaded.model.config.variant, "few-shot").train, **changes
         )
-        tokens = loaded.class_tokens(trained, template)
+        require_prompts(more, classes.names)
+        tokens = loaded.class_prompts(trained, template, more)
         require_different(classes.names, partial(loaded.readings, template=template))
         examples = examples_of(images, [trained.index(classes.names[i]) for i in classes.indices])
         require_readable(examples, quiet=self.quiet)
@@ -193,7 +198,7 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
         Trainer(loaded.model, tokens, shown, train, quiet=self.quiet).fit()
         if earlier is not None:
             trained = list(dict.fromkeys([*earlier.trained, *trained]))
-        new = fitted(loaded, classes.by_label(), trained, template, train.precision)
+        new = fitted(loaded, classes.by_label(), trained, template, train.precision, more)
         self._base = self._given_base()
         return self._adopt(new)
 

@@ -19,6 +19,7 @@ import torch
 from ..config import FREE_FIELDS, MMRLConfig
 from ..data.example import Example
 from ..data.loading.images import ImageSet, eval_transform, in_order, loader
+from ..data.more_prompts import MorePrompts
 from ..evaluation.answers import Ranking
 from ..evaluation.certainty import Certainty
 from ..evaluation.choose_features import require_different
@@ -43,6 +44,7 @@ class Fitted:
         names: the class names by label, in the order of the labels.
         trained: the names of the classes of the training, in the order of its file.
         template: the prompt.
+        prompts: what is written for classes besides the template.
         ranking: of `names`: their text features, and which are scored by both features.
         calibration: of the adapter that was loaded, which holds for all classes of the training
             together; None for others.
@@ -53,6 +55,7 @@ class Fitted:
     trained: list[str]
     template: str
     ranking: Ranking
+    prompts: MorePrompts | None = None
     calibration: Calibration | None = None
 
     def with_names(self, names: Mapping[Label, str]) -> Fitted:
@@ -63,7 +66,8 @@ class Fitted:
         """
         readings = partial(self.loaded.readings, template=self.template)
         require_different(list(names.values()), readings)
-        new = fitted(self.loaded, names, self.trained, self.template, self.ranking.precision)
+        precision, more = self.ranking.precision, self.prompts
+        new = fitted(self.loaded, names, self.trained, self.template, precision, more)
         return new.with_calibration(self.calibration)
 
     def with_calibration(self, calibration: Calibration | None) -> Fitted:
@@ -123,6 +127,7 @@ class Fitted:
             path,
             class_names=self.trained,
             template=self.template,
+            prompts=self.prompts,
             settings=None if as_trained else {_STORED: {"labels": labels, "class_names": names}},
             calibration=self.calibration,
         )
@@ -170,7 +175,7 @@ def of_file(
     loaded, info = build_from_adapter(path, base_pretrained=pretrained, device=pick_device(device))
     trained = info.trained_classes()
     names = stored_names(info) if stored else trained_names(info)
-    new = fitted(loaded, names, trained, info.template, precision)
+    new = fitted(loaded, names, trained, info.template, precision, info.prompts)
     return new.with_calibration(info.calibration), info
 
 
@@ -180,6 +185,7 @@ def fitted(
     trained: Sequence[str],
     template: str,
     precision: str = "fp32",
+    prompts: MorePrompts | None = None,
 ) -> Fitted:
     """Return the whole, checked.
 
@@ -189,18 +195,19 @@ def fitted(
         trained: the names of the classes of the training.
         template: the prompt.
         precision: of the towers.
+        prompts: what is written for classes besides the template.
 
     Raises:
         ValueError: a prompt is too long.
     """
     in_order_of_labels = {label: names[label] for label in sorted(names)}
     listed = list(in_order_of_labels.values())
-    tokens = loaded.class_tokens(listed, template)
+    tokens = loaded.class_prompts(listed, template, prompts)
     of_training = {*loaded.readings(trained, template)}
     seen = tuple(reading in of_training for reading in loaded.readings(listed, template))
     classifier = build_classifier(loaded.model, tokens, precision, listed)
     ranking = Ranking(loaded.model, classifier, tuple(listed), seen, precision)
-    return Fitted(loaded, in_order_of_labels, list(trained), template, ranking)
+    return Fitted(loaded, in_order_of_labels, list(trained), template, ranking, prompts)
 
 
 def trained_names(info: AdapterInfo) -> dict[Label, str]:

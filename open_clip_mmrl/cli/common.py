@@ -148,6 +148,24 @@ TemplateOption = Annotated[
     str | None,
     option(DATA, 'Prompt, {} for the class name: "a photo of a {}."', metavar="TEXT"),
 ]
+TemplatesOption = Annotated[
+    list[str] | None,
+    option(
+        DATA,
+        'Prompt, {} for the class name: "a photo of a {}." Of several, a class has the mean text '
+        "feature, and the first is trained with.",
+        metavar="TEXT",
+    ),
+]
+PromptsOption = Annotated[
+    Path | None,
+    option(
+        DATA,
+        'Prompts of each class, in JSON: {"tench": ["a fish with ...", ...], ...}; in place of '
+        "the template.",
+        metavar="FILE",
+    ),
+]
 SplitOption = Annotated[Split, option(DATA, "val: for choosing settings.")]
 ShotsOption = Annotated[str, option(DATA, "Training images per class, or all.", metavar="N|all")]
 FractionOption = Annotated[

@@ -20,6 +20,7 @@ from .common import (
     NamesOption,
     NestedOption,
     PrecisionOption,
+    PromptsOption,
     QuietOption,
     RootOption,
     SeenOffsetOption,
@@ -54,6 +55,7 @@ def evaluate(
     seen_offset: SeenOffsetOption = None,
     fusion: FusionOption = "logits",
     template: TemplateOption = None,
+    prompts: PromptsOption = None,
     data_root: RootOption = None,
     class_names: NamesOption = None,
     nested: NestedOption = None,
@@ -78,6 +80,7 @@ def evaluate(
     """Score an adapter, compare it with frozen CLIP, show what is right and what is wrong."""
     from ..data.check_images import require_readable
     from ..data.load import read_names
+    from ..data.more_prompts import read_prompts, wording
     from ..evaluation.assessment import assess, assessment_json
     from ..evaluation.choose_features import choose_features
     from ..experiments.run_spec import Runtime
@@ -99,6 +102,7 @@ def evaluate(
         info,
         data_root=data_root,
         template=template,
+        prompts=read_prompts(prompts),
         class_names=read_names(data, class_names, nested=bool(nested)),
         nested=nested,
         quiet=quiet,
@@ -110,7 +114,7 @@ def evaluate(
         device=pick_device(device),
     )
     require_readable(data_set.split(split), quiet=quiet)
-    names = data_set.class_names
+    names, shown = data_set.class_names, wording(data_set.template, data_set.prompts)
     means = info.image_means
     chosen = choose_features(
         features,
@@ -153,7 +157,7 @@ def evaluate(
                 "adapter": f"{adapter} ({loaded.name})",
                 "features": chosen.reason,
                 "confidence": f"largest softmax probability of {scoring.what_decides}",
-                "prompt": data_set.template,
+                "prompt": shown,
                 **({"how sure": sure} if sure else {}),
             }
             evaluation = Evaluation(
@@ -172,7 +176,7 @@ def evaluate(
         if as_json:
             say(json.dumps(result))
         else:
-            say(f"features: {chosen.reason}\nprompt: {data_set.template}")
+            say(f"features: {chosen.reason}\nprompt: {shown}")
             rest = "with --output DIR or --json" if output is None else f"in {output}/eval.json"
             print_evaluation(
                 title, info.config.variant, adapted.confusions, frozen.confusions, rest

@@ -40,6 +40,7 @@ def info(adapter: AdapterArgument, as_json: JsonOption = False) -> None:
 
 
 def _lines(found: AdapterInfo) -> Iterator[tuple[str, str]]:
+    from ..data.more_prompts import wording
     from ..utils.text import listing
 
     base, origin = found.base, dict(found.provenance)
@@ -56,7 +57,8 @@ def _lines(found: AdapterInfo) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "classes", f"{len(found.class_names):,}: {listing(found.class_names, _CLASSES)}"
-    yield "prompt", found.template or "a photo of a {}. (the default)"
+    template = found.template or "a photo of a {}. (the default)"
+    yield "prompt", wording(template, found.prompts)
     yield "config", _pairs({k: v for k, v in found.config.to_dict().items() if k != "variant"})
     yield "settings", _pairs(found.settings)
     for name, scores in found.scores.items():

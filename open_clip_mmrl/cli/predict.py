@@ -19,6 +19,7 @@ from .common import (
     AdapterOption,
     BaseOption,
     DeviceOption,
+    PromptsOption,
     QuietOption,
     SeenOffsetOption,
     command,
@@ -61,6 +62,7 @@ def predict(
         ),
     ] = None,
     only_new: Annotated[bool, option(METHOD, "Rank the new classes alone.", "--only-new")] = False,
+    prompts: PromptsOption = None,
     seen_offset: SeenOffsetOption = None,
     coverage: Annotated[
         float | None,
@@ -112,6 +114,7 @@ def predict(
     others are answered.
     """
     from ..data.image_paths import image_paths
+    from ..data.more_prompts import read_prompts
     from ..evaluation.answers import ranking
     from ..evaluation.choose_features import mixed_reason, require_offset
     from ..hub.adapter_reading import read_adapter
@@ -127,6 +130,9 @@ def predict(
             "--coverage and --reject were measured on the classes of the training: leave out "
             "--new-class, or both of them."
         )
+    texts_of = read_prompts(prompts)
+    if texts_of and not new:
+        raise UsageError("--prompts are of new classes: add --new-class NAME.")
     is_mixed = bool(new) and not only_new
     if seen_offset is not None:
         require_offset(seen_offset, "" if is_mixed else "new or seen ones alone")
@@ -147,7 +153,13 @@ def predict(
     if found.images:  # a base may take minutes to load
         loaded, _ = build_from_adapter(info, base_pretrained=pretrained, device=chosen)
         ranked = ranking(
-            loaded, info, new, only_new=only_new, certainty=sure, seen_offset=seen_offset
+            loaded,
+            info,
+            new,
+            only_new=only_new,
+            certainty=sure,
+            seen_offset=seen_offset,
+            prompts=texts_of,
         )
         top = min(top, len(ranked.names))
         if len(ranked.names) == 1:

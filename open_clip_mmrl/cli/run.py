@@ -43,7 +43,7 @@ from .common import (
     RootOption,
     SetOption,
     SplitOption,
-    TemplateOption,
+    TemplatesOption,
     WorkersOption,
     command,
     option,
@@ -99,7 +99,7 @@ def run(
             metavar="N ...",
         ),
     ] = None,
-    template: TemplateOption = None,
+    template: TemplatesOption = None,
     settings: Annotated[
         SettingsSource,
         option(
@@ -181,6 +181,7 @@ def run(
 ) -> None:
     """Carry out a protocol of the paper; finished runs are kept, stopped ones resume."""
     from .. import assets
+    from ..data.more_prompts import given_prompts
     from ..data.sampling import parse_shots
     from ..experiments.engines.workers import Workers
     from ..experiments.experiment import Experiment
@@ -195,6 +196,7 @@ def run(
             "together: leave out --jobs and --engine, or start without torchrun."
         )
     crew = Workers(engine, jobs, retries, _options(engine, slurm=slurm, ray=ray))
+    first, more = given_prompts(template)
     experiment = Experiment(
         protocol=protocol,
         model=model or assets.MODEL_NAME,
@@ -208,7 +210,8 @@ def run(
         sweeps=_words(sweep),
         values=[value_of(text) for text in _words(values) or []] or None,
         overrides={"precision": precision, "augment": augment, **set_fields(ctx, set_)},
-        template=template,
+        template=first or None,
+        prompts=None if more is None else more.to_json(),
         data_root=data_root,
         test_fraction=test_fraction,
         nested=bool(nested),

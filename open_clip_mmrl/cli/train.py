@@ -30,12 +30,13 @@ from .common import (
     NestedOption,
     PrecisionOption,
     PretrainedOption,
+    PromptsOption,
     QuietOption,
     RootOption,
     SetOption,
     ShotsOption,
     SplitOption,
-    TemplateOption,
+    TemplatesOption,
     WorkersOption,
     command,
     drop_none,
@@ -72,7 +73,8 @@ def train(
         int,
         option(DATA, "Of the images drawn and of training.", min=0, metavar="N"),
     ] = 1,
-    template: TemplateOption = None,
+    template: TemplatesOption = None,
+    prompts: PromptsOption = None,
     data_root: RootOption = None,
     test_fraction: FractionOption = None,
     class_names: NamesOption = None,
@@ -145,6 +147,7 @@ def train(
     """Train an adapter from a few images per class, test it, save it."""
     from .. import assets
     from ..data.load import read_names
+    from ..data.more_prompts import given_prompts, read_prompts
     from ..data.sampling import parse_shots
     from ..experiments import recipes
     from ..experiments.execute import execute
@@ -161,6 +164,7 @@ def train(
     name = resolve_name(model or assets.MODEL_NAME, method)
     of_method, of_training = split_overrides(set_fields(ctx, set_))
     protocol = "base-to-novel" if classes == "base" else "few-shot"
+    first, more = given_prompts(template, read_prompts(prompts))
     run = FewShotRun(
         model=str(name),
         pretrained=pretrained,
@@ -171,7 +175,8 @@ def train(
         test_split=test_split,
         fusion=fusion,
         data_root=data_root,
-        template=template,
+        template=first or None,
+        prompts=None if more is None else more.to_json(),
         calibrate=calibrate,
         test_fraction=test_fraction,
         nested=bool(nested),

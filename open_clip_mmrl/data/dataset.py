@@ -14,6 +14,7 @@ from typing import Literal, cast
 from ..config import Shots
 from ..utils.text import listing
 from .example import Example
+from .more_prompts import MorePrompts, require_prompts
 from .prompts import parse_template, readable
 from .sampling import base_novel_split, few_shot_subset
 from .test_split import DrawnSplit
@@ -35,6 +36,7 @@ class ImageData:
         classes: which classes these are: "all", or those that `select` kept.
         own_template: whether the template was written for this data set, or is the general one.
         drawn: the split that was drawn where the source has none; None for those that have.
+        prompts: what is written for classes besides the template.
 
     Raises:
         ValueError: fewer than two classes, a class name that repeats, a label out of range, or a
@@ -56,6 +58,7 @@ class ImageData:
     classes: Classes = "all"
     own_template: bool = True
     drawn: DrawnSplit | None = None
+    prompts: MorePrompts | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "template", parse_template(self.template))
@@ -144,6 +147,11 @@ class ImageData:
     def with_template(self, template: str) -> ImageData:
         """Return the same data with another prompt; ValueError if it has no place for the name."""
         return replace(self, template=template, own_template=True)
+
+    def with_prompts(self, prompts: MorePrompts | None) -> ImageData:
+        """Return the same data with more prompts; UsageError where a class has none of its own."""
+        require_prompts(prompts, self.class_names)
+        return replace(self, prompts=prompts)
 
     def shortfall(self, shots: Shots) -> dict[str, int]:
         """Return the number of training images of each class that has fewer than `shots`."""

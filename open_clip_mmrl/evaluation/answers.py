@@ -5,7 +5,7 @@ Shapes: B images at a time, C classes, H x W the model's input size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..data.loading.images import eval_transform
+from ..data.more_prompts import MorePrompts, require_prompts
 from ..errors import UsageError
 from ..hub.adapter_info import AdapterInfo
 from ..hub.class_tokens import usable_names
@@ -161,6 +162,7 @@ def ranking(
     precision: str = "fp32",
     certainty: Certainty | None = None,
     seen_offset: float | None = None,
+    prompts: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Ranking:
     """Return the ranking of an adapter's classes, and of new ones by their names.
 
@@ -172,6 +174,7 @@ def ranking(
         precision: of the towers.
         certainty: how the answers are judged; it does not go together with new classes.
         seen_offset: see `Ranking.with_mixed`; the means are the adapter's.
+        prompts: of the new classes, by name; None takes the adapter's templates.
 
     Raises:
         UsageError: a new class reads like another one, or there are none to rank alone.
@@ -189,7 +192,11 @@ def ranking(
     )
     names = [*known, *new_classes]
     seen = [True] * len(known) + [False] * len(new_classes)
-    tokens = loaded.class_tokens(usable_names(names, info.template), info.template)
+    more = info.prompts
+    if prompts is not None:
+        more = (more or MorePrompts()).plus(prompts)
+        require_prompts(more, new_classes)
+    tokens = loaded.class_prompts(usable_names(names, info.template), info.template, more)
     classifier = build_classifier(loaded.model, tokens, precision, names)
     judged = certainty or Certainty()
     found = Ranking(loaded.model, classifier, tuple(names), tuple(seen), precision, judged)

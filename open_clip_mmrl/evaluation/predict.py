@@ -22,6 +22,7 @@ from ..models.features import FrozenImages
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.ops import cosine_logits, mix, unit
 from ..models.precision import autocast, in_half
+from ..models.prompt_tokens import PromptTokens
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
 from .logits import SCORED, Logits
@@ -87,28 +88,31 @@ Scorer = Callable[[FrozenBatch], Tensor]
 
 @torch.no_grad()
 def build_classifier(
-    model: MMRLCLIP, tokens: Tensor, precision: str = "fp32", class_names: Sequence[str] = ()
+    model: MMRLCLIP,
+    tokens: Tensor | PromptTokens,
+    precision: str = "fp32",
+    class_names: Sequence[str] = (),
 ) -> Classifier:
     """Return the text features of prompts: computed once, then passed on.
 
     Args:
         model: on its device.
-        tokens: one prompt per class, [C, context length].
+        tokens: one prompt per class, [C, context length], or several.
         precision: of the towers.
         class_names: of the C classes, for a warning where two of them read the same; () for none.
     """
-    device = model.device
-    tokens = tokens.to(device)
-    first = model.text_tower.first_alike(tokens)
+    device, given = model.device, PromptTokens.of(tokens)
+    ids = given.tokens.to(device)
+    first = given.first_alike(model.text_tower.first_alike(ids))
     if torch.equal(first, torch.arange(len(first), device=device)):
         first = None
-    with _enough_memory(len(tokens), precision), autocast(precision, device):
+    with _enough_memory(len(ids), precision), autocast(precision, device):
         model = in_half(model, precision)
-        prompts = model.text_tower.lower(tokens)
-        frozen, text_tokens = unit(model.frozen_text_features(prompts)), model.learner()[1]
-        text = frozen
+        prompts = model.text_tower.lower(ids)
+        frozen = given.of_classes(model.frozen_text_features(prompts))
+        text, text_tokens = frozen, model.learner()[1]
         if text_tokens is not None:
-            text = unit(model.adapted_text_features(prompts, text_tokens))
+            text = given.of_classes(model.adapted_text_features(prompts, text_tokens))
     if class_names:
         warn_of_look_alikes(class_names, frozen)
     return Classifier(text, frozen, first)

@@ -6,6 +6,7 @@ from collections import Counter
 from statistics import median
 
 from ..data import ImageData
+from ..data.more_prompts import wording
 from ..utils.text import counted, listing
 from .resolve import ResolvedRun
 
@@ -28,7 +29,7 @@ def whole_block(job: ResolvedRun) -> str:
         f"train images by class: {_by_class(data)}",
         f"trained on: {counted(len(subset.train), 'image')} of {subset.num_classes} classes "
         f"({_by_class(subset, few=0)})",
-        f'prompt: "{data.template}"',
+        f'prompt: "{wording(data.template, data.prompts)}"',
         f"training: {counted(train.epochs, 'epoch')}, {counted(steps, 'step')} of "
         f"{train.batch_size} images, on {job.device} in {train.precision}",
     ]

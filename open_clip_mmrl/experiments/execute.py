@@ -234,6 +234,7 @@ def _write(job: ResolvedRun, done: _Done) -> None:
             job.folder / ADAPTER,
             class_names=job.subset.class_names,
             template=job.subset.template,
+            prompts=job.subset.prompts,
             settings=settings,
             scores={"metrics": result.metrics, "zero_shot": result.zero_shot},
             calibration=calibrations.ours if calibrations and not job.run.ablation else None,

@@ -56,6 +56,7 @@ class Experiment:
     """Fields of MMRLConfig and TrainConfig that differ from the recipe."""
     data_root: str | None = None
     template: str | None = None
+    prompts: Mapping[str, Any] | None = None
     """Prompt of every data set, instead of its own."""
     test_fraction: float | None = None
     """This and the next two are for each `folder:` that is trained on; see `FewShotRun`."""

@@ -102,6 +102,7 @@ def _run(
         fusion=fusion,
         data_root=experiment.data_root,
         template=experiment.template,
+        prompts=experiment.prompts,
         settings=settings,
         settings_source=source,
         train=train,

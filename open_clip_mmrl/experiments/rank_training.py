@@ -19,6 +19,7 @@ from ..data import Example
 from ..data.loading.device_augment import training_images
 from ..errors import DivergedError
 from ..hub.load import LoadedModel
+from ..models.prompt_tokens import PromptTokens
 from ..training.trainer import Trainer
 from ..utils.devices import pick_device
 from ..utils.ranks import RankError, Ranks
@@ -35,7 +36,7 @@ class _Order:
     pretrained: str
     config: MMRLConfig
     device: str
-    tokens: Tensor
+    tokens: Tensor | PromptTokens
     examples: Sequence[Example]
     train: TrainConfig
     cache_gb: float
@@ -45,7 +46,7 @@ class _Order:
 @contextmanager
 def training(
     loaded: LoadedModel,
-    tokens: Tensor,
+    tokens: Tensor | PromptTokens,
     examples: Sequence[Example],
     job: ResolvedRun,
     run_digest: str,

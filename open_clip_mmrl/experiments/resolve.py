@@ -16,6 +16,7 @@ import torch
 
 from ..data import Example, ImageData, load_data
 from ..data.example import ShardImage
+from ..data.more_prompts import MorePrompts
 from ..data.sampling import hold_back
 from ..errors import UsageError
 from ..evaluation.calibration import require_calibration_packages
@@ -86,6 +87,7 @@ def data_of(run: FewShotRun, *, quiet: bool = False) -> ImageData:
     data = load_data(
         run.data, data_root=run.data_root, template=run.template, quiet=quiet, folder=run.folder
     )
+    data = data.with_prompts(MorePrompts.from_json(run.prompts))
     if run.test_split == "test" or data.drawn is None or data.val:
         return data
     val = set(hold_back([example.label for example in data.train], seed=data.drawn.seed))

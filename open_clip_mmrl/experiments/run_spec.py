@@ -78,6 +78,8 @@ class FewShotRun:
     """Whether each folder that holds images is a class, however deep below `folder:`."""
     class_names: Mapping[str, str] | None = None
     """By the name of the class folder."""
+    prompts: Mapping[str, Any] | None = None
+    """Besides the template: `MorePrompts.to_json`."""
 
     def __post_init__(self) -> None:
         if self.classes not in ("all", "base"):
@@ -120,7 +122,7 @@ class FewShotRun:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         values = json.loads(json.dumps({**asdict(self), "train": self.train.to_dict()}))
-        for name in ("calibrate", "test_fraction", "nested", "class_names"):
+        for name in ("calibrate", "test_fraction", "nested", "class_names", "prompts"):
             if values[name] == getattr(FewShotRun, name):
                 del values[name]  # files of runs without it stay what they were
         return values

@@ -80,7 +80,7 @@ def score_split(
     examples = getattr(data, split)
     if not examples:
         raise ValueError(f"{data.spec} has no {split} images to score.")
-    tokens = loaded.class_tokens(data.class_names, data.template)
+    tokens = loaded.class_prompts(data.class_names, data.template, data.prompts)
     classifier = build_classifier(loaded.model, tokens, precision, data.class_names)
     scorer = None if peer is None else peer.scorer(loaded, data)
     order = in_order(len(examples))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..data import FolderOptions, ImageData, Trained, load_data
+from ..data.more_prompts import MorePrompts
 from ..data.test_split import SPLIT_FILE, DrawnSplit
 from ..hub.adapter_info import AdapterInfo
 from ..utils.files import read_json
@@ -22,6 +24,7 @@ def data_to_score(
     *,
     data_root: str | Path | None = None,
     template: str | None = None,
+    prompts: Mapping[str, tuple[str, ...]] | None = None,
     class_names: Mapping[str, str] | None = None,
     nested: bool | None = None,
     quiet: bool = False,
@@ -36,7 +39,9 @@ def data_to_score(
         spec: the data spec.
         adapter: header of the adapter.
         data_root: as `load_data` takes it, and so `template` and `quiet`.
-        template: the prompt; by default the data set's own, or else the adapter's.
+        template: the prompt; by default the data set's own, or else the adapter's. An adapter of
+            several prompts has its own for every data set.
+        prompts: of the classes, by name; None takes the adapter's.
         class_names: by folder name; by default those of the training, where there are such.
         nested: whether folders below folders are classes; by default as in the training.
         quiet: no progress bars.
@@ -51,8 +56,14 @@ def data_to_score(
         nested = was_nested if nested is None else nested
     options = FolderOptions(nested=bool(nested), class_names=class_names, trained=trained)
     data = load_data(spec, data_root=data_root, template=template, quiet=quiet, folder=options)
-    own = data.own_template or not adapter.template
-    return data if own else data.with_template(adapter.template)
+    more = adapter.prompts if template is None else None
+    if adapter.template and (more or not data.own_template):
+        data = data.with_template(adapter.template)
+    if prompts is not None:
+        more = (more or MorePrompts()).plus(prompts)
+    elif more is not None:  # of classes that the adapter does not know
+        return replace(data, prompts=more)
+    return data.with_prompts(more)
 
 
 def _of_training(adapter: AdapterInfo) -> tuple[Trained, bool]:

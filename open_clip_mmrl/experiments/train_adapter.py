@@ -92,7 +92,7 @@ def _train(loaded: LoadedModel, job: ResolvedRun) -> TrainSummary:
     subset = job.subset
     if not stopped_run_names_version(job.folder):
         _warn_of_turned_images(job)
-    tokens = loaded.class_tokens(subset.class_names, subset.template)
+    tokens = loaded.class_prompts(subset.class_names, subset.template, subset.prompts)
     digest = training_digest(job.run, job.digests[0])
     with training(loaded, tokens, subset.train, job, digest) as trainer:
         if job.runtime.describe == "fully":

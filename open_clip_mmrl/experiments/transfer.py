@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ..data import Example, FolderOptions, ImageData, Trained, load_data
 from ..data.coop.check import sizes
+from ..data.more_prompts import MorePrompts
 from ..hub.load import LoadedModel
 from ..utils.files import json_bytes, read_json, write_atomically
 from ..utils.json_fields import required
@@ -61,9 +63,10 @@ def score_targets(
 def _target(spec: str, run: FewShotRun, *, quiet: bool = False) -> ImageData:
     """Return a target's data; of a folder without splits, all images are for testing."""
     whole = FolderOptions(trained=Trained())
-    return load_data(
+    data = load_data(
         spec, data_root=run.data_root, template=run.template, quiet=quiet, folder=whole
     )
+    return replace(data, prompts=MorePrompts.from_json(run.prompts))
 
 
 def _read(path: Path) -> TargetResult:

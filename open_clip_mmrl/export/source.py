@@ -105,7 +105,7 @@ def load_source(
     )
     model, names = loaded.model.float(), info.trained_classes()
     kind = usable_features(model, features)
-    text = build_classifier(model, loaded.class_tokens(names, info.template)).text
+    text = build_classifier(model, loaded.class_prompts(names, info.template, info.prompts)).text
     classes = ClassMatrix(
         names=list(names),
         text=text.float().numpy(),

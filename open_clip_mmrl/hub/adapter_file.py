@@ -14,6 +14,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from ..config import FREE_FIELDS, MMRLConfig
+from ..data.more_prompts import MorePrompts
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
 from ..utils.digest import tensors_digest
@@ -33,6 +34,7 @@ def save_adapter(
     *,
     class_names: Sequence[str] = (),
     template: str = "",
+    prompts: MorePrompts | None = None,
     base_model: str | None = None,
     base_pretrained: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -49,6 +51,7 @@ def save_adapter(
         class_names: the classes seen in training.
         template: their prompt, with {} for the class name; without one, "a photo of a {}." is
             used with this adapter.
+        prompts: what is written for classes besides the template.
         base_model: open_clip's name of the base; by default the one `open_clip.create_model`
             made this model from.
         base_pretrained: tag or checkpoint of the base weights, with the same default.
@@ -88,6 +91,7 @@ def save_adapter(
         ),
         class_names=names,
         template=template,
+        prompts=prompts,
         settings=dict(settings or {}),
         scores=dict(scores or {}),
         tensors_sha256=tensors_digest(tensors),

@@ -15,9 +15,9 @@ from ..config import FUSIONS, MMRLConfig
 from ..models.base_config import lowest_start_layer
 from ..utils.json_fields import unique_keys
 
-FORMAT_VERSION = 2
-"""Version 2 added "tensors_sha256", the digest over the tensors."""
-READABLE_VERSIONS = (1, FORMAT_VERSION)
+FORMAT_VERSION, WITH_PROMPTS = 2, 3
+"""Version 2 added "tensors_sha256", the digest over the tensors; 3 "prompts", where it is used."""
+READABLE_VERSIONS = (1, FORMAT_VERSION, WITH_PROMPTS)
 MAX_BYTES = 16 * 2**20
 """Of the JSON text; the names of ImageNet-21k are half a MB."""
 

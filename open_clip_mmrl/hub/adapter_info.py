@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ..config import MMRLConfig
+from ..data.more_prompts import MorePrompts
 from ..errors import UsageError
 from ..utils.digest import json_digest
 from .adapter_header import (
     FORMAT_VERSION,
     READABLE_VERSIONS,
+    WITH_PROMPTS,
     HeldBack,
     check_header,
     parse_json,
@@ -109,6 +111,7 @@ class AdapterInfo:
         base: the base model it belongs to.
         class_names: the classes of the training.
         template: their prompt, with {} for the class name.
+        prompts: what is written for classes besides the template.
         settings: how it was trained, for the record.
         scores: how it was scored, for the record.
         tensors_sha256: digest of the tensors, see `tensors_digest`; None in files of version 1.
@@ -125,6 +128,7 @@ class AdapterInfo:
     base: BaseInfo
     class_names: list[str]
     template: str
+    prompts: MorePrompts | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     tensors_sha256: str | None = None
@@ -151,13 +155,14 @@ class AdapterInfo:
         if type(version) is not int or version not in READABLE_VERSIONS:
             raise ValueError(
                 f"{path} has adapter format {str(version)[:40]}, this version of open_clip_mmrl "
-                f"reads {' and '.join(map(str, READABLE_VERSIONS))}: install the version that "
+                f"reads {', '.join(map(str, READABLE_VERSIONS))}: install the version that "
                 "wrote it or a newer one."
             )
         try:
             config = check_header(header)
             calibration = header.get("calibration")
             calibration = calibration and Calibration.from_header(calibration)
+            prompts = MorePrompts.from_json(header.get("prompts"))
         except UsageError as error:
             raise ValueError(
                 f"{path} has a config that cannot be used: {error} A newer version of "
@@ -175,6 +180,7 @@ class AdapterInfo:
             base=BaseInfo(**known),
             class_names=header["class_names"],
             template=header["template"],
+            prompts=prompts,
             settings=header.get("settings", {}),
             scores=header.get("scores", {}),
             tensors_sha256=header["tensors_sha256"] if version >= 2 else None,
@@ -210,6 +216,8 @@ class AdapterInfo:
             "settings": self.settings,
             "scores": self.scores,
         }
+        if self.prompts is not None:
+            header |= {"format_version": WITH_PROMPTS, "prompts": self.prompts.to_json()}
         if self.tensors_sha256 is not None:
             header["tensors_sha256"] = self.tensors_sha256
         if self.calibration is not None:

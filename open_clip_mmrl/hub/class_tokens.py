@@ -9,7 +9,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..data.more_prompts import MorePrompts
 from ..data.prompts import DEFAULT_TEMPLATE, parse_template, prompts, readable
+from ..models.prompt_tokens import PromptTokens
 from ..utils.text import listing
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,24 @@ def class_tokens(
     """
     if not class_names:
         raise ValueError("there are no class names; give at least one.")
-    texts, context = prompts(class_names, template), model.context_length
+    return _tokens(model, tokenizer, prompts(class_names, template))
+
+
+def class_prompts(
+    model: nn.Module,
+    tokenizer: Callable,
+    class_names: Sequence[str],
+    template: str,
+    more: MorePrompts,
+) -> PromptTokens:
+    """Return the token ids of all prompts of the classes; raises as `class_tokens`."""
+    texts = [more.of_class(name, template) for name in class_names]
+    tokens = _tokens(model, tokenizer, [text for own in texts for text in own])
+    return PromptTokens(tokens, tuple(map(len, texts)))
+
+
+def _tokens(model: nn.Module, tokenizer: Callable, texts: list[str]) -> Tensor:
+    context = model.context_length
     # Four times the context: what differs from the padding after the context would be cut. Not the
     # last: some tokenizers put a class token there.
     roomy = tokenizer([*texts, ""], context_length=4 * context)
@@ -36,7 +55,8 @@ def class_tokens(
         first = texts[int(cut.int().argmax())]
         raise ValueError(
             f"{int(cut.sum())} of {len(texts)} prompts are longer than the model's context of "
-            f"{context} tokens, the first is {first!r}: shorten the class names or the template."
+            f"{context} tokens, the first is {first!r}: shorten prompts, class names or the "
+            "template."
         )
     return tokenizer(texts, context_length=context)
 

@@ -17,16 +17,18 @@ from torch import Generator, Tensor, nn
 
 from .. import assets
 from ..config import VARIANTS, MMRLConfig
+from ..data.more_prompts import MorePrompts
 from ..data.prompts import DEFAULT_TEMPLATE
 from ..errors import UsageError
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.precision import own_modules
+from ..models.prompt_tokens import PromptTokens
 from ..utils.seeds import DrawFrom, mix_seed
 from ..utils.text import did_you_mean, listing
 from .adapter_info import AdapterInfo
 from .adapter_path import adapter_in
 from .adapter_reading import read_adapter
-from .class_tokens import class_tokens, readings
+from .class_tokens import class_prompts, class_tokens, readings
 from .create import override_of
 from .names import ModelName, is_place
 from .registered import registered_config
@@ -58,6 +60,14 @@ class LoadedModel(NamedTuple):
         """
         template = template or DEFAULT_TEMPLATE
         return class_tokens(self.model, self.tokenizer, class_names, template)
+
+    def class_prompts(
+        self, class_names: Sequence[str], template: str, more: MorePrompts | None
+    ) -> Tensor | PromptTokens:
+        """Return the same of all prompts of the classes, where there are more than the template."""
+        if more is None:
+            return self.class_tokens(class_names, template)
+        return class_prompts(self.model, self.tokenizer, class_names, template, more)
 
     def readings(self, class_names: Iterable[str], template: str) -> list[tuple[int, ...]]:
         """Return what the tokenizer makes of each class's prompt; see there."""

@@ -12,6 +12,7 @@ from statistics import mean
 from typing import Any
 
 from ..data.dataset import dataset_name
+from ..data.more_prompts import wording
 from ..data.prompts import DEFAULT_TEMPLATE
 from ..utils.text import listing, markdown_text
 from .adapter_info import AdapterInfo
@@ -187,7 +188,7 @@ def _classes(info: AdapterInfo) -> list[str]:
     if len(info.class_names) > _FOLDED:
         names = f"<details><summary>All names</summary>\n\n{names}\n\n</details>"
     prompt = info.template or DEFAULT_TEMPLATE
-    return [f'Prompt: "{markdown_text(prompt)}"', "", names]
+    return [f'Prompt: "{markdown_text(wording(prompt, info.prompts))}"', "", names]
 
 
 def _training(info: AdapterInfo, runs: Sequence[ScoredRun]) -> list[str]:

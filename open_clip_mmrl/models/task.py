@@ -21,6 +21,7 @@ from .image_towers.tower import norms_of
 from .losses import loss_of
 from .mmrl_clip import MMRLCLIP
 from .ops import cosine_logits, mix, unit
+from .prompt_tokens import PromptTokens
 
 logger = logging.getLogger(__name__)
 
@@ -39,23 +40,34 @@ class FrozenClasses:
     tokens, where that is not kept. Of several ranks each has those of its share."""
     text_features: Tensor
     """w_0, [C, E], of unit length."""
+    given: Tensor | PromptTokens
+    """What all of this is computed of."""
 
     @classmethod
     @torch.no_grad()
     def of(
-        cls, model: MMRLCLIP, tokens: Tensor, ranks: Ranks | None = None, *, keep: bool = True
+        cls,
+        model: MMRLCLIP,
+        tokens: Tensor | PromptTokens,
+        ranks: Ranks | None = None,
+        *,
+        keep: bool = True,
     ) -> FrozenClasses:
         """Compute them, in the precision that the model is stored in.
 
         Args:
             model: on its device; tokens are moved there.
-            tokens: as the model's tokenizer gives them, [C, context length].
+            tokens: as the model's tokenizer gives them, [C, context length]; or of several prompts
+                per class, of which the first is trained with, and w_0 is of all.
             ranks: the processes that share the work, if there are several.
             keep: what the layers below J return, [C, rows, D]; or run them again in every step.
 
         Raises:
             ValueError: the tokens are no token ids of such a shape.
         """
+        given = tokens
+        if isinstance(tokens, PromptTokens):
+            tokens = tokens.first()
         if not isinstance(tokens, Tensor):
             raise ValueError(
                 f"tokens is a {type(tokens).__name__}; give the token ids of one prompt per class: "
@@ -65,10 +77,13 @@ class FrozenClasses:
         with without_autocast(tokens.device):
             own = tokens if ranks is None else tokens[ranks.share(len(tokens))]
             prompts = model.text_tower.lower(own) if keep else own
+            if isinstance(given, PromptTokens):
+                features = model.frozen_text_features(given.tokens.to(tokens.device))
+                return cls(tokens, prompts, given.of_classes(features), given)
             features = unit(model.frozen_text_features(prompts))
         if ranks is not None:
             features = ranks.gather(features, len(tokens))
-        return cls(tokens, prompts, features)
+        return cls(tokens, prompts, features, given)
 
 
 class MMRLTask(nn.Module):
@@ -82,7 +97,7 @@ class MMRLTask(nn.Module):
     Args:
         model: the model to train.
         tokens: one prompt per class, [C, context length], as the model's tokenizer gives them;
-            or what was computed of them, `FrozenClasses.of(model, tokens)`.
+            or several; or what was computed of them, `FrozenClasses.of(model, tokens)`.
         text_chunk_size: prompts at a time, computed again in the backward pass: bounds the
             memory where there are many classes. None takes all at once, which is faster.
         ranks: the processes that share the work, if there are several. Each is given its share of
@@ -107,7 +122,7 @@ class MMRLTask(nn.Module):
     def __init__(
         self,
         model: MMRLCLIP,
-        tokens: Tensor | FrozenClasses,
+        tokens: Tensor | PromptTokens | FrozenClasses,
         text_chunk_size: int | None = None,
         ranks: Ranks | None = None,
         text_cache: bool = True,
@@ -126,15 +141,17 @@ class MMRLTask(nn.Module):
         self.model = model
         self.text_chunk_size = text_chunk_size
         self.ranks, self._keep = ranks, text_cache
-        given = isinstance(tokens, FrozenClasses)
-        self.classes = tokens if given else FrozenClasses.of(model, tokens, ranks, keep=text_cache)
+        if not isinstance(tokens, FrozenClasses):
+            tokens = FrozenClasses.of(model, tokens, ranks, keep=text_cache)
+        self.classes = tokens
         # A buffer, so that it moves with the task.
         self.register_buffer("tokens", self.classes.tokens, persistent=False)
         self.register_load_state_dict_post_hook(_prepare_again)
 
     def prepare(self) -> None:
         """Compute again what frozen CLIP computes of the classes."""
-        self.classes = FrozenClasses.of(self.model, self.tokens, self.ranks, keep=self._keep)
+        given = self.classes.given
+        self.classes = FrozenClasses.of(self.model, given, self.ranks, keep=self._keep)
 
     @property
     def frozen_text_features(self) -> Tensor:

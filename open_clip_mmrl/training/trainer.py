@@ -18,6 +18,7 @@ from ..data.loading.images import ImageSet, epoch_batches, loader
 from ..errors import DivergedError
 from ..models.mmrl_clip import MMRLCLIP
 from ..models.precision import check_precision, in_half, own_modules
+from ..models.prompt_tokens import PromptTokens
 from ..models.task import FrozenClasses, MMRLTask
 from ..utils.oom import oom_hint
 from ..utils.progress import Progress
@@ -64,7 +65,7 @@ class Trainer:
     def __init__(
         self,
         model: MMRLCLIP,
-        tokens: Tensor | FrozenClasses,
+        tokens: Tensor | PromptTokens | FrozenClasses,
         images: ImageSet,
         config: TrainConfig,
         *,

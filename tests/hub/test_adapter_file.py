@@ -297,12 +297,12 @@ def test_a_header_that_is_not_ours_is_refused(saved, text):
     assert_refused(fresh(), path, r"a\.safetensors")
 
 
-@pytest.mark.parametrize("version", [3, 0, None, "1", True, 2.0])
+@pytest.mark.parametrize("version", [4, 0, None, "1", True, 2.0])
 def test_another_format_version_is_refused(saved, version):
     path, _ = saved
     rewrite(path, change_header=lambda header: header.update(format_version=version))
     assert_refused(
-        fresh(), path, rf"adapter format {version}, this version .* reads 1 and 2: install"
+        fresh(), path, rf"adapter format {version}, this version .* reads 1, 2, 3: install"
     )
 
 

@@ -51,7 +51,7 @@ def fold_logits(
     models = [loaded.model.sibling(loaded.model.config.replace(**settings)) for settings in grid]
     for model in models:
         draw_learner(model, run.train.seed)
-    tokens = loaded.class_tokens(data.class_names, data.template)
+    tokens = loaded.class_prompts(data.class_names, data.template, data.prompts)
     finite = train_together(
         models,
         FrozenClasses.of(loaded.model, tokens, keep=run.train.text_cache),
@@ -73,7 +73,7 @@ def _logits_of_each(
 ) -> list[Logits]:
     """Score the test split by several models on one base, whose frozen layers run once."""
     precision = job.run.train.precision
-    tokens = loaded.class_tokens(data.class_names, data.template)
+    tokens = loaded.class_prompts(data.class_names, data.template, data.prompts)
     classifiers = [build_classifier(model, tokens, precision) for model in models]
     half, images = (
         in_half(loaded.model, precision),

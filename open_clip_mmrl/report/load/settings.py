@@ -19,7 +19,7 @@ TRAINED = frozenset(f.name for config in (MMRLConfig, TrainConfig) for f in fiel
 """Settings that methods without training do not have."""
 WITHOUT_OPTION = (
     "residual_rank", "proj_rank", "token_sides", "space", "regularizer",
-    "warmup_lr", "weight_decay", "betas", *LOSS_TERMS,
+    "warmup_lr", "weight_decay", "betas", "text_cache", *LOSS_TERMS,
 )  # fmt: skip
 """Fields that the command line changes by `--set NAME=VALUE` only."""
 TEST_IMAGES = "test images"
