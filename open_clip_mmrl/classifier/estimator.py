@@ -186,9 +186,8 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
             trained = [name for name in classes.names if name in seen]
         changes = {"seed": 1, **given_fields(self.train)}
         loaded = self._start(config, changes["seed"], earlier)
-        train = recipes.changed(
-            recipes.recipe(loaded.model.config.variant, "few-shot").train, **changes
-        )
+        recipe = recipes.recipe(loaded.model.config.variant, "few-shot")
+        train = recipes.changed(recipe.train, **changes)
         require_prompts(more, classes.names)
         tokens = loaded.class_prompts(trained, template, more)
         require_different(classes.names, partial(loaded.readings, template=template))
