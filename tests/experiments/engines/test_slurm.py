@@ -30,6 +30,12 @@ def test_jobs_leave_their_outcome_as_json_and_a_lost_one_is_named(tmp_path, monk
     assert json.loads((tmp_path / ".slurm" / "data_a.json").read_text())["error"] is None
 
 
+def test_a_machine_that_does_not_see_the_folder_is_guessed_from_its_silence(tmp_path):
+    paths = SimpleNamespace(stderr=tmp_path / "1_0_log.err")
+    entry = SimpleNamespace(handle=SimpleNamespace(paths=paths))
+    assert "give an --output that all share" in slurm_._see(entry)
+
+
 def test_options_that_are_not_of_submitit_are_of_sbatch(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     options = {"partition": "gpu", "timeout_min": 90, "gpus_per_node": 1, "reservation": "mine"}
