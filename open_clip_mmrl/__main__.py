@@ -17,17 +17,17 @@ def main() -> None:
     if torchrun.rank():
         from .cli.follow import follow_first
 
-        sys.exit(follow_first())
+        return follow_first()
     stop.install(stop.RESUMES if RESUMED & set(sys.argv[1:2]) else stop.AGAIN)
     try:
         from .cli.app import app
 
         app()
     except SystemExit as end:
-        if torchrun.process_count() > 1 and not end.code:
-            from .cli.follow import dismiss
+        if torchrun.process_count() > 1:
+            from .cli.follow import end_others
 
-            dismiss()
+            end_others(int(end.code or 0))
         raise
     finally:
         stop.end_if_stopped()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
-import time
+import sys
 
+from ..utils import stop
 from ..utils.log import show_messages
 from .common import err
 
-_SECONDS = 5.0
-"""In which `torchrun` ends the others, where one has failed."""
 
-
-def follow_first() -> int:
-    """Take part in the trainings of rank 0; return the exit code."""
+def follow_first() -> None:
+    """Take part in the trainings of rank 0."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one handles it, and torchrun ends all
     show_messages(logging.ERROR)
     import torch.distributed as dist
@@ -26,18 +24,19 @@ def follow_first() -> int:
     assert here is not None  # or there would be nobody to follow
     try:
         if not follow(here):
-            return 1
-        dist.destroy_process_group()
-        return 0
+            stop.end_with_workers(1)
     except RankError as error:
         if here.rank == 1 or not isinstance(error, PeerError):  # one of those left is enough
             err.print(f"error: rank {here.rank}: {error}", soft_wrap=True, markup=False)
-        time.sleep(_SECONDS)
-        return 1
+        stop.end_with_workers(1)
+    dist.destroy_process_group()
 
 
-def dismiss() -> None:
-    """End the others after a command that went well."""
+def end_others(code: int) -> None:
+    """End the others after a command with this exit code; where it failed, this process at once."""
+    if code:  # `torchrun` ends the others as soon as this one has ended
+        sys.stdout.flush()
+        stop.end_with_workers(code)
     import torch.distributed as dist
 
     from ..utils.ranks import ranks
