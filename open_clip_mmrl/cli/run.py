@@ -106,7 +106,8 @@ def run(
             METHOD,
             "paper: per data set, by the authors, for MMRL by test accuracy (they trained in "
             "mixed precision: add --precision amp_fp16); fixed: one for all; validation: alpha, "
-            "lambda, beta chosen on held-out shots; demo: the demo's.",
+            "lambda, beta chosen on held-out shots, in up to four more trainings; demo: the "
+            "demo's.",
             metavar="SOURCE",
         ),
     ] = "fixed",

@@ -27,7 +27,7 @@ from open_clip_mmrl.experiments.tune.trials import Trial
 from open_clip_mmrl.hub.load import build_for_training
 from open_clip_mmrl.training.trainer import Trainer
 
-SETTINGS = {"start_layer": 6, "rep_dim": 8}
+SETTINGS = {"start_layer": 5, "rep_dim": 8}  # two layers with tokens: beta matters
 RUN = make_run(
     shots=4,
     settings=SETTINGS,
