@@ -49,7 +49,8 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
     order of `class_names` too, and refused otherwise.
 
     Args:
-        model: an open_clip model, with the method's prefix ("mmrl-ViT-B-16") or without.
+        model: an open_clip model, with the method's prefix ("mmrl-ViT-B-16") or without. The
+            command line's default is another: the shipped tiny one, "mmrl-ViT-Ti-8-glyphs".
         pretrained: its weights, a tag or a checkpoint file; not needed for the shipped model.
         class_names: a list of names, into which labels that are numbers are indices; or a mapping
             from labels to names, {"n01440764": "tench"} or {1: "one"}; None where labels are names.

@@ -105,6 +105,7 @@ def evaluate(
         prompts=read_prompts(prompts),
         class_names=read_names(data, class_names, nested=bool(nested)),
         nested=nested,
+        split=split,
         quiet=quiet,
     ).select(classes)
     loaded, _ = build_from_adapter(

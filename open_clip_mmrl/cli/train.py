@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -154,9 +155,10 @@ def train(
     from ..experiments.experiment import split_overrides
     from ..experiments.probe_baseline import fit_probe, score_probe, takes_seconds
     from ..experiments.result_parts import known
-    from ..experiments.results import ADAPTER
+    from ..experiments.results import ADAPTER, RESULTS
     from ..experiments.run_spec import FewShotRun, Runtime
     from ..hub.load import resolve_name
+    from ..utils.files import json_bytes, write_atomically
     from ..utils.ranks import ranks
     from ..utils.stopwatch import Stopwatch
     from .tables import calibration_line, confusions_line, scores_table
@@ -209,7 +211,7 @@ def train(
         ranks=ranks(),
     )
     watch = Stopwatch()
-    compared: dict[str, dict[str, float]] = {}
+    probed: dict[str, float | None] = {}
     notes: list[str] = []
 
     def tell(job: ResolvedRun, loaded: LoadedModel, scores: RunScores) -> None:
@@ -219,15 +221,18 @@ def train(
             with watch.stage("linear probe"):
                 probe_ = fit_probe(loaded, job)[0]
                 found = score_probe(probe_, loaded, job, scores.frozen_features)
-            compared["linear probe"] = known(found.metrics)
+            probed.update(found.metrics)
         elif probe is None:
             notes.append("The linear probe is left out, since it takes long; --probe adds it.")
 
     result = execute(run, output, runtime, watch=watch, tell=tell)
+    if probed:
+        result = replace(result, linear_probe=probed)
+        write_atomically(output / RESULTS, json_bytes(result.to_json()))
     title = f"{data}, {counted(shots, 'shot')}, seed {seed}, {test_split} images, accuracy in %"
     lines = {
         "frozen CLIP": known(result.zero_shot),
-        **compared,
+        **({"linear probe": known(result.linear_probe)} if result.linear_probe else {}),
         f"{result.method}{_sides(result.config)}": known(result.metrics),
     }
     out.print(scores_table(title, lines))

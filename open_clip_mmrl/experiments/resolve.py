@@ -90,11 +90,18 @@ def data_of(run: FewShotRun, *, quiet: bool = False) -> ImageData:
     data = data.with_prompts(MorePrompts.from_json(run.prompts))
     if run.test_split == "test" or data.drawn is None or data.val:
         return data
-    val = set(hold_back([example.label for example in data.train], seed=data.drawn.seed))
+    data = with_drawn_val(data)
     logger.info(
         "%s: %d of %d images to train on are for validation: a quarter of each class.",
-        run.data, len(val), len(data.train),
+        run.data, len(data.val), len(data.train) + len(data.val),
     )  # fmt: skip
+    return data
+
+
+def with_drawn_val(data: ImageData) -> ImageData:
+    """Return a folder's data with validation images out of its training images; see `data_of`."""
+    assert data.drawn is not None
+    val = set(hold_back([example.label for example in data.train], seed=data.drawn.seed))
     return replace(
         data,
         train=tuple(e for index, e in enumerate(data.train) if index not in val),

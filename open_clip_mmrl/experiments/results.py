@@ -82,6 +82,8 @@ class RunResult:
     """"base", "novel" and "hm" where the base classes were trained on, else "accuracy"."""
     zero_shot: Scores = field(default_factory=dict)
     """The same keys, of the frozen model."""
+    linear_probe: Scores = field(default_factory=dict)
+    """The same keys, of a linear probe of the same images, where `train` fitted one."""
     generalized_rule: str | None = None
     """"centered" where the classes compare by the mean image; see `Scoring.of_mixed`."""
     generalized: Scores = field(default_factory=dict)
@@ -225,6 +227,7 @@ def _read(content: Any) -> RunResult:
 
 _FURTHER = (
     "zero_shot",
+    "linear_probe",
     "generalized",
     "generalized_zero_shot",
     "calibration",

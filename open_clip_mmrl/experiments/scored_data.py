@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..data import FolderOptions, ImageData, Trained, load_data
 from ..data.more_prompts import MorePrompts
@@ -14,6 +14,7 @@ from ..data.test_split import SPLIT_FILE, DrawnSplit
 from ..hub.adapter_info import AdapterInfo
 from ..utils.files import read_json
 from ..utils.json_fields import objects, optional
+from .resolve import with_drawn_val
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +28,15 @@ def data_to_score(
     prompts: Mapping[str, tuple[str, ...]] | None = None,
     class_names: Mapping[str, str] | None = None,
     nested: bool | None = None,
+    split: Literal["test", "val"] = "test",
     quiet: bool = False,
 ) -> ImageData:
     """Return the data set that `spec` names, without the images that the adapter was trained on.
 
     That concerns class folders without a test split. Of the folder of the adapter's training its
     test images are kept, by the run's `split.json` next to the adapter or else drawn again; of
-    another folder all images. Folders are named and read as for the training, unless told.
+    another folder all images. Validation images that the training drew are drawn again, where
+    they are to be scored. Folders are named and read as for the training, unless told.
 
     Args:
         spec: the data spec.
@@ -44,6 +47,7 @@ def data_to_score(
         prompts: of the classes, by name; None takes the adapter's.
         class_names: by folder name; by default those of the training, where there are such.
         nested: whether folders below folders are classes; by default as in the training.
+        split: the images that are to be scored.
         quiet: no progress bars.
 
     Raises:
@@ -56,6 +60,19 @@ def data_to_score(
         nested = was_nested if nested is None else nested
     options = FolderOptions(nested=bool(nested), class_names=class_names, trained=trained)
     data = load_data(spec, data_root=data_root, template=template, quiet=quiet, folder=options)
+    drawn, validated = trained.split, adapter.settings.get("test_split") == "val"
+    if split == "val" and not data.val and validated and drawn is not None:
+        names = class_names or trained.class_names or None
+        options = FolderOptions(
+            nested=bool(nested), class_names=names, test_fraction=drawn.test_fraction
+        )
+        again = load_data(spec, template=template, folder=options)
+        if again.drawn is None or again.drawn.digest != drawn.digest:
+            raise ValueError(
+                f"{spec} is not the folder of the adapter's training, or has changed since: nobody "
+                "knows which validation images were not trained on. Score its test images."
+            )
+        data = replace(with_drawn_val(again), train=(), test=())
     more = adapter.prompts if template is None else None
     if adapter.template and (more or not data.own_template):
         data = data.with_template(adapter.template)

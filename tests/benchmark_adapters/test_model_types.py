@@ -17,6 +17,8 @@ from open_clip_mmrl.errors import UsageError
 
 IMAGES = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 TEMPLATES = ["the digit {c}.", "a photo of {c}."]
+ROUNDING = 100 * 128**0.5 * torch.finfo(torch.float32).eps
+"""Of 100 times a sum of 128 products of unit vectors; such sums differ from machine to machine."""
 
 
 def close(ours, theirs, tolerance=1e-6):
@@ -157,7 +159,7 @@ def test_auto_scores_each_class_by_its_kind(auto, caplog, names, seen, shown):
     by_class, by_rep = by_hand(*auto, names)
     known = torch.tensor([name in DIGITS[:5] for name in names])
     assert known.sum() == seen
-    close(found, torch.where(known, 0.7 * by_class + 0.3 * by_rep, by_class), 2e-5)
+    close(found, torch.where(known, 0.7 * by_class + 0.3 * by_rep, by_class), ROUNDING)
     assert not torch.allclose(by_class, by_rep, atol=0.1)
     assert model.features == "class"
 
@@ -181,7 +183,7 @@ def test_auto_cannot_mix_without_the_class_feature(auto):
     with pytest.raises(UsageError, match=r"1 of 2 classes seen.*alpha is 0.*mmrl_fused or mmrl"):
         auto_scores(model, tokenizer, ["one", "nine"])
     _, by_rep = by_hand(model, tokenizer, ["one", "two"])
-    close(auto_scores(model, tokenizer, ["one", "two"]), by_rep, 2e-5)
+    close(auto_scores(model, tokenizer, ["one", "two"]), by_rep, ROUNDING)
 
 
 @pytest.mark.parametrize(

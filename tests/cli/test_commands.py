@@ -76,7 +76,10 @@ def test_train_compares_with_a_linear_probe_and_tells_what_is_confused(tmp_path,
     files = [tmp_path / choice / "adapter.safetensors" for choice in ("--probe", "--no-probe")]
     assert files[0].read_bytes() == files[1].read_bytes()
     found = [json.loads(file.with_name("results.json").read_text()) for file in files]
-    assert found[0]["metrics"] == found[1]["metrics"]
+    assert found[0]["metrics"] == found[1]["metrics"] and "linear_probe" not in found[1]
+    assert found[0]["linear_probe"].keys() == found[0]["metrics"].keys()
+    again = run(*command, "--probe", "--output", tmp_path / "--probe")[2]
+    assert "  linear probe" in again.stdout  # of the results, as all of a finished run
 
 
 def test_train_sets_any_field(tmp_path):

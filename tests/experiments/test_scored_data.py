@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers.cli import run as run_cli
 from PIL import Image
 
 from open_clip_mmrl.assets import MODEL_NAME
@@ -54,6 +55,29 @@ def test_a_run_or_its_file_alone_knows_what_it_may_be_scored_on(trained, tmp_pat
     found = [e.image.relative_to(tmp_path / "moved").as_posix() for e in data.test]
     assert found == listed["test"] and len(found) == 4 and len(listed["train"]) == 8
     assert data.class_names == ("zero", "one") and data.train == ()
+
+
+def test_validation_images_of_the_training_are_drawn_again(trained, tmp_path):
+    spec, names = f"folder:{trained / 'flat'}", {"n00": "zero", "n01": "one"}
+    run = FewShotRun(
+        model=MODEL_NAME, pretrained=None, data=spec, shots="all", test_split="val",
+        class_names=names, train=TrainConfig(epochs=1, flip=False),
+    )  # fmt: skip
+    result = execute(run, tmp_path / "run", Runtime(quiet=True))
+    command = ["eval", "--adapter", tmp_path / "run", "--data", spec, "--split", "val", "--json"]
+    code, text, found = run_cli(*command, "--quiet")
+    assert code == 0, text
+    scored = json.loads(found.stdout)
+    assert scored["images"] == 2 and scored["accuracy"] == result.metrics["accuracy"]
+    adapter = read_adapter(tmp_path / "run" / ADAPTER)
+    (trained / "flat" / "n00" / "new.png").write_bytes(
+        (trained / "flat" / "n00" / "0.png").read_bytes()
+    )
+    with pytest.raises(ValueError, match="nobody knows which validation images"):
+        data_to_score(spec, adapter, split="val")
+    (trained / "flat" / "n00" / "new.png").unlink()
+    other = read_adapter(trained / "run" / ADAPTER)  # trained on all but the test images
+    assert not data_to_score(spec, other, split="val").val
 
 
 def test_a_file_of_another_adapter_is_not_used(trained, tmp_path, caplog):

@@ -20,7 +20,7 @@ METRICS = ("base", "novel", "hm")
 MIN_CLASSES = 4
 """Of a data set that is divided: two base and two novel classes, as `ImageData.select` requires."""
 METHODS = {
-    "zeroshot": "zero-shot CLIP",
+    "zeroshot": "frozen CLIP",
     "linear_probe": "linear probe",
     "tip_adapter": "Tip-Adapter",
     "tip_adapter_f": "Tip-Adapter-F",

@@ -11,7 +11,7 @@ import os.path
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Literal
 
 from ...utils.text import listing
@@ -59,6 +59,14 @@ class Trial:
             return {}
         section, run = self.sections[split], self.sections[split].runs[0]
         return section.by_seed(run.series, [run.result.dataset], metric, run.point)
+
+    def linear_probe(self, split: Split, metric: str) -> Score | None:
+        """Return the score, over seeds, of the linear probes that `train` fitted next to it."""
+        found = (run.result.linear_probe.get(metric) for run in self._section_runs(split))
+        scores = [score for score in found if score is not None]
+        if not scores:
+            return None
+        return Score(mean(scores), stdev(scores) if len(scores) > 1 else None, len(scores))
 
     def train_seconds(self) -> float | None:
         """Return the mean time of training."""

@@ -76,7 +76,7 @@ def _ours(
 ) -> list[Cell]:
     """Return our scores; frozen CLIP has no shots, so its score is in the first column only."""
     if series == FROZEN:
-        build.note("zero-shot CLIP uses no shots; its accuracy is in the first column.")
+        build.note("frozen CLIP uses no shots; its accuracy is in the first column.")
         return [build.score(series, datasets, METRIC), *[None] * (len(shots) - 1)]
     return [build.score(series, datasets, METRIC, point) for point in shots]
 

@@ -9,7 +9,7 @@ from statistics import mean
 
 from ...experiments.results import RunResult
 from ..load.arrange import arrange
-from ..load.run import FROZEN, METHODS, Series, run_of
+from ..load.run import METHODS, Series, run_of
 from ..load.sections import Score, Section
 
 
@@ -51,7 +51,7 @@ def _row(section: Section, series: Series) -> MethodRow | None:
     train_ms = [r.train_ms_per_image for r in results if r.train_ms_per_image is not None]
     speeds = [r.eval_images_per_second for r in results if r.eval_images_per_second]
     return MethodRow(
-        method="frozen CLIP" if series == FROZEN else METHODS[series.method],
+        method=METHODS[series.method],
         base=base,
         novel=novel,
         hm=hm,

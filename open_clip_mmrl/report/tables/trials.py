@@ -26,11 +26,14 @@ def trial_table(comparison: Comparison, name: str, limit: int | None = None) -> 
     minus = [_minus_best(comparison, trial) for trial in trials]
     notes = (INTERVAL,) if any(minus) else ()
     columns = [*text_columns("run")]
+    trained = comparison.metrics[0]
+    has_probe = any(trial.linear_probe(s, trained) for s in comparison.splits for trial in trials)
     for split in comparison.splits:
-        heads = (
+        heads = [
             *(LABELS[metric] for metric in comparison.metrics),
             frozen_head(comparison.metrics),
-        )
+            *([_probe_head(trained)] if has_probe else []),
+        ]
         columns += grouped(SPLIT_NAMES[split], heads)
     if any(minus):
         columns += grouped(
@@ -43,7 +46,7 @@ def trial_table(comparison: Comparison, name: str, limit: int | None = None) -> 
         Row(
             (
                 t.name,
-                *_scores(comparison, t),
+                *_scores(comparison, t, has_probe),
                 *([less] if any(minus) else []),
                 *_targets(comparison, t),
                 *_settings(t, differing),
@@ -87,12 +90,18 @@ def _settings(trial: Trial, names: Sequence[str]) -> list[Cell]:
     return [value_text(trial.settings.get(name)) for name in names]
 
 
-def _scores(comparison: Comparison, trial: Trial) -> list[Cell]:
+def _probe_head(metric: str) -> str:
+    return "linear probe" if metric == "accuracy" else f"linear probe {LABELS[metric]}"
+
+
+def _scores(comparison: Comparison, trial: Trial, has_probe: bool) -> list[Cell]:
     cells: list[Cell] = []
     for split in comparison.splits:
         for metric in comparison.metrics:
             cells.append(score_cell(trial.score(split, metric)))
         cells.append(score_cell(trial.score(split, comparison.metrics[-1], frozen=True)))
+        if has_probe:  # it knows the classes trained on
+            cells.append(score_cell(trial.linear_probe(split, comparison.metrics[0])))
     return cells
 
 

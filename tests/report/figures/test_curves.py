@@ -31,7 +31,7 @@ def test_few_shot_has_a_panel_per_data_set(section_of):
     assert [axes.get_title() for axes in figure.axes] == ["DTD", "digits"]
     dtd, digits = map(lines, figure.axes)
     assert dtd["MMRL, published"][1] == [56.37, 61.37, 67.87]
-    assert "MMRL, published" not in digits and {"MMRL", "MMRL++", "zero-shot CLIP"} <= digits.keys()
+    assert "MMRL, published" not in digits and {"MMRL", "MMRL++", "frozen CLIP"} <= digits.keys()
     series = next(s for s in section.series if s.method == "mmrl")
     assert dtd["MMRL"][1][2] == pytest.approx(section.score(series, "dtd", "accuracy", "4").mean)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1", "2", "4"]

@@ -25,7 +25,7 @@ def test_radar_of_fifteen_data_sets(section_of):
     with style_context():
         figure = radar(section, "b2n").figure
     assert labels(figure) == [
-        "zero-shot CLIP", "MMRL", "MMRL++", "MMRL, published", "MMRL++, rerun",
+        "frozen CLIP", "MMRL", "MMRL++", "MMRL, published", "MMRL++, rerun",
     ]  # fmt: skip
     found = lines(figure.axes[0])
     ours = section.score(section.series[1], "imagenet", "hm").mean

@@ -55,7 +55,7 @@ def test_settings_of_two_sources_are_two_series(sections_of):
     contents = [base_to_novel("mmrl", "dtd", 1, settings_source=s) for s in ("paper", "fixed")]
     (section,) = sections_of(contents)
     labels = [section.label(series) for series in section.series]
-    assert labels == ["zero-shot CLIP", "MMRL (paper)", "MMRL (fixed)"]
+    assert labels == ["frozen CLIP", "MMRL (paper)", "MMRL (fixed)"]
 
 
 def test_sources_that_differ_are_sections_of_their_own(sections_of):

@@ -52,7 +52,7 @@ def test_zero_shot_runs_and_probes_are_methods(sections_of):
     (section,) = sections_of([*probes, zero])
     assert [s.method for s in section.series] == ["zeroshot", "linear_probe"]
     row = read(base_to_novel_tables(section, "b2n")[0])["DTD"]
-    assert (row["zero-shot CLIP base"], row["zero-shot CLIP novel"]) == ("1.00", "2.00")
+    assert (row["frozen CLIP base"], row["frozen CLIP novel"]) == ("1.00", "2.00")
     assert row["linear probe novel"] == row["linear probe HM"] == "-"
     assert row["linear probe base"] != "-"
     notes = base_to_novel_tables(section, "b2n")[0].notes

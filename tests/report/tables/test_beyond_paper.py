@@ -19,8 +19,8 @@ def test_beyond_paper_tables(sections_of):
     generalized, calibration, classes, folded = beyond_paper_tables(section, "b2n")
     seen = mean(content["generalized"]["seen"] for content in contents)
     assert read(generalized)["DTD"]["MMRL seen"].startswith(f"{seen:.2f} ±")
-    assert read(generalized)["DTD"]["zero-shot CLIP HM"] != "-"
-    assert read(calibration)["DTD"]["zero-shot CLIP novel"] == "3.60"
+    assert read(generalized)["DTD"]["frozen CLIP HM"] != "-"
+    assert read(calibration)["DTD"]["frozen CLIP novel"] == "3.60"
     values = {
         label: mean(c["per_class"]["base"][label] for c in contents)
         for label in contents[0]["per_class"]["base"]

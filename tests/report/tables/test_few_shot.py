@@ -26,7 +26,7 @@ def test_few_shot_has_shots_from_left_to_right(sections_of):
     lines = {row.cells[1:3]: list(map(cell_text, row.cells[3:])) for row in table.rows}
     assert lines["MMRL", "published"] == ["56.37", "61.37", "75.30"]
     assert lines["linear probe", "published"][1] == "40.76"
-    assert lines["zero-shot CLIP", "ours"][1:] == ["-", "-"]
+    assert lines["frozen CLIP", "ours"][1:] == ["-", "-"]
     sixteen = [
         c["metrics"]["accuracy"] for c in contents if c["method"] == "mmrl" and c["shots"] == 16
     ]

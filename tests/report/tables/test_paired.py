@@ -36,7 +36,7 @@ def test_runs_of_one_seed_are_paired(sections_of):
         (name, ours, other)
         for name in ("DTD", "mine")
         for ours, other in (
-            ("MMRL", "zero-shot CLIP"), ("MMRL", "linear probe"), ("MMRL++", "zero-shot CLIP"),
+            ("MMRL", "frozen CLIP"), ("MMRL", "linear probe"), ("MMRL++", "frozen CLIP"),
             ("MMRL++", "linear probe"), ("MMRL++", "MMRL"),
         )
     }  # fmt: skip

@@ -67,6 +67,15 @@ def test_a_few_shot_row_has_one_accuracy(tmp_path):
     assert [c.label for c in table.columns][1:4] == ["accuracy", "frozen CLIP", "--shots"]
 
 
+def test_linear_probes_of_the_same_images_have_a_column(tmp_path):
+    contents = [by_hand(1, 0.1), by_hand(2, 0.1), by_hand(1, 0.2)]
+    for content, base in zip(contents, (90.0, 94.0), strict=False):
+        content["linear_probe"] = {"base": base, "novel": None, "hm": None}
+    rows = read(trial_table(comparison(tmp_path, contents), "runs"))
+    shown = {name: row["test linear probe base"] for name, row in rows.items()}
+    assert shown == {"run0000 and 1 more": "92.00 \u00b12.83", "run0002": "-"}
+
+
 def test_transfer_runs_have_their_targets(tmp_path):
     contents = [transfer("mmrl", "domain-generalization", 1, train={"lr": lr}) for lr in (0.1, 0.2)]
     found = comparison(tmp_path, contents)
