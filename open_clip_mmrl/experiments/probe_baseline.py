@@ -129,7 +129,7 @@ def _frozen_pass(
         features = frozen_features(
             model, examples, precision=precision, workers=runtime.workers, quiet=runtime.quiet
         )
-    tokens = loaded.class_tokens(data.class_names, data.template)
+    tokens = loaded.class_prompts(data.class_names, data.template, data.prompts)
     text = build_classifier(model, tokens, precision).frozen
     with torch.no_grad():
         image = unit(features).to(text.device, text.dtype)

@@ -95,7 +95,8 @@ def train_tip_adapter_f(task: PeerTask) -> TipAdapter:
     """Return a cache with trained keys."""
     cache, train, (model, *_) = train_tip_adapter(task), task.train, task.loaded
     keys, half = nn.Parameter(cache.keys.clone()), in_half(model, train.precision)
-    tokens = task.loaded.class_tokens(task.subset.class_names, task.subset.template)
+    data = task.subset
+    tokens = task.loaded.class_prompts(data.class_names, data.template, data.prompts)
     text = build_classifier(model, tokens, train.precision).frozen
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:

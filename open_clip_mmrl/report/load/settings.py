@@ -87,6 +87,8 @@ def value_text(value: Any) -> str | None:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, dict) and isinstance(value.get("templates"), list):  # prompts
+        return f"{len(value['templates'])} more templates, {len(value['classes']):,} classes' own"
     if isinstance(value, dict):  # class names
         return f"{len(value):,} names"
     return None if value is None else str(value)

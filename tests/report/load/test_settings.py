@@ -68,6 +68,7 @@ def test_run_json_adds_options_by_one_spelling_of_their_places(tmp_path):
 
 
 def test_values_read_as_they_are_typed():
-    assert [value_text(v) for v in (0.001, True, None, 16, "all")] == [
-        "0.001", "yes", None, "16", "all",
+    prompts = {"templates": ["the {}"], "classes": {"cat": ["a cat"]}}
+    assert [value_text(v) for v in (0.001, True, None, 16, "all", {"n1": "cat"}, prompts)] == [
+        "0.001", "yes", None, "16", "all", "1 names", "1 more templates, 1 classes' own",
     ]  # fmt: skip
