@@ -9,7 +9,9 @@ import multiprocessing
 import os
 import random
 import re
+import signal
 import subprocess
+import sys
 import time
 from functools import partial
 
@@ -31,6 +33,8 @@ from open_clip_mmrl.experiments.protocols import plan
 from open_clip_mmrl.experiments.run_spec import Runtime
 from open_clip_mmrl.experiments.runner import run_all
 from open_clip_mmrl.report import write_report
+from open_clip_mmrl.training.checkpoint import CHECKPOINT
+from open_clip_mmrl.training.record import LOG
 from open_clip_mmrl.utils.folder_lock import LOCK, OWNER
 
 KILLS = int(os.environ.get("MMRL_KILLS", 0))
@@ -123,6 +127,32 @@ def test_a_killed_training_resumes_and_ends_the_same(tmp_path):
     seconds = time.monotonic() - start
     expected = content(tmp_path / "whole")
     kill_and_resume(train_quietly, expected, tmp_path, KILLS // 4 or 4, seconds, seed=1)
+
+
+@pytest.mark.skipif(not KILLS, reason="processes that import torch, five times")
+def test_torchrun_ends_with_a_killed_process_and_resumes_with_more(tmp_path):
+    def torchrun(count, folder):
+        words = f"--nproc_per_node {count} -m open_clip_mmrl train --data digits --shots 2 --quiet"
+        words += f" --no-flip --no-probe --epochs 30 --output {tmp_path / folder}"
+        start = [sys.executable, "-m", "torch.distributed.run", *words.split()]
+        return subprocess.Popen(start, stderr=subprocess.PIPE, text=True)
+
+    process = torchrun(2, "killed")
+    while not (tmp_path / "killed" / CHECKPOINT).is_file():
+        time.sleep(0.05)
+    os.kill(random.Random(1).choice(sorted(children(process.pid))), signal.SIGKILL)
+    start = time.monotonic()
+    _, text = process.communicate(timeout=60)
+    print(f"ended after {time.monotonic() - start:.1f} s")
+    assert process.returncode
+    assert re.search("(another process of this training has ended|Stopped).*resumes from", text)
+    for process in (torchrun(3, "killed"), torchrun(1, "whole")):
+        assert process.wait() == 0
+    ours, theirs = (
+        [json.loads(line)["loss"] for line in (tmp_path / name / LOG).read_text().splitlines()]
+        for name in ("killed", "whole")
+    )
+    assert ours == pytest.approx(theirs, abs=1e-5)
 
 
 def planned(root, protocol, **changes):
