@@ -47,12 +47,7 @@ def recipe(_: Shots, __: str) -> TrainConfig:
 
 
 class LowRank(nn.Module):
-    """s B A of the three maps of one attention, see `models.blocks`.
-
-    Args:
-        width: D.
-        generator: draws A now, and dropout in every step.
-    """
+    """s B A of the three maps of one attention; the generator draws A, and dropout later."""
 
     def __init__(self, width: int, generator: Generator) -> None:
         super().__init__()
@@ -66,12 +61,10 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor, first: int, last: int) -> Tensor:
         """Return what maps first..last-1 add for rows x [B, N, D], side by side."""
-        given = x.to(self.down.dtype)
-        parts = [
-            F.linear(F.linear(self._dropped(given), self.down[p]), self.up[p])
-            for p in range(first, last)
-        ]
-        return (self.scale * torch.cat(parts, dim=-1)).to(x.dtype)
+        rows = x.to(self.down.dtype)
+        inner = [F.linear(self._dropped(rows), self.down[p]) for p in range(first, last)]
+        outer = [F.linear(part, up) for part, up in zip(inner, self.up[first:last], strict=True)]
+        return (self.scale * torch.cat(outer, dim=-1)).to(x.dtype)
 
     def _dropped(self, x: Tensor) -> Tensor:
         if not self.dropout:
@@ -85,21 +78,14 @@ class LowRank(nn.Module):
 
 
 def changeable_blocks(model: MMRLCLIP) -> list[Block]:
-    """Return the blocks of both towers.
-
-    Raises:
-        UsageError: a tower is not of open_clip's own blocks.
-    """
-    towers = model.image_tower, model.text_tower
-    for tower, kind in zip(towers, (OpenClipTower, TextRows), strict=True):
-        if not isinstance(tower, kind):
-            raise UsageError(
-                f"clip_lora changes blocks of open_clip's own towers; one of this model's is "
-                f"{tower.family}: leave clip_lora out, or choose another model."
-            )
-    text = model.text_tower
-    assert isinstance(text, TextRows)
-    return [*blocks_of(model.visual.transformer), *blocks_of(text.transformer)]
+    """Return the blocks of both towers; a UsageError says if they are not open_clip's own."""
+    image, text = model.image_tower, model.text_tower
+    if not isinstance(image, OpenClipTower) or not isinstance(text, TextRows):
+        raise UsageError(
+            f"clip_lora changes the blocks of open_clip's own towers; this model's are "
+            f"{image.family}, and {text.family}: leave clip_lora out, or choose another model."
+        )
+    return [*blocks_of(image.visual.transformer), *blocks_of(text.transformer)]
 
 
 def with_low_rank(model: MMRLCLIP, seed: int) -> tuple[MMRLCLIP, list[LowRank]]:
@@ -115,11 +101,9 @@ def with_low_rank(model: MMRLCLIP, seed: int) -> tuple[MMRLCLIP, list[LowRank]]:
 @torch.no_grad()
 def merged(model: MMRLCLIP, changes: Sequence[LowRank]) -> MMRLCLIP:
     """Return a model with the changes added to its weights; the others are the given one's."""
-    copies = {}
-    for block, change in zip(changeable_blocks(model), changes, strict=True):
-        weight = block.attn.in_proj_weight
-        whole = (weight + change.product()).to(weight.dtype)
-        copies[id(weight)] = nn.Parameter(whole, requires_grad=False)
+    weights = [block.attn.in_proj_weight for block in changeable_blocks(model)]
+    both = zip(weights, changes, strict=True)
+    copies = {id(w): nn.Parameter(w + c.product().to(w.dtype), False) for w, c in both}
     return own_modules(model, copies)
 
 
@@ -151,9 +135,9 @@ def train_clip_lora(task: PeerTask) -> ClipLora:
     tokens = task.loaded.class_tokens(subset.class_names, subset.template).to(model.device)
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        image = unit(changed.encode_image(images, features="frozen"))
-        text = unit(changed.encode_text(tokens, features="frozen"))
-        return F.cross_entropy(cosine_logits(model, image, text), labels)
+        image = changed.encode_image(images, features="frozen")
+        text = changed.encode_text(tokens, features="frozen")
+        return F.cross_entropy(cosine_logits(model, unit(image), unit(text)), labels)
 
     parameters = [parameter for change in changes for parameter in change.parameters()]
     optimizer = torch.optim.AdamW(parameters, weight_decay=train.weight_decay)

@@ -100,5 +100,5 @@ def test_parameters_of_vit_b_16():
 
 
 def test_towers_of_others_are_refused():
-    with pytest.raises(UsageError, match=r"clip_lora changes blocks.*leave clip_lora out"):
+    with pytest.raises(UsageError, match=r"clip_lora changes the blocks.*leave clip_lora out"):
         with_low_rank(tiny_mmrl(tiny_family("siglip")), seed=1)
