@@ -19,6 +19,7 @@ from benchmark_adapters.cli import main as benchmark
 from open_clip_mmrl import FewShotClassifier
 from open_clip_mmrl.cli.speed.measure import measure
 from open_clip_mmrl.cli.speed.settings import SpeedSettings
+from open_clip_mmrl.errors import UsageError
 from open_clip_mmrl.experiments.engines.workers import Workers
 from open_clip_mmrl.experiments.experiment import Experiment
 from open_clip_mmrl.experiments.protocols import plan
@@ -128,6 +129,8 @@ def test_from_a_fit_to_a_loaded_file(family_base, family, tmp_path):
     assert np.ptp(found) > 1e-4
     larger = open_clip.create_model(f"{method}-{name}", str(path), force_image_size=32).eval()
     assert larger.encode_image(torch.zeros(1, 3, 32, 32)).isfinite().all()
+    with pytest.raises(UsageError, match=r"4 x 4 pixels.* larger force_image_size"):
+        open_clip.create_model(f"{method}-{name}", str(path), force_image_size=4)
     other = open_clip.create_model(f"{method}-{name}", mmrl_cfg={"rep_dim": 6, "start_layer": 2})
     with pytest.raises(ValueError, match="weights differ"):
         open_clip_mmrl.load_adapter(other, path)

@@ -99,10 +99,18 @@ def _build(
             f"which {name.base} is made of: give a larger force_image_size."
         )
     with trained_on_grid((size[0] // patch[0], size[1] // patch[1])):
-        if name.is_place:
-            model = _from_place(original, name.base, config, kwargs)
-        else:
-            model = original(str(name), weights, mmrl_cfg=config.to_dict(), **kwargs)
+        try:
+            if name.is_place:
+                model = _from_place(original, name.base, config, kwargs)
+            else:
+                model = original(str(name), weights, mmrl_cfg=config.to_dict(), **kwargs)
+        except RuntimeError as error:
+            if given[0] >= size[0] and given[1] >= size[1]:
+                raise
+            raise UsageError(
+                f"{name.base} cannot be made for images of {given[0]} x {given[1]} pixels; it is "
+                f"registered with {size[0]} x {size[1]}. Give a larger force_image_size ({error})."
+            ) from error
     if not isinstance(model, MMRLCLIP):
         raise ValueError(
             f"open_clip made a {type(model).__name__} of {str(name)!r}, which has no "

@@ -50,12 +50,27 @@ _GIVEN = "mmrl_cfg_given"
 NO_SCRIPT = "jit=True: {!r} cannot be scripted, because of its tokens; leave jit out."
 _NEEDED = {
     "factory": (*_HOOKED, "_MODEL_CONFIGS", "list_models", "get_model_config"),
-    "pretrained": ("_PRETRAINED", "get_pretrained_cfg", "is_pretrained_cfg"),
-    "transformer": ("VisionTransformer", "TextTransformer", "ResidualAttentionBlock", "Attention"),
+    "pretrained": (
+        "_PRETRAINED", "get_pretrained_cfg", "is_pretrained_cfg", "list_pretrained",
+        "list_pretrained_tags_by_model",
+    ),
+    "transformer": (
+        "VisionTransformer", "TextTransformer", "Transformer", "ResidualAttentionBlock",
+        "CustomResidualAttentionBlock", "Attention", "LayerNormFp32", "QuickGELU",
+    ),
+    "model": (
+        "CLIP", "CustomTextCLIP", "CLIPTextCfg", "CLIPVisionCfg", "get_model_preprocess_cfg",
+        "convert_to_custom_text_state_dict", "resize_text_pos_embed",
+    ),
+    "convert": ("convert_state_dict", "load_big_vision_weights"),
+    "transform": ("PreprocessCfg", "image_transform_v2", "merge_preprocess_dict"),
+    "tokenizer": ("HFTokenizer", "SimpleTokenizer"),
+    "constants": ("HF_SAFE_WEIGHTS_NAME", "HF_WEIGHTS_NAME"),
+    "hf_configs": ("arch_dict",),
     "hf_model": ("HFTextEncoder",),
     "timm_model": ("TimmModel",),
-}
-"""By module of open_clip: what is patched, and what decides on families of towers."""
+}  # fmt: skip
+"""By module of open_clip: what is patched, and everything that is taken from it."""
 _replaced: dict[str, tuple[Build, Build]] = {}
 """What is replaced in open_clip.factory: name -> (open_clip's own, ours)."""
 _lock = threading.Lock()

@@ -32,7 +32,10 @@ def suited_config(model: nn.Module, config: MMRLConfig) -> MMRLConfig:
     """
     reason = unsupported_model_reason(model)
     if reason:
-        raise ValueError(f"this model does not support representation tokens: {reason}.")
+        raise ValueError(
+            f"this model does not support representation tokens: {reason}. `open-clip-mmrl models` "
+            "lists the bases that do."
+        )
     tower = text_tower(model)
     if not tower.has_tokens and config.token_sides != "image":
         if config.token_sides == "text" or config.space == "text_to_image":

@@ -1,9 +1,11 @@
 """The seam into open_clip: which names are registered, and how that is undone."""
 
+import ast
 import copy
 import functools
 import importlib
 import json
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -16,7 +18,7 @@ from open_clip.model import CLIP, CustomTextCLIP
 import open_clip_mmrl
 from open_clip_mmrl import MMRLCLIP, MMRLConfig, assets
 from open_clip_mmrl.errors import UsageError
-from open_clip_mmrl.hub import registered
+from open_clip_mmrl.hub import registered, registry
 from open_clip_mmrl.hub.names import ModelName
 from open_clip_mmrl.models import base_config
 from open_clip_mmrl.models.mmrl_clip import MMRLCustomTextCLIP, MMRLPlainCLIP
@@ -187,6 +189,17 @@ def test_a_factory_without_the_seam_is_refused(monkeypatch, name):
     monkeypatch.delattr(factory, name)
     with pytest.raises(RuntimeError, match=rf"has no open_clip\.factory\.{name}.*install .*3\.3"):
         open_clip_mmrl.register()
+
+
+def test_the_seam_names_all_that_is_taken_from_open_clip():
+    taken = set()
+    for package in ("open_clip_mmrl", "benchmark_adapters"):
+        for path in (Path(__file__).parents[2] / package).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            for node in ast.walk(ast.parse(text)) if "from open_clip." in text else ():
+                if isinstance(node, ast.ImportFrom) and (node.module or "")[:10] == "open_clip.":
+                    taken |= {(node.module[10:], alias.name) for alias in node.names}
+    assert taken <= {(m, name) for m, names in registry._NEEDED.items() for name in names}
 
 
 @pytest.mark.parametrize("way", ["add_model_config", "_MODEL_CONFIGS"])
