@@ -29,7 +29,7 @@ GRIDS: Mapping[str, tuple[Settings, ...]] = {
     "mmrl": tuple({"reg_weight": value} for value in (0.2, 0.5, 2.0, 6.0)),
     "mmrl++": (
         {"reg_weight": 0.5, "beta": 0.9},
-        *({"reg_weight": 3.0, "beta": beta} for beta in (0.5, 0.9, 1.0)),
+        *({"reg_weight": 3.0, "beta": beta} for beta in (0.9, 1.0, 0.5)),
     ),
 }
 """What is trained by each variant, the usual settings among them; what is not named stays usual.
