@@ -13,7 +13,7 @@ from .common import err
 
 def follow_first() -> None:
     """Take part in the trainings of rank 0."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one handles it, and torchrun ends all
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a word: rank 0 says "Stopped."
     show_messages(logging.ERROR)
     import torch.distributed as dist
 
