@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..data.more_prompts import MorePrompts
 from ..data.prompts import DEFAULT_TEMPLATE, parse_template, prompts, readable
+from ..errors import UsageError
 from ..models.prompt_tokens import PromptTokens
 from ..utils.text import listing
 
@@ -38,10 +39,21 @@ def class_prompts(
     template: str,
     more: MorePrompts,
 ) -> PromptTokens:
-    """Return the token ids of all prompts of the classes; raises as `class_tokens`."""
-    texts = [more.of_class(name, template) for name in class_names]
-    tokens = _tokens(model, tokenizer, [text for own in texts for text in own])
-    return PromptTokens(tokens, tuple(map(len, texts)))
+    """Return the token ids of all prompts of the classes; raises as `class_tokens`.
+
+    Raises:
+        UsageError: two texts of the classes' own read the same.
+    """
+    of_classes = [more.of_class(name, template) for name in class_names]
+    texts = [text for own in of_classes for text in own]
+    tokens = _tokens(model, tokenizer, texts)
+    if more.classes:
+        for place, first in repeated_readings(map(tuple, tokens.tolist())):
+            raise UsageError(
+                f"the prompts {texts[first]!r} and {texts[place]!r} read the same to this model's "
+                "tokenizer: a prompt has to tell one class from the others."
+            )
+    return PromptTokens(tokens, tuple(map(len, of_classes)))
 
 
 def _tokens(model: nn.Module, tokenizer: Callable, texts: list[str]) -> Tensor:
