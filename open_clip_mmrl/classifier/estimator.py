@@ -73,8 +73,7 @@ class FewShotClassifier(ClassifierMixin, Shareable, NestedParams):
         class_names_: the name of each of them.
         model_: the adapted MMRLCLIP.
 
-    A fitted classifier is pickled (joblib, copies) as its adapter and the name of its base, which
-    is loaded again.
+    Pickled (joblib, copies), it is its adapter and the name of its base, which is loaded again.
 
     How sure it is, by other libraries, from held-back images. Never from those of the training,
     on which it is surer than on others. For calibrated probabilities scikit-learn 1.8:

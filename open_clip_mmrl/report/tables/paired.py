@@ -31,8 +31,8 @@ def interval(differences: Sequence[float]) -> str | None:
     """Return "+1.20 (+0.40 to +2.00) *": mean and 95 % interval; None of fewer than two.
 
     Example:
-        >>> interval([1.0, 2.0, 3.0])
-        '+2.00 (-0.48 to +4.48)'
+        >>> interval([9.0, 10.0, 11.0])
+        '+10.00 (+7.52 to +12.48)'
     """
     if len(differences) < 2:
         return None
