@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event
 from typing import Any
 
 from ...errors import UsageError
@@ -47,12 +48,13 @@ def ray_cluster(output: Path, workers: Workers) -> Generator[Submit, None, None]
     try:
         if begun:
             _require_answer(address or os.environ.get("RAY_ADDRESS"))
-            ray.init(
-                address=address,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            with _own_signals():
+                ray.init(
+                    address=address,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
         kind = ray.remote(**options)(Worker)
     except (ConnectionError, ValueError, TypeError, RuntimeError) as error:
         raise UsageError(f"--engine ray with {dict(workers.options)}: {error}") from error
@@ -60,7 +62,7 @@ def ray_cluster(output: Path, workers: Workers) -> Generator[Submit, None, None]
         _check_nodes(ray, Origin.below(output))
         room = _room(ray, options)
         count = workers.jobs or room
-        crew, free, ended = list[Any](), SimpleQueue[Any](), Event()
+        crew, free, ended = list[Any](), SimpleQueue[Any](), threading.Event()
         threads = ThreadPoolExecutor(count)
 
         def begin_worker() -> None:
@@ -95,6 +97,15 @@ def ray_cluster(output: Path, workers: Workers) -> Generator[Submit, None, None]
     finally:
         if begun:
             ray.shutdown()
+
+
+@contextmanager
+def _own_signals() -> Generator[None, None, None]:
+    """Keep the way in which SIGTERM ends this program: Ray aborts it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _require_answer(address: object) -> None:
