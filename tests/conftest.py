@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from dataclasses import replace
+from functools import cache
 from types import SimpleNamespace
 
 # Tiny tensors: a second thread only waits, and one thread sums in one order on every machine.
@@ -37,8 +38,13 @@ pytest_plugins = ["helpers.benchmark_fixtures", "helpers.hub", "helpers.site"]
 
 # What hundreds of tests would do again: to read CLIP's vocabulary (0.06 s), to score 500 digits.
 _vocabulary, _read_vocabulary = vars(SimpleTokenizer()), SimpleTokenizer.__init__
-_digits = load.read_digits()
-_few_digits = replace(_digits, val=_digits.val[:120], test=_digits.test[:120])
+_read_digits = load.read_digits
+
+
+@cache
+def _few_digits():
+    digits = _read_digits()
+    return replace(digits, val=digits.val[:120], test=digits.test[:120])
 
 
 def _copy_vocabulary(self, *args, context_length=77, clean="lower", **kwargs):
@@ -50,7 +56,7 @@ def _copy_vocabulary(self, *args, context_length=77, clean="lower", **kwargs):
 
 
 SimpleTokenizer.__init__ = _copy_vocabulary
-load.read_digits = lambda: _few_digits
+load.read_digits = _few_digits
 
 
 @pytest.fixture(params=["mmrl_small", "mmrlpp_small"])
