@@ -32,7 +32,7 @@ def interval(differences: Sequence[float]) -> str | None:
 
     Example:
         >>> interval([9.0, 10.0, 11.0])
-        '+10.00 (+7.52 to +12.48)'
+        '+10.00 (+7.52 to +12.48) *'
     """
     if len(differences) < 2:
         return None
