@@ -189,8 +189,8 @@ def _hub_errors(name: HubName, what: str) -> Iterator[None]:
         ) from error
     except errors.RevisionNotFoundError as error:
         raise UsageError(
-            f"{place} has no revision {name.revision or 'main'!r}: give a branch, a tag or a commit "
-            "of it."
+            f"{place} has no revision {name.revision or 'main'!r}: give a branch, a tag or a "
+            "commit of it."
         ) from error
     except errors.LocalEntryNotFoundError as error:
         raise _not_transferred(what, place, error) from error
