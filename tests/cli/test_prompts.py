@@ -68,6 +68,7 @@ def test_eval_predict_and_the_classifier_agree_with_the_run(trained, tmp_path):
     ("texts", "words"),
     [
         ({"one": ["1"], "tow": ["2"]}, r"none for two. Did you mean tow\?"),
+        ({"one": ["Cat"], "two": ["dog", "cat"]}, "'Cat' and 'cat' read the same"),
         (
             {"one": ["1"], "two": ["the number " * 40]},
             "prompts are longer than the model's context",
