@@ -112,13 +112,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with safe_globals([*map(_placeholder, names)]):
             content = torch.load(path, map_location="cpu", weights_only=True)
         tensors = tensors_by_name(content)
-    except Exception as error:  # pickle, zip and torch raise errors of many types
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except Exception:  # of many types; torch's messages advise to run what is in the file
         raise ValueError(
-            f"{path} cannot be read as a checkpoint ({reason[0][:200]}): it is damaged, or holds "
-            "other objects than tensors and numbers. If you trust it, save its tensors alone and "
-            f'import that file: python -c "import torch; torch.save(torch.load({str(path)!r}, '
-            "map_location='cpu', weights_only=False)['state_dict'], 'tensors.pth')\"."
+            f"{path} cannot be read as a checkpoint: it is damaged, or holds other objects than "
+            "tensors and numbers. Copy it again, or where it was made save its tensors alone, "
+            "torch.save(checkpoint['state_dict'], 'tensors.pth'), and import that file."
         ) from None
     if all(name.startswith("module.") for name in tensors):  # of DataParallel
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}

@@ -74,6 +74,21 @@ def starting_processes() -> Generator[None, None, None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def begin_tracker() -> None:
+    """Begin multiprocessing's resource tracker without its warning.
+
+    A stop that comes before all is closed leaves semaphores to it, which it removes, and tells.
+    """
+    from multiprocessing import resource_tracker
+
+    given = list(sys.warnoptions)
+    sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions[:] = given
+
+
 def _stop(number: int, _frame: object) -> None:
     global _code
     code = 128 + number

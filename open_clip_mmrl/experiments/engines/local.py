@@ -28,6 +28,7 @@ def processes(_output: Path, workers: Workers) -> Generator[Submit, None, None]:
     A process that dies takes only its own run with it.
     """
     jobs = workers.jobs or 1
+    stop.begin_tracker()
     slots: SimpleQueue[_Slot] = SimpleQueue()
     all_slots = [_Slot(number, jobs) for number in range(jobs)]
     for slot in all_slots:
