@@ -39,7 +39,7 @@ def test_a_run_survives_json():
     [
         ({"classes": "novel"}, "classes is 'novel'; a run trains on 'all' or 'base'"),
         ({"test_split": "train"}, "test_split is 'train'; it has to be 'test' or 'val'"),
-        ({"method": "coop"}, "method is 'coop'; it has to be one of"),
+        ({"method": "cocoop"}, "method is 'cocoop'; it has to be one of"),
         ({"protocol": "zero"}, "protocol is 'zero'; it has to be one of"),
         ({"protocol": "few-shot"}, "few-shot does not train on 'base' classes"),
         ({"protocol": "ablation", "classes": "all"}, "ablation does not train on 'all' classes"),

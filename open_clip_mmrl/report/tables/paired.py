@@ -31,8 +31,8 @@ def interval(differences: Sequence[float]) -> str | None:
     """Return "+1.20 (+0.40 to +2.00) *": mean and 95 % interval; None of fewer than two.
 
     Example:
-        >>> interval([9.0, 10.0, 11.0])
-        '+10.00 (+7.52 to +12.48) *'
+        >>> interval([1.0, 1.5, 1.2])
+        '+1.23 (+0.61 to +1.86) *'
     """
     if len(differences) < 2:
         return None
