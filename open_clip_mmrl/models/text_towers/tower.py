@@ -100,7 +100,7 @@ def check_tokens(tokens: Tensor, context: int, vocabulary: int) -> None:
             f"text is {tokens.dtype} of shape {tuple(tokens.shape)}; it has to be token ids "
             f"[prompts, up to {context}], as the model's tokenizer gives them."
         )
-    if torch.compiler.is_compiling() or not len(tokens):  # an exported program has no values
+    if torch.compiler.is_compiling() or tokens.is_meta or not len(tokens):  # there are no values
         return
     if (last := int(tokens.max())) >= vocabulary or int(tokens.min()) < 0:
         raise ValueError(
