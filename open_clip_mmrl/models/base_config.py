@@ -26,6 +26,9 @@ _TIMM_OTHERS = {
     "vision_transformer_relpos": "a ViT with relative positions, which tokens do not have",
 }
 
+MAX_LAYERS, MAX_WIDTH, MAX_WORDS = 1_000, 65_536, 10_000_000
+"""Of what is built: a small file must not take all memory."""
+
 # Keys of open_clip 3.3 that leave the architecture of CLIP or CustomTextCLIP as it is supported.
 _MODEL_KEYS = {
     "embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "output_dict",
@@ -87,9 +90,13 @@ def unsupported_reason(config: object) -> str | None:
         or _unknown_key("config", config, _MODEL_KEYS)
         or _unknown_key("vision_cfg", vision, _VISION_KEYS)
         or _unknown_key("text_cfg", text, _TEXT_KEYS)
-        or _no_number("embed_dim", config.get("embed_dim"))
-        or _no_number("number of image layers", vision.get("layers", 12))
-        or _no_number("number of text layers", text.get("layers", 12))
+        or _no_size("embed_dim", config.get("embed_dim"), MAX_WIDTH)
+        or _no_size("number of image layers", vision.get("layers", 12), MAX_LAYERS)
+        or _no_size("number of text layers", text.get("layers", 12), MAX_LAYERS)
+        or _no_size("image width", vision.get("width", 768), MAX_WIDTH)
+        or _no_size("text width", text.get("width", 512), MAX_WIDTH)
+        or _no_size("vocabulary", text.get("vocab_size", 49408), MAX_WORDS)
+        or _no_size("context length", text.get("context_length", 77), MAX_WIDTH)
     )
 
 
@@ -154,6 +161,6 @@ def _unknown_key(what: str, content: Mapping[str, Any], known: set[str]) -> str 
     return f"its {what} has {unknown[0]!r}, which is not known here" if unknown else None
 
 
-def _no_number(what: str, value: object) -> str | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return None if is_count else f"its {what} is {value!r}"
+def _no_size(what: str, value: object, most: int) -> str | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
+    return None if is_count else f"its {what} is {value!r:.100}, not a number from 1 to {most:,}"

@@ -31,8 +31,13 @@ def exported(request, adapters, tmp_path):
         return request.getfixturevalue("float32")
     half = request.param == "float16"
     adapter = adapters.mmrlpp if half else adapters.eva
-    done = export_onnx(adapter, tmp_path / "out", dtype=request.param, text=half)
-    return SimpleNamespace(folder=tmp_path / "out", done=done, adapter=adapter)
+    out = tmp_path / "out"
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 7):
+        with pytest.raises(ValueError, match="cannot be exported: .*; a newer one may"):
+            export_onnx(adapter, out, dtype=request.param, text=half)
+        pytest.skip("torch 2.6 cannot export timm's attention pooling, and says so")
+    done = export_onnx(adapter, out, dtype=request.param, text=half)
+    return SimpleNamespace(folder=out, done=done, adapter=adapter)
 
 
 @pytest.mark.parametrize(

@@ -273,6 +273,11 @@ def test_the_nearest_base_that_supports_tokens_is_named(name, nearest):
     ("text", "reason"),
     [
         ({"embed_cls": True}, "does not pool at the end of the prompt"),
+        (
+            {"layers": 10**9},
+            "its number of text layers is 1000000000, not a number from 1 to 1,000",
+        ),
+        ({"width": 10**6}, "its text width is 1000000, not a number from 1 to 65,536"),
         ({"pool_type": "first"}, "does not pool at the end of the prompt"),
     ],
 )
