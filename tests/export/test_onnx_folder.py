@@ -33,7 +33,7 @@ def exported(request, adapters, tmp_path):
     adapter = adapters.mmrlpp if half else adapters.eva
     out = tmp_path / "out"
     if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 7):
-        with pytest.raises(ValueError, match="cannot be exported: .*; a newer one may"):
+        with pytest.raises(ValueError, match=r"cannot be exported: .*; a newer one may"):
             export_onnx(adapter, out, dtype=request.param, text=half)
         pytest.skip("torch 2.6 cannot export timm's attention pooling, and says so")
     done = export_onnx(adapter, out, dtype=request.param, text=half)
