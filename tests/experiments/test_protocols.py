@@ -146,7 +146,7 @@ def test_short_names_and_specs():
         ({"protocol": "fewshot"}, "protocol is 'fewshot'; it has to be one of"),
         ({"seeds": ()}, r"seeds is \[\]; give one or more different"),
         ({"shots": (4, 4)}, r"shots is \[4, 4\]; give one or more different"),
-        ({"methods": ["coop"]}, "method 'coop' is not known; choose from zeroshot"),
+        ({"methods": ["cocoop"]}, "method 'cocoop' is not known; choose from zeroshot"),
         ({"datasets": ["dtd", "coop:dtd"]}, "given twice, or with the same name: dtd"),
         ({"sweeps": ["alpha"]}, "base-to-novel has no sweeps"),
         ({"overrides": {"alhpa": 1}}, "no setting 'alhpa'. Did you mean alpha"),

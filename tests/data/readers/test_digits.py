@@ -3,13 +3,13 @@ import sys
 import numpy as np
 import pytest
 
-from open_clip_mmrl.data import load_data, read_image
-from open_clip_mmrl.data.readers.digits import CLASS_NAMES
+from open_clip_mmrl.data import read_image
+from open_clip_mmrl.data.readers.digits import CLASS_NAMES, read_digits
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return load_data("digits")
+    return read_digits()
 
 
 def test_counts_and_names(digits):
@@ -39,4 +39,4 @@ def test_images_can_be_read(digits):
 def test_missing_scikit_learn_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ImportError, match="pip install scikit-learn"):
-        load_data("digits")
+        read_digits()
