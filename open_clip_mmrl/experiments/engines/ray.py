@@ -141,7 +141,7 @@ def _check_nodes(ray: Any, origin: Origin) -> None:
         if node["Alive"]
     ]
     try:
-        found = [answer for answer in ray.get(asked, timeout=120) if answer]
+        found = [answer for answer in ray.get(asked, timeout=600) if answer]
     except ray.exceptions.RayError as error:
         raise UsageError(
             "a machine of the Ray cluster cannot load open_clip_mmrl: install the same version on "

@@ -18,6 +18,7 @@ def cluster():
     """Two cores and something that Ray takes for a GPU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        patch.setenv("RAY_worker_niceness", "0")  # 15 else: minutes to start on a busy machine
         yield ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
         ray.shutdown()
 
