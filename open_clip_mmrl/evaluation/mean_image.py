@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..models.mmrl_clip import MMRLCLIP
-from ..models.ops import cosine_logits, unit
+from ..models.ops import unit
 from ..models.precision import autocast, in_half
 from .logits import Logits
 from .predict import Classifier
@@ -52,15 +52,15 @@ def image_means(
 
 def mean_logits(model: MMRLCLIP, classifier: Classifier, means: ImageMeans) -> Logits:
     """Return what the mean image scores, [1, C], by every feature."""
+    like = {"dtype": classifier.text.dtype, "device": classifier.text.device}
 
-    def against(name: str, text: Tensor) -> Tensor:
-        feature = torch.tensor([means[name]], dtype=text.dtype, device=text.device)
-        found = cosine_logits(model, feature, text).cpu()
-        return found if classifier.first is None else found[:, classifier.first.cpu()]
+    def by(name: str, frozen: bool = False) -> Tensor:
+        feature = torch.tensor([means[name]], **like)
+        return classifier.logits(model, feature, frozen=frozen).cpu()
 
     return Logits(
-        by_class=against("class", classifier.text),
-        by_rep=against("representation", classifier.text) if "representation" in means else None,
-        frozen=against("frozen", classifier.frozen),
+        by_class=by("class"),
+        by_rep=by("representation") if "representation" in means else None,
+        frozen=by("frozen", frozen=True),
         labels=torch.zeros(1, dtype=torch.long),
     )

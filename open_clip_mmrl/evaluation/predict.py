@@ -43,6 +43,13 @@ class Classifier:
     first: Tensor | None = None
     """The first class that reads the same, for each, [C]; None where no two do."""
 
+    def logits(self, model: MMRLCLIP, features: Tensor, *, frozen: bool = False) -> Tensor:
+        """Return logits [B, C] of image features [B, E], of unit length or means of such."""
+        text = self.frozen if frozen else self.text
+        found = cosine_logits(model, features.to(text.dtype), text)
+        # Even equal rows may get products that differ in the last bit.
+        return found if self.first is None else found[:, self.first]
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -130,10 +137,7 @@ def _logits(
     model: MMRLCLIP, feature: Tensor, classifier: Classifier, frozen: bool = False
 ) -> Tensor:
     """Return logits [B, C] of image features [B, E], not normalized."""
-    text = classifier.frozen if frozen else classifier.text
-    found = cosine_logits(model, unit(feature).to(text.dtype), text)
-    # Even equal rows may get products that differ in the last bit.
-    return found if classifier.first is None else found[:, classifier.first]
+    return classifier.logits(model, unit(feature), frozen=frozen)
 
 
 def class_scores(

@@ -56,8 +56,9 @@ class Experiment:
     """Fields of MMRLConfig and TrainConfig that differ from the recipe."""
     data_root: str | None = None
     template: str | None = None
-    prompts: Mapping[str, Any] | None = None
     """Prompt of every data set, instead of its own."""
+    prompts: Mapping[str, Any] | None = None
+    """Besides the template: `MorePrompts.to_json`."""
     test_fraction: float | None = None
     """This and the next two are for each `folder:` that is trained on; see `FewShotRun`."""
     nested: bool = False

@@ -46,7 +46,7 @@ def train_together(
     device = models[0].device
     half = in_half(models[0], config.precision)  # the base, in its precision, once for all
     steps = [TrainingStep(_task(half, model, classes, config), config, device) for model in models]
-    total = config.epochs * len(epoch_batches(len(images), config.batch_size, 0, 0))
+    total = config.steps(len(images))
     what = f"training {len(models)} learners with batch_size {config.batch_size}"
     with (
         oom_hint(what, "lower batch_size, set text_chunk_size, or use precision amp_bf16"),

@@ -98,7 +98,7 @@ class Trainer:
                 training that diverged, or too little GPU memory; the message says what helps.
         """
         self._resume()
-        total = self.config.epochs * len(epoch_batches(len(self.images), self._batch, 0, 0))
+        total = self.config.steps(len(self.images))
         with (
             oom_hint(*self._memory_help()),
             self._in_half(),
